@@ -1,0 +1,15 @@
+//! The OpenClaw gateway and its command line.
+//!
+//! (code map with invariants: written with the first complete core)
+
+#![forbid(unsafe_code)]
+
+pub mod cli;
+pub mod client;
+pub mod config;
+pub mod gateway;
+pub mod http;
+pub mod limits;
+pub mod protocol;
+pub mod store;
+pub mod sys;

@@ -1,0 +1,13 @@
+//! The wire truth: every shape, method, event and error of protocols 3 and 4 as `const` data, the
+//! validator, the frame codec and the generators that all read the same table.
+//! Pure: no I/O, no clock, no logging; imports nobody but serde.
+
+pub mod check;
+pub mod defs;
+pub mod emit;
+pub mod errors;
+pub mod events;
+pub mod frame;
+pub mod kinds;
+pub mod methods;
+pub mod table;

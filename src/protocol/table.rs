@@ -1,0 +1,170 @@
+//! The row types of the protocol table and look-ups over it.
+//! Owns what a row says; the rows stand in `methods` and `events`. Knows no handler, socket or clock.
+
+use super::kinds::Kind;
+
+/// Operator permissions (`spec/protocol.md` section 4). `Admin` implies all, `Write` implies `Read`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// No scope needed beyond the role.
+    None,
+    /// `operator.read`
+    Read,
+    /// `operator.write`
+    Write,
+    /// `operator.admin`
+    Admin,
+    /// `operator.pairing`
+    Pairing,
+    /// `operator.approvals`
+    Approvals,
+}
+
+impl Scope {
+    /// The scope's name on the wire; empty for [`Scope::None`].
+    pub fn name(self) -> &'static str {
+        match self {
+            Scope::None => "",
+            Scope::Read => "operator.read",
+            Scope::Write => "operator.write",
+            Scope::Admin => "operator.admin",
+            Scope::Pairing => "operator.pairing",
+            Scope::Approvals => "operator.approvals",
+        }
+    }
+
+    /// Whether a connection holding `granted` may do what needs this scope.
+    pub fn allowed_by<S: AsRef<str>>(self, granted: &[S]) -> bool {
+        let has = |name: &str| granted.iter().any(|scope| scope.as_ref() == name);
+        has("operator.admin")
+            || match self {
+                Scope::None => true,
+                Scope::Read => has("operator.read") || has("operator.write"),
+                other => has(other.name()),
+            }
+    }
+}
+
+/// Which connection roles may call a method.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Roles {
+    /// Operators only.
+    Operator,
+    /// Nodes only.
+    Node,
+    /// Both.
+    Any,
+}
+
+/// How a method answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// One response.
+    Once,
+    /// `accepted` at once, the result later under the same id.
+    AckThenFinal,
+}
+
+/// One method: everything the gateway, the generators and the command line know about it.
+#[derive(Debug, Clone, Copy)]
+pub struct Method {
+    /// Name on the wire.
+    pub name: &'static str,
+    /// First protocol version that has it.
+    pub since: u8,
+    /// Last protocol version that advertises it.
+    pub until: u8,
+    /// Scope needed on protocol 3.
+    pub scope_v3: Scope,
+    /// Scope needed on protocol 4.
+    pub scope_v4: Scope,
+    /// Roles that may call it.
+    pub roles: Roles,
+    /// Whether `hello-ok.features.methods` lists it.
+    pub listed: bool,
+    /// Shape of `params`.
+    pub params: &'static Kind,
+    /// Shape of the result payload.
+    pub result: &'static Kind,
+    /// How it answers.
+    pub answer: Answer,
+    /// Whether a repeated call with the same idempotency key is answered from memory.
+    pub idempotent: bool,
+    /// One line for people.
+    pub doc: &'static str,
+    /// Which handler serves it; `gateway::dispatch` binds it in an exhaustive match.
+    pub handler: Handler,
+}
+
+impl Method {
+    /// The scope a connection of this protocol version needs.
+    pub fn scope(&self, protocol: u8) -> Scope {
+        if protocol >= 4 { self.scope_v4 } else { self.scope_v3 }
+    }
+}
+
+/// One event.
+#[derive(Debug, Clone, Copy)]
+pub struct Event {
+    /// Name on the wire.
+    pub name: &'static str,
+    /// First protocol version that has it.
+    pub since: u8,
+    /// Scope an operator needs to receive it on protocol 3.
+    pub guard_v3: Scope,
+    /// Scope an operator needs to receive it on protocol 4.
+    pub guard_v4: Scope,
+    /// Skipped for a slow client instead of closing it.
+    pub drop_if_slow: bool,
+    /// Carries `stateVersion`.
+    pub versioned: bool,
+    /// Shape of the payload.
+    pub payload: &'static Kind,
+    /// One line for people.
+    pub doc: &'static str,
+}
+
+/// Every handler there is. A row without a handler, or a handler without an arm in
+/// `gateway::dispatch`, does not compile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Handler {
+    Connect,
+    Health,
+    Status,
+    SystemPresence,
+    SystemEvent,
+    LastHeartbeat,
+    SetHeartbeats,
+    Wake,
+    LogsTail,
+    DevicePairList,
+    DevicePairApprove,
+    DevicePairReject,
+    DevicePairRemove,
+    DevicePairRename,
+    DeviceTokenRotate,
+    DeviceTokenRevoke,
+    ConfigGet,
+    ConfigSchema,
+    ConfigSchemaLookup,
+    ModelsList,
+    AgentsList,
+    AgentIdentityGet,
+    ChannelsStatus,
+    NodeList,
+    NodeDescribe,
+    NodePairRequest,
+    NodePairList,
+    NodePairApprove,
+    NodePairReject,
+    NodePairRemove,
+    NodePairVerify,
+    NodeRename,
+    SessionsList,
+    GatewayIdentityGet,
+    UpdateStatus,
+    SecretsReload,
+    SystemInfo,
+    DiagnosticsStability,
+    CommandsList,
+}

@@ -1,0 +1,1 @@
+//! All integration tests form one binary: one link.
