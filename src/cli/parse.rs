@@ -9,6 +9,7 @@ use super::commands::{COMMANDS, GLOBALS, HELP, LOG_LEVELS, NO_COLOR};
 use super::fail::{CliError, Kind};
 use super::suggest::nearest;
 use super::table::{self, Command, Flag, Value};
+use crate::config::Profile;
 
 /// What stood before the command, and `--no-color` from anywhere.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -224,10 +225,7 @@ impl Line {
         if self.dev && !name.eq_ignore_ascii_case("dev") {
             return Err(CliError::new(Kind::Profile, "[openclaw] Cannot combine --dev with --profile"));
         }
-        if !profile_name(&name) {
-            let what = "[openclaw] Invalid --profile (use letters, numbers, \"_\", \"-\" only)";
-            return Err(CliError::new(Kind::Profile, what));
-        }
+        Profile::named(&name).map_err(|error| CliError::new(Kind::Profile, format!("[openclaw] {error}")))?;
         self.globals.profile = Some(name);
         Ok(())
     }
@@ -365,14 +363,6 @@ fn unknown_child(command: &'static Command, word: &str) -> CliError {
 /// A word of the command line inside a message: bounded, without control characters.
 fn shown(word: &str) -> String {
     word.chars().take(80).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
-}
-
-/// `^[a-z0-9][a-z0-9_-]{0,63}$`, any case (`spec/cli.md` 1.1).
-fn profile_name(name: &str) -> bool {
-    let bytes = name.as_bytes();
-    bytes.len() <= 64
-        && bytes.first().is_some_and(u8::is_ascii_alphanumeric)
-        && bytes.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'_' || *b == b'-')
 }
 
 #[cfg(test)]
