@@ -390,3 +390,6 @@ fn response(frame: &mut Value) -> (String, Result<Value, Answer>) {
     };
     (id, answer)
 }
+
+#[cfg(test)]
+mod tests;
