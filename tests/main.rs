@@ -1,1 +1,3 @@
 //! All integration tests form one binary: one link.
+
+mod cli;

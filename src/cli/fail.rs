@@ -35,9 +35,16 @@ pub struct CliError {
     pub message: String,
     /// Lines after it: what to type next.
     pub hints: Vec<String>,
+    /// What only programs read; boxed because errors travel through every return value.
+    pub wire: Box<Wire>,
+}
+
+/// The machine-readable part of an error.
+#[derive(Debug, Clone, Default)]
+pub struct Wire {
     /// Wire error code, for [`Kind::Request`].
     pub code: Option<String>,
-    /// Machine-readable details of the gateway's error.
+    /// Details of the gateway's error.
     pub details: Option<Value>,
     /// The target, for errors of the connection.
     pub target: Option<Value>,
@@ -45,24 +52,14 @@ pub struct CliError {
     pub reason: Option<String>,
     /// Whether the same call may work later.
     pub retryable: bool,
-    /// Exit status of a config refusal that must be 78 instead of 1.
+    /// Whether the gateway refused to start because of its configuration: exit 78 instead of 1.
     pub refused_start: bool,
 }
 
 impl CliError {
     /// An error of this kind.
     pub fn new(kind: Kind, message: impl Into<String>) -> CliError {
-        CliError {
-            kind,
-            message: message.into(),
-            hints: Vec::new(),
-            code: None,
-            details: None,
-            target: None,
-            reason: None,
-            retryable: false,
-            refused_start: false,
-        }
+        CliError { kind, message: message.into(), hints: Vec::new(), wire: Box::default() }
     }
 
     /// An error of no special kind.
@@ -106,21 +103,21 @@ impl CliError {
     pub fn to_json(&self) -> Value {
         let mut error = Map::new();
         error.insert("type".into(), type_name(self.kind).into());
-        if let Some(code) = &self.code {
+        if let Some(code) = &self.wire.code {
             error.insert("code".into(), code.as_str().into());
         }
         error.insert("message".into(), self.message.as_str().into());
-        if let Some(details) = &self.details {
+        if let Some(details) = &self.wire.details {
             error.insert("details".into(), details.clone());
         }
-        if let Some(reason) = &self.reason {
+        if let Some(reason) = &self.wire.reason {
             error.insert("reason".into(), reason.as_str().into());
         }
         if self.kind == Kind::Request {
-            error.insert("retryable".into(), self.retryable.into());
+            error.insert("retryable".into(), self.wire.retryable.into());
         }
         let mut document = json!({ "ok": false, "error": error });
-        if let (Some(target), Value::Object(members)) = (&self.target, &mut document) {
+        if let (Some(target), Value::Object(members)) = (&self.wire.target, &mut document) {
             members.insert("gateway".into(), target.clone());
         }
         document
@@ -141,7 +138,7 @@ pub fn exit_code(error: &CliError) -> u8 {
     match error.kind {
         Kind::BrokenPipe => 0,
         Kind::Profile => 2,
-        Kind::Config if error.refused_start => 78,
+        Kind::Config if error.wire.refused_start => 78,
         _ => 1,
     }
 }
@@ -155,13 +152,15 @@ mod tests {
         assert_eq!(exit_code(&CliError::usage("x")), 1);
         assert_eq!(exit_code(&CliError::new(Kind::Profile, "x")), 2);
         assert_eq!(exit_code(&CliError::new(Kind::BrokenPipe, "x")), 0);
-        let refused = CliError { refused_start: true, ..CliError::new(Kind::Config, "x") };
+        let mut refused = CliError::new(Kind::Config, "x");
+        refused.wire.refused_start = true;
         assert_eq!(exit_code(&refused), 78);
     }
 
     #[test]
     fn json_errors_carry_type_and_code() {
-        let error = CliError { code: Some("INVALID_REQUEST".into()), ..CliError::new(Kind::Request, "no") };
+        let mut error = CliError::new(Kind::Request, "no");
+        error.wire.code = Some("INVALID_REQUEST".into());
         assert_eq!(
             error.to_json(),
             json!({"ok": false, "error": {"type": "gateway_request_error", "code": "INVALID_REQUEST",

@@ -333,8 +333,8 @@ fn find(path: &[String]) -> Option<Option<&'static Command>> {
     if let Some(command) = table::find(path) {
         return Some(Some(command));
     }
-    let begins = |alias: &&[&str]| alias.len() > path.len() && alias.iter().zip(path).all(|(a, b)| *a == b);
-    COMMANDS.iter().any(|command| command.aliases.iter().any(|alias| begins(&alias))).then_some(None)
+    let begins = |alias: &[&str]| alias.len() > path.len() && alias.iter().zip(path).all(|(a, b)| *a == b);
+    COMMANDS.iter().any(|command| command.aliases.iter().any(|alias| begins(alias))).then_some(None)
 }
 
 fn unknown_command(word: &str) -> CliError {

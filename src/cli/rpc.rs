@@ -185,16 +185,16 @@ fn translate(aim: &Target, program: &str, error: ClientError) -> CliError {
     let mut out = match &error {
         ClientError::Request(answer) => {
             let mut out = CliError::new(Kind::Request, &reason);
-            out.code = Some(answer.code.clone());
-            out.details = answer.details.clone();
-            out.retryable = answer.retryable;
+            out.wire.code = Some(answer.code.clone());
+            out.wire.details = answer.details.clone();
+            out.wire.retryable = answer.retryable;
             return out;
         }
         ClientError::Refused(answer) => {
             let mut out = CliError::new(Kind::Request, &reason);
-            out.code = Some(answer.code.clone());
-            out.details = answer.details.clone();
-            out.retryable = answer.retryable;
+            out.wire.code = Some(answer.code.clone());
+            out.wire.details = answer.details.clone();
+            out.wire.retryable = answer.retryable;
             refusal_hints(out, program, &error)
         }
         ClientError::Unreachable { .. } => {
@@ -209,8 +209,8 @@ fn translate(aim: &Target, program: &str, error: ClientError) -> CliError {
         _ => CliError::new(Kind::Transport, &reason),
     };
     let bind = aim.bind_detail.as_ref().map(|bind| format!("Bind: {bind}"));
-    out.target = Some(json!({ "url": aim.url, "urlSource": aim.source_label, "bindDetail": bind }));
-    out.reason = (out.kind == Kind::Transport).then_some(reason);
+    out.wire.target = Some(json!({ "url": aim.url, "urlSource": aim.source_label, "bindDetail": bind }));
+    out.wire.reason = (out.kind == Kind::Transport).then_some(reason);
     aim.details().lines().fold(out, CliError::hint)
 }
 

@@ -83,6 +83,9 @@ pub struct Client {
     pub hello: Hello,
 }
 
+/// The id of a request and what came back.
+type Response = (String, Result<Value, Answer>);
+
 /// An event of the gateway.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Incoming {
@@ -193,7 +196,7 @@ impl Client {
     }
 
     /// Reads one frame: an answer is returned, an event is kept.
-    fn frame(&mut self) -> Result<Option<(String, Result<Value, Answer>)>, ClientError> {
+    fn frame(&mut self) -> Result<Option<Response>, ClientError> {
         let mut frame = read_frame(&mut self.socket)?;
         match frame.get("type").and_then(Value::as_str) {
             Some("res") => Ok(Some(response(&mut frame))),
@@ -294,17 +297,16 @@ fn attempt(options: &Options, deadline: Deadline, with: &Credentials<'_>) -> Res
             break Challenge::from_payload(frame.get("payload").unwrap_or(&Value::Null));
         }
     };
-    let proof = match with.device {
-        None => None,
-        Some(device) => Some(device.prove(&device::Ask {
+    let proof = with.device.map(|device| {
+        device.prove(&device::Ask {
             client: &options.client,
             role: ROLE,
             scopes: &options.scopes,
             token: with.token.unwrap_or_default(),
             challenge: &challenge,
             wall_ms: options.wall_ms,
-        })),
-    };
+        })
+    });
     let params = connect_params(&Connect {
         client: &options.client,
         protocols: options.protocols,
@@ -381,7 +383,7 @@ fn broken(error: tungstenite::Error, deadline: Deadline) -> ClientError {
     }
 }
 
-fn response(frame: &mut Value) -> (String, Result<Value, Answer>) {
+fn response(frame: &mut Value) -> Response {
     let id = frame.get("id").and_then(Value::as_str).unwrap_or_default().to_string();
     let answer = if frame.get("ok").and_then(Value::as_bool) == Some(true) {
         Ok(frame.get_mut("payload").map(Value::take).unwrap_or(Value::Null))

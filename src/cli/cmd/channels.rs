@@ -135,7 +135,9 @@ fn config_json(world: &World, error: &CliError) -> Value {
 }
 
 fn config_text(world: &World, error: &CliError) -> Result<(), CliError> {
-    world.out.note(Style::Bad, &format!("Gateway not reachable: {}", error.lines()));
+    let reason = error.wire.reason.as_deref().unwrap_or(&error.message);
+    world.out.note(Style::Bad, &format!("Gateway not reachable: {reason}"));
+    error.hints.iter().for_each(|hint| world.out.note(Style::Plain, hint));
     let what = if error.kind == Kind::Credentials { "Gateway auth unavailable" } else { "Gateway not reachable" };
     world.out.line(&format!("{what}; showing config-only status."))?;
     world.out.line(&format!("Config: {}", world.snapshot.path.display()))?;

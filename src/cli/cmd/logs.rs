@@ -67,7 +67,7 @@ impl Tail<'_> {
                     self.notice("Gateway is back.")?;
                     return Ok(line);
                 }
-                Err(error) if error.kind == Kind::Transport || error.retryable => {}
+                Err(error) if error.kind == Kind::Transport || error.wire.retryable => {}
                 Err(error) => return Err(error),
             }
         }
@@ -147,12 +147,12 @@ impl Tail<'_> {
     fn failure(&self, error: CliError) -> CliError {
         let unreachable = matches!(error.kind, Kind::Transport);
         if self.world.json && error.kind != Kind::BrokenPipe && error.kind != Kind::Usage {
-            let target = error.target.clone().unwrap_or_else(|| json!({}));
+            let target = error.wire.target.clone().unwrap_or_else(|| json!({}));
             let mut details = target.as_object().cloned().unwrap_or_default();
             details.insert("message".into(), error.lines().into());
             let message = if unreachable { NOT_REACHABLE } else { error.message.as_str() };
             let object = json!({
-                "type": "error", "message": message, "error": error.reason.as_deref().unwrap_or(&error.message),
+                "type": "error", "message": message, "error": error.wire.reason.as_deref().unwrap_or(&error.message),
                 "details": details, "hint": format!("Hint: run `{}`.", self.world.command("doctor")),
             });
             self.world.out.note(Style::Plain, &object.to_string());

@@ -93,6 +93,11 @@ fn document(world: &World, found: &Found, deep: bool) -> Value {
     put("memory", Value::Null);
     put("gateway", gateway_json(world, found));
     put("gatewayService", service_json(&found.service));
+    let label = found.service.label;
+    put(
+        "nodeService",
+        json!({ "label": label, "installed": false, "loadedText": "disabled", "runtimeShort": "not supported" }),
+    );
     put("agents", agents_json(world, found));
     if deep {
         put("health", found.answer("health").cloned().unwrap_or(Value::Null));
@@ -170,7 +175,7 @@ fn agents_json(world: &World, found: &Found) -> Value {
                 "id": id, "sessionsPath": row.map(|row| text(row, "path")),
                 "sessionsCount": row.and_then(|row| row.get("count")).and_then(Value::as_u64).unwrap_or(0),
                 "lastUpdatedAt": at, "lastActiveAgeMs": at.map(|at| world.now_ms.saturating_sub(at)),
-                "bootstrapPending": false,
+                "bootstrapPending": false, "workspaceDir": workspace(world, id),
             })
         })
         .collect();
@@ -178,6 +183,15 @@ fn agents_json(world: &World, found: &Found) -> Value {
     json!({
         "defaultId": world.config().default_agent_id(), "agents": agents, "totalSessions": total, "bootstrapPendingCount": 0,
     })
+}
+
+fn workspace(world: &World, id: &str) -> Option<String> {
+    let written = world.config().agents.find(id).and_then(|agent| agent.workspace);
+    let path = match written {
+        Some(path) => world.config().path(&path, &world.paths),
+        None => world.paths.workspace.clone(),
+    };
+    Some(path.display().to_string())
 }
 
 fn print(world: &World, found: &Found, deep: bool) -> Result<(), CliError> {
