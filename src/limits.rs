@@ -39,6 +39,8 @@ pub const TICK: Duration = Duration::from_secs(30);
 pub const PING: Duration = Duration::from_secs(25);
 /// A write that makes no progress for this long ends the connection.
 pub const WRITE_STALL: Duration = Duration::from_secs(10);
+/// How long the peer may take to answer our close frame before the socket is shut down.
+pub const CLOSE_LINGER: Duration = Duration::from_secs(2);
 /// Unauthorised calls in a row after which a node is closed (protocol.md 7).
 pub const UNAUTHORIZED_IN_A_ROW: u32 = 10;
 
@@ -154,3 +156,9 @@ pub const TAIL_LINES_MAX: usize = 5000;
 pub const TAIL_BYTES: usize = 250_000;
 /// See [`TAIL_LINES`].
 pub const TAIL_BYTES_MAX: usize = 1_000_000;
+/// How long a start waits for another gateway to let go of the state directory (lifecycle.md 10).
+pub const LOCK_WAIT: Duration = Duration::from_secs(5);
+/// Distance of the tries.
+pub const LOCK_POLL: Duration = Duration::from_millis(50);
+/// Range of `OPENCLAW_GATEWAY_TICK_MS`: clients give up after two missing ticks.
+pub const TICK_MIN: Duration = Duration::from_secs(1);
