@@ -162,3 +162,5 @@ pub const LOCK_WAIT: Duration = Duration::from_secs(5);
 pub const LOCK_POLL: Duration = Duration::from_millis(50);
 /// Range of `OPENCLAW_GATEWAY_TICK_MS`: clients give up after two missing ticks.
 pub const TICK_MIN: Duration = Duration::from_secs(1);
+/// Largest request body any HTTP route takes (http.md 6.2: 20 MiB); a larger declared one is refused unread.
+pub const HTTP_BODY_BYTES: u64 = 20 * 1024 * 1024;
