@@ -65,6 +65,9 @@ pub const STATE_REPLY: Duration = Duration::from_secs(5);
 pub const JSON_DEPTH: usize = 127;
 /// Faults the validator reports before it stops.
 pub const FAULTS: usize = 16;
+/// Characters of a foreign property name that a fault repeats: enough for any real name, and sixteen
+/// faults stay far below one kilobyte each.
+pub const FAULT_NAME_CHARS: usize = 128;
 /// Longest close reason in bytes (RFC 6455 allows 123; the original cuts at 120).
 pub const CLOSE_REASON_BYTES: usize = 120;
 
