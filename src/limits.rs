@@ -140,6 +140,16 @@ pub const CONFIG_DEPTH: usize = 64;
 pub const INCLUDE_DEPTH: usize = 10;
 /// Files one configuration may include.
 pub const INCLUDE_FILES: usize = 64;
+/// Bytes of a `.env` file; anything larger is not one.
+pub const DOTENV_BYTES: u64 = 64 * 1024;
+/// Bytes of a token or password file (`--password-file`, the generated token).
+pub const SECRET_FILE_BYTES: u64 = 64 * 1024;
+/// Bytes of one text after `${NAME}` substitution, so that references cannot multiply without end.
+pub const SUBSTITUTED_BYTES: usize = 64 * KIB;
+/// Problems and warnings one configuration reports before the rest is only counted.
+pub const CONFIG_ISSUES: usize = 100;
+/// Quiet time after a config change (lifecycle.md 13); `gateway.reload.debounceMs` changes it.
+pub const RELOAD_DEBOUNCE: Duration = Duration::from_millis(300);
 /// Bytes of a state file (pairing stores, session index) read at start.
 pub const STATE_FILE_BYTES: usize = 64 * MIB;
 
