@@ -17,7 +17,7 @@ use super::handle::handle;
 use super::state::State;
 use super::timers::Timers;
 use crate::sys::clock::Clock;
-use crate::sys::notify;
+use crate::sys::notify::Notifier;
 
 /// Handling one event should take microseconds; beyond this it is worth a line in the log.
 const SLOW: Duration = Duration::from_millis(20);
@@ -34,12 +34,20 @@ pub struct Core {
     next_ticket: u64,
     timers: Timers,
     effects: Vec<Effect>,
+    notifier: Notifier,
     exit: bool,
 }
 
 impl Core {
     /// A core around this state.
-    pub fn new(state: State, clock: Clock, hub: Arc<Hub>, events: Receiver<Event>, disk: Sender<(Job, Then)>) -> Core {
+    pub fn new(
+        state: State,
+        clock: Clock,
+        hub: Arc<Hub>,
+        events: Receiver<Event>,
+        disk: Sender<(Job, Then)>,
+        notifier: Notifier,
+    ) -> Core {
         Core {
             state,
             clock,
@@ -51,6 +59,7 @@ impl Core {
             next_ticket: 0,
             timers: Timers::default(),
             effects: Vec::new(),
+            notifier,
             exit: false,
         }
     }
@@ -149,7 +158,8 @@ impl Core {
             }
             Effect::Disk(job, then) => self.disk(job, then),
             Effect::Timer(after, timer) => self.timers.set(self.clock.now().mono + after, timer),
-            Effect::Notify(Notice::Stopping) => notify::stopping(),
+            Effect::Notify(Notice::Stopping) => self.notifier.stopping(),
+            Effect::Notify(Notice::Alive) => self.notifier.alive(),
             Effect::StopAccepting => self.hub.stopping.store(true, Ordering::Relaxed),
             Effect::Exit => self.exit = true,
         }

@@ -12,7 +12,7 @@ use super::state::{Role, Session, State};
 use crate::limits;
 use crate::protocol::errors::{Code, WireError};
 use crate::protocol::methods;
-use crate::protocol::table::{Handler, Method, Roles, Scope};
+use crate::protocol::table::{Handler, Method, Scope};
 use crate::sys::clock::Now;
 
 /// A request on its way through a handler.
@@ -65,7 +65,7 @@ fn answer(state: &mut State, conn: ConnId, id: &str, call: Call, now: Now, fx: &
         Call::Known(row, params) => (row, params),
         Call::Unknown(name) => return Err(unknown(&name)),
     };
-    let params = params.map_err(|text| WireError::invalid(format!("invalid {} params: {text}", row.name)))?;
+    let params = params.map_err(WireError::invalid)?;
     let request = Request { conn, id, params, now };
     run(state, row, request, fx)
 }
@@ -118,14 +118,8 @@ fn authorize(state: &mut State, conn: ConnId, call: &Call, fx: &mut Vec<Effect>)
 fn permit(session: &Session, call: &Call) -> Result<(), WireError> {
     let scope = match call {
         Call::Known(row, _) => {
-            let role = session.role;
-            let fits = match row.roles {
-                Roles::Any => true,
-                Roles::Operator => role == Role::Operator,
-                Roles::Node => role == Role::Node,
-            };
-            if !fits {
-                return Err(WireError::invalid(format!("unauthorized role: {}", role.name())));
+            if !row.roles(session.protocol).allow(session.role.name()) {
+                return Err(WireError::invalid(format!("unauthorized role: {}", session.role.name())));
             }
             row.scope(session.protocol)
         }

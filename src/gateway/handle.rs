@@ -118,11 +118,10 @@ fn departed(state: &mut State, session: &Session, now: Now, fx: &mut Vec<Effect>
 
 fn http(state: &mut State, ask: &HttpAsk, now: Now) -> HttpAnswer {
     let (HttpAsk::Ready(caller) | HttpAsk::Startup(caller)) = ask;
-    let failing = if state.stopping { vec!["stopping".to_string()] } else { Vec::new() };
+    let failing = if state.stopping { vec!["stopping"] } else { Vec::new() };
     HttpAnswer {
-        ok: failing.is_empty(),
         failing,
-        uptime: state.uptime(now),
+        uptime_ms: super::health::millis(state.uptime(now)),
         detailed: caller.local || state.bearer_is_valid(caller, now),
     }
 }

@@ -1,0 +1,254 @@
+//! The `connect` request, step by step in the order of protocol.md 2.2: version, role, origin,
+//! device, credentials, pairing, greeting. Pure; every refusal is one error and one close.
+
+use serde_json::Value;
+
+use super::auth::{self, Caller, Method, Presented};
+use super::broadcast;
+use super::connect_params::ConnectParams;
+use super::device::{self, Attempt, Proof, ProvenDevice};
+use super::disk::{Commit, Then};
+use super::event::{Admission, ConnId, Effect};
+use super::hello::{self, Issued};
+use super::node_commands;
+use super::origin::{self, OriginCheck, SharedSecret};
+use super::pairing_devices::{Admittance, PairingAttempt};
+use super::state::{Phase, Role, Session, State};
+use crate::identity::proof::signing_token;
+use crate::protocol::errors::{Code, WireError};
+use crate::sys::clock::Now;
+use serde_json::json;
+
+/// A greeting that waits until what it promises is on disk.
+pub struct Greeting {
+    /// Whom to greet.
+    pub conn: ConnId,
+    /// The id of its `connect`.
+    pub id: String,
+    /// A device token to hand out.
+    pub issued: Option<Issued>,
+}
+
+/// Why a handshake ends: what the peer is told and how the socket is closed.
+struct Refusal {
+    error: WireError,
+    code: u16,
+    reason: Option<String>,
+}
+
+impl From<WireError> for Refusal {
+    fn from(error: WireError) -> Refusal {
+        Refusal { error, code: 1008, reason: None }
+    }
+}
+
+/// Decides on a `connect`.
+pub fn connect(state: &mut State, conn: ConnId, id: &str, params: Result<Value, String>, now: Now, fx: &mut Vec<Effect>) {
+    let outcome = params.map_err(WireError::invalid).and_then(ConnectParams::read).map_err(Refusal::from);
+    if let Err(refusal) = outcome.and_then(|params| admit(state, conn, id, &params, now, fx)) {
+        refuse(state, conn, id, refusal, fx);
+    }
+}
+
+fn refuse(state: &mut State, conn: ConnId, id: &str, refusal: Refusal, fx: &mut Vec<Effect>) {
+    state.counters.refused += 1;
+    let Refusal { error, code, reason } = refusal;
+    let remote = state.conns.get(&conn).map(|entry| entry.peer.addr.to_string()).unwrap_or_default();
+    log::info!(target: "gateway/ws", "connect refused conn={conn} remote={remote} code={} error={}", error.code.row().name, error.message);
+    broadcast::fail(fx, conn, id, &error);
+    state.close(conn, code, reason.unwrap_or(error.message), fx);
+}
+
+/// What the steps need of the connection.
+struct Door {
+    nonce: String,
+    peer: super::conn::Peer,
+}
+
+impl Door {
+    fn of(state: &State, conn: ConnId) -> Option<Door> {
+        let entry = state.conns.get(&conn)?;
+        let Phase::Challenged { nonce } = &entry.phase else { return None };
+        Some(Door { nonce: nonce.clone(), peer: entry.peer.clone() })
+    }
+
+    fn side(&self) -> origin::Peer<'_> {
+        origin::Peer { ip: self.peer.addr.ip(), host: self.peer.host.as_deref(), forwarded_by_stranger: false }
+    }
+}
+
+fn admit(state: &mut State, conn: ConnId, id: &str, params: &ConnectParams, now: Now, fx: &mut Vec<Effect>) -> Result<(), Refusal> {
+    let Some(door) = Door::of(state, conn) else { return Ok(()) };
+    let protocol = params.negotiate().map_err(|error| Refusal { error, code: 1002, reason: None })?;
+    let role = params.role().ok_or_else(|| WireError::invalid("invalid role"))?;
+    let page = OriginCheck {
+        protocol,
+        client_id: &params.client.id,
+        client_mode: &params.client.mode,
+        origin: door.peer.origin.as_deref(),
+        host: door.peer.host.as_deref(),
+        allowed: &state.allowed_origins,
+        guarded: state.secrets.mode() != auth::Mode::None,
+    };
+    origin::check(&page).map_err(|fault| fault.wire())?;
+    let silent_for = |secret| door.side().approves_silently(&page, secret);
+    let (silent, silent_with_secret) = (silent_for(SharedSecret::NotShown), silent_for(SharedSecret::Right));
+    let asked = Asked { protocol, role, local: door.side().is_local(), near: door.side().is_direct_loopback() };
+
+    let device = prove(params, &asked, &door, now)?;
+    let method = authenticate(state, params, &asked, device.as_ref(), &door, now)?;
+    let scopes = effective_scopes(params, &asked, device.is_some(), method);
+    let session = session(state, params, &asked, &device, method, scopes, now);
+    match device {
+        None => enter(state, conn, id, session, None, now, fx),
+        Some(device) => {
+            let shared = matches!(method, Method::Token | Method::Password | Method::None);
+            let silent = if shared { silent_with_secret } else { silent };
+            pair(state, conn, id, params, session, &device, silent, now, fx)?;
+        }
+    }
+    Ok(())
+}
+
+/// What a connection wants to be.
+struct Asked {
+    protocol: u8,
+    role: Role,
+    local: bool,
+    near: bool,
+}
+
+fn prove(params: &ConnectParams, asked: &Asked, door: &Door, now: Now) -> Result<Option<ProvenDevice>, WireError> {
+    let Some(claim) = &params.device else { return Ok(None) };
+    let credentials = &params.auth;
+    let token = signing_token(
+        credentials.token.as_deref(),
+        credentials.device_token.as_deref(),
+        credentials.bootstrap_token.as_deref(),
+    );
+    let proof = Proof {
+        id: &claim.id,
+        public_key: &claim.public_key,
+        signature: &claim.signature,
+        signed_at_ms: u64::try_from(claim.signed_at).unwrap_or(0),
+        nonce: claim.nonce.as_deref(),
+    };
+    let attempt = Attempt {
+        protocol: asked.protocol,
+        local: asked.local,
+        challenge: &door.nonce,
+        client_id: &params.client.id,
+        client_mode: &params.client.mode,
+        role: asked.role.name(),
+        scopes: &params.scopes,
+        token,
+        platform: &params.client.platform,
+        device_family: params.client.device_family.as_deref().unwrap_or_default(),
+        now_ms: now.wall_ms,
+    };
+    device::check(&proof, &attempt).map(Some).map_err(|fault| fault.wire())
+}
+
+/// Shared secret first, then the device's own token (protocol.md 3.6). A client that shows nothing
+/// at all and has no device is told to identify itself rather than that a secret is wrong.
+fn authenticate(
+    state: &mut State,
+    params: &ConnectParams,
+    asked: &Asked,
+    device: Option<&ProvenDevice>,
+    door: &Door,
+    now: Now,
+) -> Result<Method, WireError> {
+    let credentials = &params.auth;
+    let presented = Presented {
+        token: credentials.token.as_deref(),
+        password: credentials.password.as_deref(),
+        device_token: credentials.device_token.as_deref(),
+    };
+    let caller = Caller {
+        protocol: asked.protocol,
+        client_id: &params.client.id,
+        client_mode: &params.client.mode,
+        local: asked.local,
+        has_device: device.is_some(),
+    };
+    let devices = &state.devices;
+    let by_device = || {
+        device.is_some_and(|device| {
+            presented.device_tokens().any(|token| {
+                devices.verify_token(&device.id, asked.role.name(), token, &params.scopes)
+            })
+        })
+    };
+    let from = (door.peer.addr.ip(), now.wall_ms);
+    let result = auth::login(&state.secrets, &presented, &mut state.logins, from, by_device);
+    let nothing_shown = presented.token.is_none() && presented.password.is_none() && presented.device_token.is_none();
+    match result {
+        Ok(method) if device.is_none() => without_device(state, params, method),
+        Ok(method) => Ok(method),
+        Err(_) if nothing_shown && device.is_none() => Err(identity_required(params)),
+        Err(reason) => Err(reason.wire(&caller)),
+    }
+}
+
+/// A browser page must prove its device unless the operator switched that off (protocol.md 3.3).
+fn without_device(state: &State, params: &ConnectParams, method: Method) -> Result<Method, WireError> {
+    let ui = &state.config.gateway.control_ui;
+    let waived = ui.allow_insecure_auth || ui.dangerously_disable_device_auth;
+    if params.is_control_ui() && !waived { Err(identity_required(params)) } else { Ok(method) }
+}
+
+fn identity_required(params: &ConnectParams) -> WireError {
+    if params.is_control_ui() {
+        let text = "control ui requires HTTPS or localhost (secure context)";
+        return WireError::invalid(text).with_details(json!({"code": "CONTROL_UI_DEVICE_IDENTITY_REQUIRED"}));
+    }
+    WireError::new(Code::NotPaired, "device identity required").with_details(json!({"code": "DEVICE_IDENTITY_REQUIRED"}))
+}
+
+/// Protocol 3 gives an operator without a list everything. Protocol 4 gives what is asked for; without
+/// a device the list survives only for programs on this machine that hold the shared secret
+/// (protocol.md 3.3, decisions.md 8).
+fn effective_scopes(params: &ConnectParams, asked: &Asked, has_device: bool, method: Method) -> Vec<String> {
+    if asked.role == Role::Node {
+        return Vec::new();
+    }
+    if asked.protocol < 4 && params.scopes.is_empty() {
+        return vec!["operator.admin".to_string()];
+    }
+    let secret = matches!(method, Method::Token | Method::Password | Method::None);
+    let keeps = asked.protocol < 4 || has_device || (asked.near && secret);
+    if keeps { params.scopes.clone() } else { Vec::new() }
+}
+
+fn session(
+    state: &State,
+    params: &ConnectParams,
+    asked: &Asked,
+    device: &Option<ProvenDevice>,
+    method: Method,
+    scopes: Vec<String>,
+    now: Now,
+) -> Box<Session> {
+    let nodes = &state.config.gateway.nodes;
+    let commands = match asked.role {
+        Role::Node => node_commands::permitted(&params.client.platform, params.client.device_family.as_deref(), &params.commands, nodes),
+        Role::Operator => Vec::new(),
+    };
+    Box::new(Session {
+        protocol: asked.protocol,
+        role: asked.role,
+        scopes,
+        client: params.client.clone(),
+        device_id: device.as_ref().map(|device| device.id.clone()),
+        presence_key: None,
+        method: method.name(),
+        caps: params.caps.clone(),
+        commands,
+        permissions: params.permissions.clone(),
+        path_env: params.path_env.clone(),
+        connected_ms: now.wall_ms,
+        seq: 0,
+        unauthorized: 0,
+    })
+}
