@@ -2,8 +2,10 @@
 //! Knows nothing of the command line; everything it needs is in [`Boot`].
 
 pub mod auth;
+pub mod beacon;
 mod broadcast;
 pub mod conn;
+pub mod connect_params;
 pub mod core;
 pub mod device;
 pub mod disk;
@@ -12,8 +14,12 @@ pub mod event;
 pub mod handle;
 pub mod handshake;
 pub mod health;
+pub mod hello;
 mod living;
+pub mod logins;
 pub mod methods;
+pub mod node_commands;
+pub mod origin;
 pub mod pairing_devices;
 pub mod pairing_nodes;
 pub mod presence;

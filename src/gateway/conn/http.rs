@@ -248,5 +248,5 @@ fn too_large(head: &Head) -> bool {
 }
 
 fn detail(detailed: bool) -> Detail {
-    if detailed { Detail::Full } else { Detail::None }
+    if detailed { Detail::Full } else { Detail::Plain }
 }
