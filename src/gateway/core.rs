@@ -16,6 +16,7 @@ use super::event::{Admission, Class, ConnId, Effect, Event, HttpAnswer, Input, N
 use super::handle::handle;
 use super::state::State;
 use super::timers::Timers;
+use super::trouble::Trouble;
 use crate::sys::clock::Clock;
 use crate::sys::notify::Notifier;
 
@@ -77,6 +78,11 @@ impl Core {
                 Err(_) => break,
             }
         }
+    }
+
+    /// After the loop: lets go of everything, so that the disk thread ends when its queue is done.
+    pub fn finish(self) {
+        drop(self.disk);
     }
 
     /// The next event, or `None` when a timer is due first.
@@ -194,7 +200,7 @@ impl Core {
     fn slow(&mut self, conn: ConnId) {
         let queued = self.links.get(&conn).map_or(0, |link| link.outbox.queued());
         log::warn!(target: "gateway/ws", "closing slow consumer conn={conn} queued={queued}");
-        self.state.counters.slow_consumers += 1;
+        self.state.trouble.add(Trouble::SlowConsumer, Some(conn), self.clock.now().wall_ms);
         self.close(conn, 1008, "slow consumer".to_string());
     }
 

@@ -96,7 +96,7 @@ fn closed(state: &mut State, conn: ConnId, why: &Ended, now: Now, fx: &mut Vec<E
     match entry.phase {
         Phase::Ready(session) | Phase::Joining(session) => {
             log::debug!(target: "gateway/ws", "→ close conn={conn} why={why:?} durationMs={lasted}");
-            departed(state, &session, now, fx);
+            state.left(&session, fx);
         }
         Phase::Challenged { .. } => {
             log::info!(target: "gateway/ws", "closed before connect conn={conn} remote={} why={why:?}", entry.peer.addr);
@@ -105,14 +105,6 @@ fn closed(state: &mut State, conn: ConnId, why: &Ended, now: Now, fx: &mut Vec<E
     }
     if state.stopping && state.conns.is_empty() {
         fx.push(Effect::Exit);
-    }
-}
-
-/// A client that was in use has gone.
-fn departed(state: &mut State, session: &Session, now: Now, fx: &mut Vec<Effect>) {
-    state.left(session, now.wall_ms);
-    if !state.stopping {
-        state.presence_changed(now, fx);
     }
 }
 
@@ -220,6 +212,10 @@ fn due(state: &mut State, timer: Timer, now: Now, fx: &mut Vec<Effect>) {
         Timer::Health => {
             state.refresh_health(now, fx);
             fx.push(Effect::Timer(limits::HEALTH_AGE, Timer::Health));
+        }
+        Timer::Watchdog => {
+            fx.push(Effect::Notify(Notice::Alive));
+            fx.extend(state.facts.watchdog.map(|interval| Effect::Timer(interval, Timer::Watchdog)));
         }
         Timer::Shutdown => fx.push(Effect::Exit),
     }

@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use super::event::{Effect, Timer};
 use super::sessions::SessionRow;
 use super::state::State;
+use super::trouble::Trouble;
 use crate::config::sections::{ResolvedAgent, ResolvedHeartbeat};
 use crate::limits;
 use crate::sys::clock::Now;
@@ -70,9 +71,9 @@ impl State {
             "sessions": self.agent_sessions(main, now, RECENT),
             "clients": {
                 "connected": self.conns.len(),
-                "slowConsumersClosed": self.counters.slow_consumers,
+                "slowConsumersClosed": self.trouble.count(Trouble::SlowConsumer),
                 "refusedHandshakes": self.counters.refused,
-                "handlerPanics": self.counters.panics,
+                "handlerPanics": self.trouble.count(Trouble::Panic),
             },
             "configWarnings": self.config_warnings,
         })

@@ -27,6 +27,7 @@ pub mod sessions;
 pub mod start;
 pub mod state;
 pub mod timers;
+pub mod trouble;
 
 use std::fmt;
 use std::io;
@@ -44,6 +45,7 @@ use crate::config::env::Env;
 use crate::config::load::Snapshot;
 use crate::config::paths::Paths;
 use crate::config::resolve::Plan;
+use crate::http::locality::RealIp;
 use crate::limits;
 use crate::sys::clock::Clock;
 use crate::sys::notify::Notifier;
@@ -137,9 +139,9 @@ pub fn run(boot: Boot, listeners: Listeners) -> Result<(), StartError> {
     let Boot { plan, snapshot, paths, env, clock, log_file, notifier } = boot;
     let state = start::state(&plan, &snapshot, &paths, &env, port, clock.now(), &notifier)?;
     let settings = HubSettings {
-        trusted_proxies: state.config.gateway.trusted_proxies.clone(),
+        proxies: start::proxies(&state.config.gateway),
+        real_ip: if state.config.gateway.allow_real_ip_fallback { RealIp::Fallback } else { RealIp::Ignore },
         hsts: state.config.gateway.http.strict_transport_security.clone(),
-        port,
     };
     let hub = Hub::new(events.clone(), settings);
     let place = Place { paths, env, log_file };
