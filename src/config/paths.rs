@@ -211,6 +211,14 @@ impl Paths {
         shorten_home(&self.home, path)
     }
 
+    /// A command to suggest to a person, carrying the active profile (cli.md 1.4).
+    pub fn command(&self, words: &str) -> String {
+        match &self.profile {
+            Some(name) => format!("openclaw --profile {name} {words}"),
+            None => format!("openclaw {words}"),
+        }
+    }
+
     /// Makes a configured path absolute: `~` is the home directory, relative paths start at `base`.
     pub fn expand(&self, path: &str, base: &Path) -> PathBuf {
         expand(path, &self.home, base)
@@ -343,6 +351,13 @@ mod tests {
         assert_eq!(paths.config_file, Path::new("/home/ada/.openclaw-Rescue/openclaw.json"));
         assert_eq!(paths.workspace, Path::new("/home/ada/.openclaw/workspace-Rescue"));
         assert_eq!(paths.log_stem, "openclaw-Rescue");
+    }
+
+    #[test]
+    fn suggested_commands_carry_the_profile() {
+        let command = |profile| Paths::resolve(&env(), &profile).command("setup");
+        assert_eq!(command(Profile::none()), "openclaw setup");
+        assert_eq!(command(Profile::named("rescue").unwrap()), "openclaw --profile rescue setup");
     }
 
     #[test]
