@@ -1,23 +1,23 @@
 //! The `connect` request, step by step in the order of protocol.md 2.2: version, role, origin,
 //! device, credentials, pairing, greeting. Pure; every refusal is one error and one close.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::auth::{self, Caller, Method, Presented};
 use super::broadcast;
 use super::connect_params::ConnectParams;
 use super::device::{self, Attempt, Proof, ProvenDevice};
-use super::disk::{Commit, Then};
+use super::disk::Commit;
 use super::event::{Admission, ConnId, Effect};
-use super::hello::{self, Issued};
+use super::hello;
 use super::node_commands;
 use super::origin::{self, OriginCheck, SharedSecret};
-use super::pairing_devices::{Admittance, PairingAttempt};
-use super::state::{Phase, Role, Session, State};
-use crate::identity::proof::signing_token;
+use super::pairing::Verdict;
+use super::pairing_devices::{self, Arrival, Decision, IssuedToken};
+use super::state::{Phase, Role, Session, State, device_token};
+use crate::identity::signing_token;
 use crate::protocol::errors::{Code, WireError};
 use crate::sys::clock::Now;
-use serde_json::json;
 
 /// A greeting that waits until what it promises is on disk.
 pub struct Greeting {
@@ -26,7 +26,7 @@ pub struct Greeting {
     /// The id of its `connect`.
     pub id: String,
     /// A device token to hand out.
-    pub issued: Option<Issued>,
+    pub issued: Option<IssuedToken>,
 }
 
 /// Why a handshake ends: what the peer is told and how the socket is closed.
@@ -100,11 +100,17 @@ fn admit(state: &mut State, conn: ConnId, id: &str, params: &ConnectParams, now:
     let scopes = effective_scopes(params, &asked, device.is_some(), method);
     let session = session(state, params, &asked, &device, method, scopes, now);
     match device {
-        None => enter(state, conn, id, session, None, now, fx),
+        None => {
+            let greeting = Greeting { conn, id: id.to_string(), issued: None };
+            join(state, conn, session);
+            welcome(state, &greeting, now, fx);
+        }
         Some(device) => {
             let shared = matches!(method, Method::Token | Method::Password | Method::None);
             let silent = if shared { silent_with_secret } else { silent };
-            pair(state, conn, id, params, session, &device, silent, now, fx)?;
+            let remote_ip = (!asked.local).then(|| door.peer.addr.ip().to_string());
+            let pairing = Pairing { params, device: &device, silent, remote_ip };
+            pair(state, (conn, id), &pairing, session, now, fx)?;
         }
     }
     Ok(())
@@ -176,7 +182,7 @@ fn authenticate(
     let by_device = || {
         device.is_some_and(|device| {
             presented.device_tokens().any(|token| {
-                devices.verify_token(&device.id, asked.role.name(), token, &params.scopes)
+                devices.verify_token(asked.protocol, &device.id, asked.role.name(), &params.scopes, token)
             })
         })
     };
@@ -251,4 +257,107 @@ fn session(
         seq: 0,
         unauthorized: 0,
     })
+}
+
+/// What the pairing step needs besides the session.
+struct Pairing<'a> {
+    params: &'a ConnectParams,
+    device: &'a ProvenDevice,
+    silent: bool,
+    remote_ip: Option<String>,
+}
+
+impl Pairing<'_> {
+    fn arrival<'a>(&'a self, session: &'a Session) -> Arrival<'a> {
+        let client = &self.params.client;
+        Arrival {
+            protocol: session.protocol,
+            device_id: &self.device.id,
+            public_key: &self.device.public_key,
+            role: session.role.name(),
+            scopes: &session.scopes,
+            silent: self.silent,
+            display_name: client.display_name.as_deref(),
+            platform: Some(&client.platform),
+            device_family: client.device_family.as_deref(),
+            client_id: &client.id,
+            client_mode: &client.mode,
+            remote_ip: self.remote_ip.as_deref(),
+        }
+    }
+}
+
+/// Looks the device up, approves or files a request, hands out its token. What the greeting promises
+/// must be on disk first.
+fn pair(
+    state: &mut State,
+    (conn, id): (ConnId, &str),
+    pairing: &Pairing<'_>,
+    session: Box<Session>,
+    now: Now,
+    fx: &mut Vec<Effect>,
+) -> Result<(), Refusal> {
+    let arrival = pairing.arrival(&session);
+    let (decision, mut change) = state.devices.arrive(&arrival, state.entropy.uuid(), now.wall_ms);
+    let mut commit = Commit::default();
+    match decision {
+        Decision::Paired | Decision::Unrecorded => {}
+        Decision::Approved { request_id } => {
+            let payload =
+                pairing_devices::resolved_payload(&request_id, &pairing.device.id, Verdict::Approved, now.wall_ms);
+            commit.events.push(("device.pair.resolved", payload));
+        }
+        Decision::Required(refusal) => {
+            if refusal.created {
+                commit.events.push(("device.pair.requested", pairing_devices::request_view(&refusal.request)));
+            }
+            let protocol = session.protocol;
+            state.commit_devices(change, commit, now, fx);
+            let reason = Some(refusal.close_reason(protocol));
+            return Err(Refusal { error: refusal.wire(protocol), code: 1008, reason });
+        }
+    }
+    let entropy = &mut state.entropy;
+    let token = state.devices.ensure_token(&arrival, now.wall_ms, |form| device_token(entropy, form));
+    let issued = token.map(|(issued, made)| {
+        change = change.and(made);
+        issued
+    });
+    change = change.and(state.devices.touch(&pairing.device.id, session.role.name(), now.wall_ms));
+    commit.greeting = Some(Box::new(Greeting { conn, id: id.to_string(), issued }));
+    join(state, conn, session);
+    state.commit_devices(change, commit, now, fx);
+    Ok(())
+}
+
+/// From here on the connection has a session, but hears nothing before its greeting.
+fn join(state: &mut State, conn: ConnId, session: Box<Session>) {
+    if let Some(entry) = state.conns.get_mut(&conn) {
+        entry.phase = Phase::Joining(session);
+    }
+}
+
+/// Sends `hello-ok`; the client is listed as present before the snapshot is taken (protocol.md 5.3).
+pub fn welcome(state: &mut State, greeting: &Greeting, now: Now, fx: &mut Vec<Effect>) {
+    let conn = greeting.conn;
+    let Some(entry) = state.conns.get_mut(&conn) else { return };
+    let Phase::Joining(mut session) = std::mem::replace(&mut entry.phase, Phase::Closing) else { return };
+    let (peer, public_id) = (entry.peer.clone(), entry.public_id.clone());
+    state.arrived(&mut session, &peer, &public_id, now);
+    let Some(payload) = hello::payload(state, &public_id, &session, greeting.issued.as_ref(), now) else { return };
+    let protocol = session.protocol;
+    log::info!(
+        target: "gateway/ws",
+        "→ hello-ok conn={conn} client={} mode={} version={} protocol={protocol} role={} auth={} remote={}",
+        session.client.id, session.client.mode, session.client.version, session.role.name(), session.method, peer.addr
+    );
+    state.counters.admitted += 1;
+    if let Some(entry) = state.conns.get_mut(&conn) {
+        entry.phase = Phase::Ready(session);
+    }
+    let admission = Admission { max_message: hello::max_message(protocol), max_buffered: hello::max_buffered(protocol) };
+    fx.push(Effect::Admit(conn, admission));
+    broadcast::reply_raw(fx, conn, &greeting.id, &payload);
+    state.presence_changed(now, fx);
+    state.health_soon(fx);
 }

@@ -12,7 +12,8 @@ use super::conn::Peer;
 use super::connect_params::Client;
 use super::event::{ConnId, Effect, Timer};
 use super::health::HealthCache;
-use super::pairing_devices::DeviceBook;
+use super::pairing::Change;
+use super::pairing_devices::{DeviceBook, TokenForm};
 use super::pairing_nodes::NodeBook;
 use super::presence::Presence;
 use super::sessions::SessionRow;
@@ -203,10 +204,12 @@ pub struct State {
     pub health_gate: HealthGate,
     /// Paired devices and pending requests.
     pub devices: DeviceBook,
-    /// The device book changed without anyone waiting for it.
-    pub devices_touched: bool,
+    /// What of the device book is not on disk and nobody waits for.
+    pub devices_unsaved: Change,
     /// Paired nodes and pending requests.
     pub nodes: NodeBook,
+    /// What of the node book is not on disk and nobody waits for.
+    pub nodes_unsaved: Change,
     /// Failed logins by address.
     pub logins: Logins,
     /// Sessions as the last reading of the indexes found them.
@@ -279,5 +282,13 @@ impl State {
     /// Time since the gateway started.
     pub fn uptime(&self, now: Now) -> Duration {
         now.mono.saturating_sub(self.facts.started)
+    }
+}
+
+/// A new device token.
+pub fn device_token(entropy: &mut Entropy, form: TokenForm) -> String {
+    match form {
+        TokenForm::Hex32 => entropy.hex(16),
+        TokenForm::Base64Url43 => entropy.base64url(32),
     }
 }
