@@ -17,6 +17,12 @@ struct Line {
     value: Value,
 }
 
+impl Line {
+    fn file(&self) -> Option<&str> {
+        self.place.split(':').next()
+    }
+}
+
 fn lines() -> Vec<Line> {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures/frames");
     let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
@@ -85,7 +91,8 @@ fn params_are_judged_as_by_the_original() {
     for (at, Line { place, value }) in all.iter().enumerate() {
         let Some(row) = value["frame"]["method"].as_str().and_then(methods::find) else { continue };
         let answer = all.iter().skip(at).find(|line| {
-            line.value["frame"]["type"] == "res"
+            line.file() == place.split(':').next()
+                && line.value["frame"]["type"] == "res"
                 && line.value["frame"]["id"] == value["frame"]["id"]
                 && line.value["conn"] == value["conn"]
         });
