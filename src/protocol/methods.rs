@@ -62,6 +62,10 @@ impl Method {
 }
 
 const DEVICE_ID: Field = req("deviceId", TEXT).doc("The device.");
+// Both limits are far below 2^63; `try_from` is not const.
+const TAIL_LIMIT: Kind = Kind::Int { min: 1, max: TAIL_LINES_MAX as i64 };
+const TAIL_SIZE: Kind = Kind::Int { min: 1, max: TAIL_BYTES_MAX as i64 };
+
 const NODE_ID: Field = req("nodeId", TEXT).doc("The node.");
 const REQUEST_ID: Field = req("requestId", TEXT).doc("The pairing request.");
 const AGENT_ID: Field = opt("agentId", TEXT).doc("The agent; absent means the default one.");
@@ -210,8 +214,8 @@ pub const METHODS: &[Method] = &[
         .scope_both(Scope::Read)
         .takes(&closed![
             opt("cursor", COUNT).doc("Where the last answer ended."),
-            opt("limit", Kind::Int { min: 1, max: TAIL_LINES_MAX as i64 }).doc("Most lines."),
-            opt("maxBytes", Kind::Int { min: 1, max: TAIL_BYTES_MAX as i64 }).doc("Most bytes."),
+            opt("limit", TAIL_LIMIT).doc("Most lines."),
+            opt("maxBytes", TAIL_SIZE).doc("Most bytes."),
         ])
         .gives(&closed![
             req("file", TEXT).doc("The log file."),
