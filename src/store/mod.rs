@@ -1,1 +1,5 @@
 //! (being written)
+
+pub mod devices;
+pub mod nodes;
+pub mod records;
