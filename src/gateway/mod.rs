@@ -12,7 +12,7 @@ pub mod device;
 pub mod disk;
 pub mod dispatch;
 pub mod event;
-mod field;
+pub mod field;
 pub mod handle;
 pub mod handshake;
 pub mod health;
