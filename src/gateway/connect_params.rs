@@ -1,6 +1,8 @@
 //! The checked parameters of `connect` as a typed value, and which protocol they lead to.
 //! The schema has been checked by the reader; here is only what the handshake reads.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -24,7 +26,7 @@ pub struct ConnectParams {
     #[serde(default)]
     pub commands: Vec<String>,
     /// Permissions a node has from its system.
-    pub permissions: Option<Value>,
+    pub permissions: Option<BTreeMap<String, bool>>,
     /// A node's search path.
     pub path_env: Option<String>,
     /// `operator` unless said otherwise.

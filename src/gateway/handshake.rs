@@ -10,7 +10,7 @@ use super::device::{self, Attempt, Proof, ProvenDevice};
 use super::disk::Commit;
 use super::event::{Admission, ConnId, Effect};
 use super::hello;
-use super::node_commands;
+use super::node_commands::{self, Platform};
 use super::origin::{self, OriginCheck, SharedSecret};
 use super::pairing::Verdict;
 use super::pairing_devices::{self, Arrival, Decision, IssuedToken};
@@ -106,8 +106,7 @@ fn admit(state: &mut State, conn: ConnId, id: &str, params: &ConnectParams, now:
             welcome(state, &greeting, now, fx);
         }
         Some(device) => {
-            let shared = matches!(method, Method::Token | Method::Password | Method::None);
-            let silent = if shared { silent_with_secret } else { silent };
+            let silent = if method != Method::DeviceToken { silent_with_secret } else { silent };
             let remote_ip = (!asked.local).then(|| door.peer.addr.ip().to_string());
             let pairing = Pairing { params, device: &device, silent, remote_ip };
             pair(state, (conn, id), &pairing, session, now, fx)?;
@@ -170,6 +169,7 @@ fn authenticate(
         token: credentials.token.as_deref(),
         password: credentials.password.as_deref(),
         device_token: credentials.device_token.as_deref(),
+        proxy_user: door.peer.proxy_user.as_deref(),
     };
     let caller = Caller {
         protocol: asked.protocol,
@@ -222,8 +222,8 @@ fn effective_scopes(params: &ConnectParams, asked: &Asked, has_device: bool, met
     if asked.protocol < 4 && params.scopes.is_empty() {
         return vec!["operator.admin".to_string()];
     }
-    let secret = matches!(method, Method::Token | Method::Password | Method::None);
-    let keeps = asked.protocol < 4 || has_device || (asked.near && secret);
+    let trusted = method == Method::TrustedProxy || (asked.near && method != Method::DeviceToken);
+    let keeps = asked.protocol < 4 || has_device || trusted;
     if keeps { params.scopes.clone() } else { Vec::new() }
 }
 
@@ -238,7 +238,11 @@ fn session(
 ) -> Box<Session> {
     let nodes = &state.config.gateway.nodes;
     let commands = match asked.role {
-        Role::Node => node_commands::permitted(&params.client.platform, params.client.device_family.as_deref(), &params.commands, nodes),
+        Role::Node => {
+            let platform = Platform::of(Some(&params.client.platform), params.client.device_family.as_deref());
+            let allowlist = node_commands::allowlist(platform, &nodes.allow_commands, &nodes.deny_commands);
+            node_commands::kept(&params.commands, &allowlist)
+        }
         Role::Operator => Vec::new(),
     };
     Box::new(Session {

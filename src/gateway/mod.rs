@@ -1,6 +1,7 @@
 //! The daemon: boot, the state thread's loop, shutdown. See `lib.rs` for the map.
 //! Knows nothing of the command line; everything it needs is in [`Boot`].
 
+pub mod access;
 pub mod auth;
 pub mod beacon;
 mod broadcast;
@@ -21,6 +22,7 @@ mod living;
 pub mod logins;
 pub mod methods;
 pub mod node_commands;
+pub mod node_list;
 pub mod origin;
 pub mod pairing;
 pub mod pairing_devices;
@@ -118,14 +120,15 @@ pub struct Listeners {
 pub fn listen(plan: &Plan) -> Result<Listeners, StartError> {
     let mut listeners = Listeners { sockets: Vec::new(), missing: Vec::new() };
     let mut port = plan.port;
-    for (index, host) in plan.hosts.iter().enumerate() {
+    let optional = plan.optional_hosts.iter().map(|host| (host, true));
+    for (host, optional) in plan.hosts.iter().map(|host| (host, false)).chain(optional) {
         let addr = SocketAddr::new(*host, port);
         match TcpListener::bind(addr).and_then(|socket| Ok((socket.local_addr()?, socket))) {
             Ok((bound, socket)) => {
                 port = bound.port();
                 listeners.sockets.push((socket, bound));
             }
-            Err(error) if index > 0 => listeners.missing.push((addr, error)),
+            Err(error) if optional => listeners.missing.push((addr, error)),
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => return Err(StartError::PortBusy(addr)),
             Err(error) => return Err(StartError::Bind(addr, error)),
         }
@@ -140,8 +143,10 @@ pub fn run(boot: Boot, listeners: Listeners) -> Result<(), StartError> {
     let port = listeners.sockets.first().map_or(boot.plan.port, |(_, addr)| addr.port());
     let (events, queue) = bounded(limits::EVENT_QUEUE);
     let Boot { plan, snapshot, paths, env, clock, log_file, notifier } = boot;
-    let state = start::state(&plan, &snapshot, &paths, &env, port, clock.now(), &notifier)?;
+    let state = start::state(&plan, &snapshot, &paths, port, clock.now(), &notifier)?;
+    let proxy_mode = state.secrets.mode() == auth::Mode::TrustedProxy;
     let settings = HubSettings {
+        proxy_login: proxy_mode.then(|| start::proxy_login(&state.config)).flatten(),
         proxies: start::proxies(&state.config.gateway),
         real_ip: if state.config.gateway.allow_real_ip_fallback { RealIp::Fallback } else { RealIp::Ignore },
         hsts: state.config.gateway.http.strict_transport_security.clone(),

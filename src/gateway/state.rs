@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::access::Access;
 use super::auth::{Logins, Secrets};
 use super::conn::Peer;
 use super::connect_params::Client;
@@ -34,8 +35,6 @@ pub struct Facts {
     pub ip: Option<String>,
     /// `linux 6.1.0` and the like.
     pub platform: String,
-    /// `Linux`, `Mac`, `Windows`.
-    pub device_family: &'static str,
     /// CPU architecture as Node names it.
     pub arch: &'static str,
     /// Port in use.
@@ -50,8 +49,6 @@ pub struct Facts {
     pub handshake: Duration,
     /// Interval in which the service manager wants a sign of life.
     pub watchdog: Option<Duration>,
-    /// Wall-clock time of the start, milliseconds since the epoch.
-    pub started_ms: u64,
     /// Monotonic time of the start.
     pub started: Duration,
 }
@@ -107,7 +104,7 @@ pub struct Session {
     /// Invokable commands of a node, filtered by the platform's allowlist.
     pub commands: Vec<String>,
     /// Permissions a node declares.
-    pub permissions: Option<Value>,
+    pub permissions: Option<BTreeMap<String, bool>>,
     /// A node's search path.
     pub path_env: Option<String>,
     /// Wall-clock time of the handshake, milliseconds.

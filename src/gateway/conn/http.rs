@@ -178,6 +178,11 @@ impl Server<'_> {
         }
     }
 
+    fn proxy_user(&self, head: &Head) -> Option<String> {
+        let settings = &self.hub.settings;
+        settings.proxy_login.as_ref()?.user(self.addr.ip(), head, &settings.proxies)
+    }
+
     fn upgrade(&mut self, head: &Head, client: IpAddr) -> Turn {
         if self.hub.is_stopping() {
             return self.refuse(&route::upgrade_unavailable());
@@ -194,6 +199,7 @@ impl Server<'_> {
             host: text("host"),
             origin: text("origin"),
             user_agent: text("user-agent"),
+            proxy_user: self.proxy_user(head),
         };
         Turn::Upgrade(Upgrade { peer, rest: self.heads.take_rest() })
     }

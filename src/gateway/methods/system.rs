@@ -97,7 +97,7 @@ pub fn secrets_reloaded(state: &mut State, waiting: &Waiting, snapshot: &Snapsho
         let error = WireError::unavailable(format!("secrets not reloaded: invalid config: {problem}"));
         return broadcast::fail(fx, waiting.conn, &waiting.id, &error);
     }
-    let fresh = state.access.secrets(&snapshot.config);
+    let fresh = state.access.reread(&snapshot.config);
     if !fresh.same_as(&state.secrets) {
         state.secrets = fresh;
         let stale: Vec<ConnId> = state
