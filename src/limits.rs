@@ -146,6 +146,12 @@ pub const LOG_GENERATIONS: u32 = 5;
 pub const LOG_AGE: Duration = Duration::from_secs(24 * 3600);
 /// Characters of one log message; the rest is cut and counted.
 pub const LOG_MESSAGE_CHARS: usize = 4096;
+/// Pause after a failed write to the log file (disk full) before the next try.
+pub const LOG_RETRY: Duration = Duration::from_secs(5);
+/// How often to look whether the log file was moved or removed by somebody else.
+pub const LOG_RECHECK: Duration = Duration::from_secs(1);
+/// Entries of the log directory looked at when old files are deleted.
+pub const LOG_DIR_ENTRIES: usize = 10_000;
 /// `logs.tail`: default lines, largest lines, default bytes, largest bytes (lifecycle.md 15).
 pub const TAIL_LINES: usize = 500;
 /// See [`TAIL_LINES`].
