@@ -203,7 +203,7 @@ fn numbered(path: &Path, generation: u32) -> PathBuf {
 fn delete_old(dir: &Path, wall_ms: u64) {
     let Ok(entries) = fs::read_dir(dir) else { return };
     let now = UNIX_EPOCH + Duration::from_millis(wall_ms);
-    for entry in entries.take(limits::LOG_DIR_ENTRIES).filter_map(Result::ok) {
+    for entry in entries.take(limits::DIR_ENTRIES).filter_map(Result::ok) {
         let name = entry.file_name();
         let ours = name.to_str().is_some_and(|name| name.starts_with("openclaw-") && name.ends_with(".log"));
         let Some(facts) = entry.metadata().ok().filter(|facts| ours && facts.is_file()) else { continue };
