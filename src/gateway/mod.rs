@@ -1,6 +1,7 @@
 //! (being written)
 
 pub mod auth;
+pub mod beacon;
 pub mod device;
 pub mod field;
 pub mod logins;
@@ -10,3 +11,4 @@ pub mod origin;
 pub mod pairing;
 pub mod pairing_devices;
 pub mod pairing_nodes;
+pub mod presence;
