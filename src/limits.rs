@@ -102,6 +102,8 @@ pub const PRESENCE_INTERVAL: Duration = Duration::from_millis(200);
 pub const PRESENCE_TEXT_CHARS: usize = 512;
 /// Items of one list in a presence entry.
 pub const PRESENCE_LIST_ITEMS: usize = 64;
+/// Characters of one queued system event: a beacon is one line, a note from a script a few paragraphs.
+pub const SYSTEM_EVENT_CHARS: usize = 4096;
 /// System events waiting for the main session's next turn.
 pub const SYSTEM_EVENTS: usize = 20;
 
