@@ -212,3 +212,5 @@ pub const SYSTEM_FILE_BYTES: u64 = 256 * 1024;
 pub const ZONE_FILE_BYTES: u64 = 64 * 1024;
 /// Bytes of a time zone's name or rule.
 pub const ZONE_RULE_BYTES: usize = 128;
+/// How long a signal waits for room in the event queue before the process leaves without farewell.
+pub const SIGNAL_WAIT: Duration = Duration::from_millis(500);

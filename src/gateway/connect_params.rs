@@ -157,7 +157,15 @@ mod tests {
 
     #[test]
     fn picks_the_newest_protocol_both_speak() {
-        let table = [((3, 3), Some(3)), ((4, 4), Some(4)), ((3, 4), Some(4)), ((1, 9), Some(4)), ((1, 3), Some(3)), ((5, 9), None), ((1, 2), None)];
+        let table = [
+            ((3, 3), Some(3)),
+            ((4, 4), Some(4)),
+            ((3, 4), Some(4)),
+            ((1, 9), Some(4)),
+            ((1, 3), Some(3)),
+            ((5, 9), None),
+            ((1, 2), None),
+        ];
         for ((min, max), expected) in table {
             assert_eq!(params(min, max).negotiate().ok(), expected, "{min}..{max}");
         }

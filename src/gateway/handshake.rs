@@ -43,7 +43,14 @@ impl From<WireError> for Refusal {
 }
 
 /// Decides on a `connect`.
-pub fn connect(state: &mut State, conn: ConnId, id: &str, params: Result<Value, String>, now: Now, fx: &mut Vec<Effect>) {
+pub fn connect(
+    state: &mut State,
+    conn: ConnId,
+    id: &str,
+    params: Result<Value, String>,
+    now: Now,
+    fx: &mut Vec<Effect>,
+) {
     let outcome = params.map_err(WireError::invalid).and_then(ConnectParams::read).map_err(Refusal::from);
     if let Err(refusal) = outcome.and_then(|params| admit(state, conn, id, &params, now, fx)) {
         refuse(state, conn, id, refusal, fx);
@@ -77,7 +84,14 @@ impl Door {
     }
 }
 
-fn admit(state: &mut State, conn: ConnId, id: &str, params: &ConnectParams, now: Now, fx: &mut Vec<Effect>) -> Result<(), Refusal> {
+fn admit(
+    state: &mut State,
+    conn: ConnId,
+    id: &str,
+    params: &ConnectParams,
+    now: Now,
+    fx: &mut Vec<Effect>,
+) -> Result<(), Refusal> {
     let Some(door) = Door::of(state, conn) else { return Ok(()) };
     let protocol = params.negotiate().map_err(|error| Refusal { error, code: 1002, reason: None })?;
     let role = params.role().ok_or_else(|| WireError::invalid("invalid role"))?;
@@ -181,9 +195,9 @@ fn authenticate(
     let devices = &state.devices;
     let by_device = || {
         device.is_some_and(|device| {
-            presented.device_tokens().any(|token| {
-                devices.verify_token(asked.protocol, &device.id, asked.role.name(), &params.scopes, token)
-            })
+            presented
+                .device_tokens()
+                .any(|token| devices.verify_token(asked.protocol, &device.id, asked.role.name(), &params.scopes, token))
         })
     };
     let from = (door.peer.addr.ip(), now.wall_ms);
@@ -209,7 +223,8 @@ fn identity_required(params: &ConnectParams) -> WireError {
         let text = "control ui requires HTTPS or localhost (secure context)";
         return WireError::invalid(text).with_details(json!({"code": "CONTROL_UI_DEVICE_IDENTITY_REQUIRED"}));
     }
-    WireError::new(Code::NotPaired, "device identity required").with_details(json!({"code": "DEVICE_IDENTITY_REQUIRED"}))
+    WireError::new(Code::NotPaired, "device identity required")
+        .with_details(json!({"code": "DEVICE_IDENTITY_REQUIRED"}))
 }
 
 /// Protocol 3 gives an operator without a list everything. Protocol 4 gives what is asked for; without
@@ -345,7 +360,7 @@ fn join(state: &mut State, conn: ConnId, session: Box<Session>) {
 pub fn welcome(state: &mut State, greeting: &Greeting, now: Now, fx: &mut Vec<Effect>) {
     let conn = greeting.conn;
     let Some(entry) = state.conns.get_mut(&conn) else { return };
-    let Phase::Joining(mut session) = std::mem::replace(&mut entry.phase, Phase::Closing) else { return };
+    let Phase::Joining(mut session) = std::mem::replace(&mut entry.phase, Phase::Closing(None)) else { return };
     let (peer, public_id) = (entry.peer.clone(), entry.public_id.clone());
     state.arrived(&mut session, &peer, &public_id, now);
     let Some(payload) = hello::payload(state, &public_id, &session, greeting.issued.as_ref(), now) else { return };
@@ -359,7 +374,8 @@ pub fn welcome(state: &mut State, greeting: &Greeting, now: Now, fx: &mut Vec<Ef
     if let Some(entry) = state.conns.get_mut(&conn) {
         entry.phase = Phase::Ready(session);
     }
-    let admission = Admission { max_message: hello::max_message(protocol), max_buffered: hello::max_buffered(protocol) };
+    let admission =
+        Admission { max_message: hello::max_message(protocol), max_buffered: hello::max_buffered(protocol) };
     fx.push(Effect::Admit(conn, admission));
     broadcast::reply_raw(fx, conn, &greeting.id, &payload);
     state.presence_changed(now, fx);

@@ -69,7 +69,7 @@ pub struct Boot {
     /// The clock, started as early as possible.
     pub clock: Clock,
     /// The file the log goes to now.
-    pub log_file: Box<dyn Fn() -> PathBuf + Send>,
+    pub log_file: Box<dyn Fn() -> Option<PathBuf> + Send>,
     /// The way to the service manager.
     pub notifier: Notifier,
 }
@@ -153,7 +153,8 @@ pub fn run(boot: Boot, listeners: Listeners) -> Result<(), StartError> {
     };
     let hub = Hub::new(events.clone(), settings);
     let place = Place { paths, env, log_file };
-    let (disk, store) = disk::spawn(place, events.clone()).map_err(|e| StartError::System("cannot start a thread", e))?;
+    let (disk, store) =
+        disk::spawn(place, events.clone()).map_err(|e| StartError::System("cannot start a thread", e))?;
     install_signals(events)?;
     let total = Total::new(plan.max_connections);
     let mut addresses = Vec::new();
@@ -174,12 +175,11 @@ pub fn run(boot: Boot, listeners: Listeners) -> Result<(), StartError> {
 fn install_signals(events: Sender<Event>) -> Result<(), StartError> {
     let deliver = move |signal| {
         log::info!(target: "gateway", "signal received what={signal:?}");
-        // A signal that finds the queue full would wait behind a flood; exiting late is worse than
-        // exiting without farewell.
-        if events.send_timeout(Event::Input(Input::Signal(signal)), limits::STATE_REPLY).is_err() {
+        // A signal must not wait for long behind a flood of requests: leaving late is worse than
+        // leaving without farewell.
+        if events.send_timeout(Event::Input(Input::Signal(signal)), limits::SIGNAL_WAIT).is_err() {
             std::process::exit(0);
         }
     };
     signals::install(deliver).map_err(StartError::Signals)
 }
-

@@ -104,7 +104,7 @@ pub fn state(
     );
     let access = Access::of(plan);
     Ok(State {
-        presence: Presence::new(facts.host_facts()),
+        presence: Presence::new(&facts.own()),
         facts,
         config: snapshot.config.clone(),
         config_warnings: snapshot.warnings.len(),
@@ -180,16 +180,14 @@ fn keep_copy(path: &Path, text: &str, skipped: &[String]) -> Result<(), StartErr
 /// The gateway's own key pair, made at the first start; kept apart from the command line's device.
 fn identity(path: &Path, entropy: &mut Entropy, now_ms: u64) -> Result<(String, String), StartError> {
     let fail = |cause: String| StartError::State(path.to_path_buf(), cause);
-    let bytes = atomic::read_bounded(path, limits::SECRET_FILE_BYTES).map_err(|error| fail(error.to_string()))?;
+    let bytes = atomic::read_bounded(path, limits::STATE_FILE_BYTES).map_err(|error| fail(error.to_string()))?;
     let file = match bytes {
-        Some(bytes) => {
-            DeviceFile::parse(&String::from_utf8_lossy(&bytes)).map_err(|error| fail(error.to_string()))?
-        }
+        Some(bytes) => DeviceFile::parse(&String::from_utf8_lossy(&bytes)).map_err(|error| fail(error.to_string()))?,
         None => {
             let mut seed = [0_u8; 32];
             entropy.fill(&mut seed);
             let key = SecretKey::from_seed(seed).map_err(|error| fail(error.to_string()))?;
-            let file = DeviceFile::new(key, now_ms);
+            let file = DeviceFile { key, created_at_ms: now_ms };
             atomic::write(path, file.to_text().as_bytes(), 0o600).map_err(|error| fail(error.to_string()))?;
             file
         }

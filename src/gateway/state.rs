@@ -16,7 +16,7 @@ use super::health::HealthCache;
 use super::pairing::Change;
 use super::pairing_devices::{DeviceBook, TokenForm};
 use super::pairing_nodes::NodeBook;
-use super::presence::Presence;
+use super::presence::{OwnFacts, Presence, PresenceKey};
 use super::sessions::SessionRow;
 use super::trouble::Record;
 use crate::config::model::Config;
@@ -65,7 +65,7 @@ pub enum Phase {
     /// In use.
     Ready(Box<Session>),
     /// A close frame is queued; whatever still comes in is ignored.
-    Closing,
+    Closing(Option<Box<Session>>),
 }
 
 /// One WebSocket.
@@ -96,7 +96,7 @@ pub struct Session {
     /// The device, if one was proven.
     pub device_id: Option<String>,
     /// Key in the presence list, if this client is shown there.
-    pub presence_key: Option<String>,
+    pub presence_key: Option<PresenceKey>,
     /// How it authenticated.
     pub method: &'static str,
     /// Declared capabilities.
@@ -223,6 +223,25 @@ pub struct State {
     pub stopping: bool,
 }
 
+impl Facts {
+    /// What the presence list says of the gateway itself.
+    pub fn own(&self) -> OwnFacts {
+        let family = match self.platform.split(' ').next() {
+            Some("macos") => "Mac",
+            Some("windows") => "Windows",
+            _ => "Linux",
+        };
+        OwnFacts {
+            host: self.host.clone(),
+            ip: self.ip.clone().unwrap_or_else(|| self.host.clone()),
+            version: self.version.to_string(),
+            platform: self.platform.clone(),
+            device_family: family.to_string(),
+            model_identifier: self.arch.to_string(),
+        }
+    }
+}
+
 impl State {
     /// What is to be done before the first event.
     pub fn start(&mut self, now: Now, fx: &mut Vec<Effect>) {
@@ -261,19 +280,21 @@ impl State {
         })
     }
 
-    /// Ends a connection from our side.
+    /// Ends a connection from our side. Its client stays listed until the reader has gone.
     pub fn close(&mut self, conn: ConnId, code: u16, reason: impl Into<String>, fx: &mut Vec<Effect>) {
         let Some(entry) = self.conns.get_mut(&conn) else { return };
-        if matches!(entry.phase, Phase::Closing) {
-            return;
-        }
-        let before = std::mem::replace(&mut entry.phase, Phase::Closing);
+        let session = match std::mem::replace(&mut entry.phase, Phase::Closing(None)) {
+            Phase::Closing(session) => {
+                entry.phase = Phase::Closing(session);
+                return;
+            }
+            Phase::Ready(session) => Some(session),
+            Phase::Challenged { .. } | Phase::Joining(_) => None,
+        };
+        entry.phase = Phase::Closing(session);
         let reason = reason.into();
         log::debug!(target: "gateway/ws", "→ close conn={conn} code={code} reason={reason}");
         fx.push(Effect::Close(conn, code, reason));
-        if let Phase::Ready(session) | Phase::Joining(session) = before {
-            self.left(&session, fx);
-        }
     }
 
     /// Time since the gateway started.

@@ -99,7 +99,9 @@ impl Server<'_> {
                 Ok(None) => {}
             }
             let wait = if self.heads.started() {
-                deadline.get_or_insert_with(|| Instant::now() + limits::HTTP_HEAD).saturating_duration_since(Instant::now())
+                deadline
+                    .get_or_insert_with(|| Instant::now() + limits::HTTP_HEAD)
+                    .saturating_duration_since(Instant::now())
             } else {
                 idle
             };

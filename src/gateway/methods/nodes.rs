@@ -156,11 +156,8 @@ fn commit(
     event: Option<(&'static str, Value)>,
     fx: &mut Vec<Effect>,
 ) -> Handled {
-    let commit = Commit {
-        reply: Some((waiting(request), answer)),
-        events: event.into_iter().collect(),
-        ..Commit::default()
-    };
+    let commit =
+        Commit { reply: Some((waiting(request), answer)), events: event.into_iter().collect(), ..Commit::default() };
     state.commit_nodes(change, commit, request.now, fx);
     Ok(Answer::Later)
 }
