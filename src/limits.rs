@@ -134,6 +134,25 @@ pub const LOGIN_LOCKOUT: Duration = Duration::from_secs(300);
 /// Addresses whose failures are remembered; the oldest is forgotten first.
 pub const LOGIN_ADDRESSES: usize = 4096;
 
+/// Events the client keeps while nobody reads them; a call that waits long must not eat memory.
+pub const CLIENT_EVENTS: usize = 256;
+/// Addresses of one name that the client tries.
+pub const LOOKUP_ADDRESSES: usize = 8;
+/// Time one subprocess of the command line may take (systemctl answers at once or hangs).
+pub const SUBPROCESS: Duration = Duration::from_secs(5);
+/// Bytes kept of a subprocess's output.
+pub const SUBPROCESS_BYTES: usize = 64 * KIB;
+/// Bytes read of a unit file or of the end of a log file.
+pub const UNIT_FILE_BYTES: usize = 256 * KIB;
+/// Unit files looked at in one directory.
+pub const UNIT_FILES: usize = 512;
+/// Processes whose open files are searched for a listening socket.
+pub const PROC_ENTRIES: usize = 8192;
+/// After this time a command that waits shows a spinner.
+pub const SPINNER_AFTER: Duration = Duration::from_secs(1);
+/// Time between two attempts of `logs --follow` to reach a gateway that went away.
+pub const FOLLOW_RETRY: Duration = Duration::from_millis(500);
+
 /// Events waiting for the state thread; a full queue blocks the readers, which is TCP backpressure.
 pub const EVENT_QUEUE: usize = 1024;
 /// Jobs waiting for the store thread.
