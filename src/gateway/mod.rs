@@ -5,6 +5,7 @@ pub mod beacon;
 pub mod device;
 pub mod field;
 pub mod logins;
+pub mod no_device;
 pub mod node_commands;
 pub mod node_list;
 pub mod origin;
