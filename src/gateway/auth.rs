@@ -251,11 +251,13 @@ impl Reason {
             Reason::PasswordNotConfigured => {
                 "unauthorized: gateway password not configured on gateway (set gateway.auth.password)".into()
             }
-            Reason::DeviceTokenMismatch => "unauthorized: device token mismatch (rotate/reissue device token)".into(),
             Reason::ProxyUserMissing => {
                 "unauthorized: no trusted proxy identified a user (connect through the proxy; see gateway.trustedProxies and gateway.auth.trustedProxy.userHeader)".into()
             }
-            Reason::RateLimited(_) => "unauthorized: too many failed authentication attempts (retry later)".into(),
+            Reason::DeviceTokenMismatch => {
+                "unauthorized: device token not valid (pair the device again or present the gateway secret)".into()
+            }
+            Reason::RateLimited(_) => "unauthorized: this address failed too often (wait and try again)".into(),
             Reason::Other => "unauthorized".into(),
         }
     }
@@ -306,7 +308,7 @@ fn token_hint(caller: &Caller<'_>) -> &'static str {
 
 fn password_hint(caller: &Caller<'_>) -> &'static str {
     match caller.client_mode {
-        "cli" if caller.local && caller.protocol >= 4 => "use this gateway's gateway.auth.password",
+        "cli" if caller.local && caller.protocol >= 4 => "use this gateway's gateway.auth.password or pair the device",
         "cli" => "set gateway.remote.password to match gateway.auth.password",
         _ if is_page(caller) => "enter the password in Control UI settings",
         _ => "provide gateway auth password",

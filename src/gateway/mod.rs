@@ -21,6 +21,7 @@ pub mod hello;
 mod living;
 pub mod logins;
 pub mod methods;
+pub mod no_device;
 pub mod node_commands;
 pub mod node_list;
 pub mod origin;
@@ -136,9 +137,9 @@ pub fn listen(plan: &Plan) -> Result<Listeners, StartError> {
     Ok(listeners)
 }
 
-/// Runs the gateway on these listeners until it is told to stop. Returns after everything
-/// acknowledged is on disk.
-pub fn run(boot: Boot, listeners: Listeners) -> Result<(), StartError> {
+/// Runs the gateway on these listeners until it is told to stop; `ready` is called once clients are
+/// served. Returns after everything acknowledged is on disk.
+pub fn run(boot: Boot, listeners: Listeners, ready: impl FnOnce()) -> Result<(), StartError> {
     let _lock = start::lock(&boot.paths, &boot.env)?;
     let port = listeners.sockets.first().map_or(boot.plan.port, |(_, addr)| addr.port());
     let (events, queue) = bounded(limits::EVENT_QUEUE);
@@ -164,6 +165,7 @@ pub fn run(boot: Boot, listeners: Listeners) -> Result<(), StartError> {
             .map_err(|e| StartError::System("cannot start a thread", e))?;
     }
     start::announce(&addresses, &listeners.missing, &notifier);
+    ready();
     let mut core = Core::new(state, clock, hub, queue, disk, notifier);
     core.run();
     core.finish();

@@ -40,13 +40,12 @@ pub fn check(bare: &Bare<'_>, shared: Result<Method, Reason>) -> Result<Method, 
     })
 }
 
-/// The scopes it keeps of those it asked for. Protocol 3 trusts the secret alone; protocol 4 only the command line
-/// and backends on this machine, and a Control UI that configuration exempts.
+/// The scopes it keeps of those it asked for. Protocol 3 trusts the secret alone. Protocol 4 trusts it on this machine
+/// only (decisions.md 8: there a right token is always enough, also for programs the original would not know), or when
+/// a trusted proxy vouches for the user, or for a Control UI that configuration exempts.
 pub fn scopes(bare: &Bare<'_>, asked: Vec<String>, method: Method) -> Vec<String> {
     let caller = &bare.caller;
-    let pair = (caller.client_id, caller.client_mode);
-    let own_program = matches!(pair, ("cli", "cli") | ("gateway-client", "backend"));
-    let trusted = caller.local && own_program && method != Method::DeviceToken;
+    let trusted = method == Method::TrustedProxy || (caller.local && method != Method::DeviceToken);
     let keeps = caller.protocol < 4 || bare.role != "operator" || trusted || (is_control_ui(bare) && bare.ui_exempt);
     if keeps { asked } else { Vec::new() }
 }

@@ -128,18 +128,18 @@ impl Need {
             }
             Need::RoleUpgrade => (
                 "role-upgrade",
-                "device is asking for a higher role than currently approved",
-                "Review the requested role upgrade, then approve the pending request.",
+                "this device has no approval for the role it asks for",
+                "Check the role in the pending request and approve it if you expect it.",
             ),
             Need::ScopeUpgrade => (
                 "scope-upgrade",
-                "device is asking for more scopes than currently approved",
-                "Review the requested scopes, then approve the pending upgrade.",
+                "this device has no approval for all scopes it asks for",
+                "Check the scopes in the pending request and approve it if you expect them.",
             ),
             Need::MetadataUpgrade => (
                 "metadata-upgrade",
-                "device identity changed and must be re-approved",
-                "Review the refreshed device details, then approve the pending request.",
+                "this device reports another platform than the approved one",
+                "Check platform and family in the pending request and approve it if the device is yours.",
             ),
         }
     }
