@@ -138,6 +138,8 @@ pub const LOGIN_ADDRESSES: usize = 4096;
 pub const CLIENT_EVENTS: usize = 256;
 /// Addresses of one name that the client tries.
 pub const LOOKUP_ADDRESSES: usize = 8;
+/// Bytes of an identity or device token file.
+pub const IDENTITY_BYTES: usize = 64 * KIB;
 /// Time one subprocess of the command line may take (systemctl answers at once or hangs).
 pub const SUBPROCESS: Duration = Duration::from_secs(5);
 /// Bytes kept of a subprocess's output.

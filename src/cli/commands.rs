@@ -39,10 +39,8 @@ const TARGET: &[Flag] = &[
 const TIMEOUT_10: &[Flag] = &[text("timeout", "ms", "Time for connecting and the answer").or("10000")];
 const TIMEOUT_30: &[Flag] = &[text("timeout", "ms", "Time for connecting and the answer").or("30000")];
 const FINAL: &[Flag] = &[switch("expect-final", "Wait for the final answer of a two-stage call")];
-const VERBOSE: &[Flag] = &[
-    switch("debug", "The same as --verbose"),
-    switch("verbose", "Probe the channels and show more"),
-];
+const VERBOSE: &[Flag] =
+    &[switch("debug", "The same as --verbose"), switch("verbose", "Probe the channels and show more")];
 const REQUEST_ID: Arg =
     Arg { name: "requestId", required: true, many: false, source: Source::Nothing, about: "Id of the pending request" };
 const NODE: Flag = text("node", "idOrNameOrIp", "Node id, a prefix of it (6 or more), name or address").required();
@@ -64,8 +62,7 @@ const GATEWAY: &[Flag] = &[
     switch("dev", "Create a development config and workspace if missing"),
     switch("dev-ambient-channels", "Accepted for compatibility; has no effect"),
     switch("force", "Free the port first"),
-    text("password", "password", "Password for --auth password; visible in process lists")
-        .not_with(&["password-file"]),
+    text("password", "password", "Password for --auth password; visible in process lists").not_with(&["password-file"]),
     text("password-file", "path", "File with the password"),
     text("port", "port", "Port to listen on").or("18789"),
     switch("raw-stream", "Log the model's raw stream"),
@@ -118,7 +115,10 @@ pub const COMMANDS: &[Command] = &[
         about: "Run the gateway in the foreground",
         details: GATEWAY_DETAILS,
         flags: &[GATEWAY],
-        examples: &[("gateway run --bind lan", "Listen on the local network; needs a token"), ("gateway run --password-file ~/gateway-password", "Password mode without a secret on the command line")],
+        examples: &[
+            ("gateway run --bind lan", "Listen on the local network; needs a token"),
+            ("gateway run --password-file ~/gateway-password", "Password mode without a secret on the command line"),
+        ],
         config: Config::Own,
         run: Run::GatewayRun,
         ..BASE
@@ -128,8 +128,21 @@ pub const COMMANDS: &[Command] = &[
         aliases: &[&["daemon", "status"]],
         about: "Show the service and whether the gateway answers",
         details: "Exit status is 0 even when nothing runs; only --require-rpc turns a failed probe into 1.",
-        flags: &[&[switch("deep", "Also scan the system directories for services"), switch("no-probe", "Do not connect").not_with(&["require-rpc"]), switch("require-rpc", "Ask for a read, and exit 1 when it fails")], JSON, TARGET, TIMEOUT_10],
-        examples: &[("gateway status", "Service, config, port and probe"), ("gateway status --require-rpc --json", "For scripts: exit 1 unless a read works"), ("gateway --port 19001 status", "Another port on this machine")],
+        flags: &[
+            &[
+                switch("deep", "Also scan the system directories for services"),
+                switch("no-probe", "Do not connect").not_with(&["require-rpc"]),
+                switch("require-rpc", "Ask for a read, and exit 1 when it fails"),
+            ],
+            JSON,
+            TARGET,
+            TIMEOUT_10,
+        ],
+        examples: &[
+            ("gateway status", "Service, config, port and probe"),
+            ("gateway status --require-rpc --json", "For scripts: exit 1 unless a read works"),
+            ("gateway --port 19001 status", "Another port on this machine"),
+        ],
         config: Config::Tolerated,
         run: Run::GatewayStatus,
         ..BASE
@@ -138,8 +151,20 @@ pub const COMMANDS: &[Command] = &[
         path: &["gateway", "probe"],
         about: "Try every known gateway and show what each may do",
         details: "Exit status is 0 if at least one gateway is reachable, else 1.",
-        flags: &[&[text("ssh", "user@host", "Probe through an SSH tunnel (not available yet)"), switch("ssh-auto", "Find an SSH target (not available yet)"), text("ssh-identity", "path", "SSH key (not available yet)")], JSON, TARGET, &[text("timeout", "ms", "Time for everything together").or("3000")]],
-        examples: &[("gateway probe", "This machine and the configured remote gateway"), ("gateway probe --url ws://10.0.0.5:18789 --token TOKEN --json", "One more gateway, as JSON")],
+        flags: &[
+            &[
+                text("ssh", "user@host", "Probe through an SSH tunnel (not available yet)"),
+                switch("ssh-auto", "Find an SSH target (not available yet)"),
+                text("ssh-identity", "path", "SSH key (not available yet)"),
+            ],
+            JSON,
+            TARGET,
+            &[text("timeout", "ms", "Time for everything together").or("3000")],
+        ],
+        examples: &[
+            ("gateway probe", "This machine and the configured remote gateway"),
+            ("gateway probe --url ws://10.0.0.5:18789 --token TOKEN --json", "One more gateway, as JSON"),
+        ],
         config: Config::Tolerated,
         run: Run::GatewayProbe,
         ..BASE
@@ -147,9 +172,28 @@ pub const COMMANDS: &[Command] = &[
     Command {
         path: &["gateway", "call"],
         about: "Call any method of the gateway",
-        flags: &[&[text("expect-url", "url", "Refuse to run when the target is another URL"), text("params", "json", "Parameters as a JSON object").or("{}")], JSON, TARGET, TIMEOUT_10, FINAL],
-        args: &[Arg { name: "method", required: true, many: false, source: Source::Methods, about: "Method name; completion lists them" }],
-        examples: &[("gateway call health", "The health payload"), ("gateway call system-presence --json", "Who is connected, as JSON"), ("gateway call logs.tail --params '{\"limit\":20}'", "With parameters")],
+        flags: &[
+            &[
+                text("expect-url", "url", "Refuse to run when the target is another URL"),
+                text("params", "json", "Parameters as a JSON object").or("{}"),
+            ],
+            JSON,
+            TARGET,
+            TIMEOUT_10,
+            FINAL,
+        ],
+        args: &[Arg {
+            name: "method",
+            required: true,
+            many: false,
+            source: Source::Methods,
+            about: "Method name; completion lists them",
+        }],
+        examples: &[
+            ("gateway call health", "The health payload"),
+            ("gateway call system-presence --json", "Who is connected, as JSON"),
+            ("gateway call logs.tail --params '{\"limit\":20}'", "With parameters"),
+        ],
         config: Config::Tolerated,
         run: Run::GatewayCall,
         ..BASE
@@ -158,7 +202,10 @@ pub const COMMANDS: &[Command] = &[
         path: &["gateway", "health"],
         about: "Ask the gateway for its health",
         flags: &[JSON, TARGET, TIMEOUT_10, FINAL],
-        examples: &[("gateway health", "One line and the channels"), ("gateway health --url ws://10.0.0.5:18789 --token TOKEN", "Another gateway")],
+        examples: &[
+            ("gateway health", "One line and the channels"),
+            ("gateway health --url ws://10.0.0.5:18789 --token TOKEN", "Another gateway"),
+        ],
         config: Config::Tolerated,
         run: Run::GatewayHealth,
         ..BASE
@@ -177,7 +224,11 @@ pub const COMMANDS: &[Command] = &[
         path: &["health"],
         about: "Show the health of the running gateway",
         flags: &[JSON, TARGET, TIMEOUT_10, VERBOSE],
-        examples: &[("health", "Channels, agents and sessions"), ("health --verbose", "Probe the channels first"), ("health --json", "The payload")],
+        examples: &[
+            ("health", "Channels, agents and sessions"),
+            ("health --verbose", "Probe the channels first"),
+            ("health --json", "The payload"),
+        ],
         config: Config::Tolerated,
         run: Run::Health,
         ..BASE
@@ -186,7 +237,16 @@ pub const COMMANDS: &[Command] = &[
         path: &["status"],
         about: "Show an overview of this installation",
         details: "Works without a gateway; exit status is 0 even when none is reachable.",
-        flags: &[&[switch("all", "Everything; the same as --deep"), switch("deep", "Ask for health and the last heartbeat too"), switch("usage", "Accepted for compatibility; no usage is recorded yet")], JSON, TIMEOUT_10, VERBOSE],
+        flags: &[
+            &[
+                switch("all", "Everything; the same as --deep"),
+                switch("deep", "Ask for health and the last heartbeat too"),
+                switch("usage", "Accepted for compatibility; no usage is recorded yet"),
+            ],
+            JSON,
+            TIMEOUT_10,
+            VERBOSE,
+        ],
         examples: &[("status", "The overview"), ("status --deep --json", "With health, as JSON")],
         config: Config::Tolerated,
         run: Run::Status,
@@ -195,8 +255,25 @@ pub const COMMANDS: &[Command] = &[
     Command {
         path: &["logs"],
         about: "Show the gateway's log",
-        flags: &[&[switch("follow", "Go on as lines arrive; reconnects after a restart"), text("interval", "ms", "Time between two requests with --follow").or("1000"), text("limit", "n", "Lines at most").or("200"), switch("local-time", "Local time (the default)"), text("max-bytes", "n", "Bytes at most").or("250000"), switch("plain", "No colours"), switch("utc", "UTC instead of the zone that the log names").not_with(&["local-time"])], &[switch("json", "Print one compact JSON object per line")], TARGET, TIMEOUT_30, FINAL],
-        examples: &[("logs --follow", "Watch the gateway"), ("logs --limit 50 --json", "The last 50 lines for a script")],
+        flags: &[
+            &[
+                switch("follow", "Go on as lines arrive; reconnects after a restart"),
+                text("interval", "ms", "Time between two requests with --follow").or("1000"),
+                text("limit", "n", "Lines at most").or("200"),
+                switch("local-time", "Local time (the default)"),
+                text("max-bytes", "n", "Bytes at most").or("250000"),
+                switch("plain", "No colours"),
+                switch("utc", "UTC instead of the zone that the log names").not_with(&["local-time"]),
+            ],
+            &[switch("json", "Print one compact JSON object per line")],
+            TARGET,
+            TIMEOUT_30,
+            FINAL,
+        ],
+        examples: &[
+            ("logs --follow", "Watch the gateway"),
+            ("logs --limit 50 --json", "The last 50 lines for a script"),
+        ],
         config: Config::Tolerated,
         run: Run::Logs,
         ..BASE
@@ -204,7 +281,10 @@ pub const COMMANDS: &[Command] = &[
     Command {
         path: &["devices"],
         about: "Approve and manage paired devices",
-        examples: &[("devices list", "Pending and paired devices"), ("devices approve --latest", "Approve the newest request")],
+        examples: &[
+            ("devices list", "Pending and paired devices"),
+            ("devices approve --latest", "Approve the newest request"),
+        ],
         config: Config::Unused,
         ..BASE
     },
@@ -221,7 +301,10 @@ pub const COMMANDS: &[Command] = &[
         about: "Approve a pending device",
         flags: &[&[switch("latest", "Approve the newest pending request")], JSON, TARGET, TIMEOUT_10],
         args: &[Arg { required: false, ..REQUEST_ID }],
-        examples: &[("devices approve --latest", "The newest request"), ("devices approve 5f0c8a3e-9a52-4d43-a7f7-0b6f8c2f1d11", "One request by its id")],
+        examples: &[
+            ("devices approve --latest", "The newest request"),
+            ("devices approve 5f0c8a3e-9a52-4d43-a7f7-0b6f8c2f1d11", "One request by its id"),
+        ],
         run: Run::DevicesApprove,
         ..BASE
     },
@@ -237,7 +320,16 @@ pub const COMMANDS: &[Command] = &[
     Command {
         path: &["devices", "rotate"],
         about: "Give a device a new token",
-        flags: &[&[DEVICE, ROLE, Flag { value: Value::Many("scope"), ..text("scope", "scope", "Scope of the new token; repeatable") }], JSON, TARGET, TIMEOUT_10],
+        flags: &[
+            &[
+                DEVICE,
+                ROLE,
+                Flag { value: Value::Many("scope"), ..text("scope", "scope", "Scope of the new token; repeatable") },
+            ],
+            JSON,
+            TARGET,
+            TIMEOUT_10,
+        ],
         examples: &[("devices rotate --device ID --role operator --scope operator.read", "A token that may only read")],
         run: Run::DevicesRotate,
         ..BASE
@@ -344,7 +436,10 @@ pub const COMMANDS: &[Command] = &[
         about: "Show every channel account and its state",
         details: "Exit status is 0 even when the gateway is down; then the config is shown instead.",
         flags: &[&[switch("probe", "Let the channels check their credentials")], JSON, TARGET, TIMEOUT_10],
-        examples: &[("channels status --probe", "Check the credentials too"), ("channels status --json", "The payload")],
+        examples: &[
+            ("channels status --probe", "Check the credentials too"),
+            ("channels status --json", "The payload"),
+        ],
         run: Run::ChannelsStatus,
         ..BASE
     },
@@ -358,7 +453,16 @@ pub const COMMANDS: &[Command] = &[
     Command {
         path: &["system", "event"],
         about: "Hand the main session a line to think about",
-        flags: &[&[choice("mode", "mode", WAKE, "When the agent looks at it").or("next-heartbeat"), text("text", "text", "The line").required()], JSON, TARGET, TIMEOUT_30, FINAL],
+        flags: &[
+            &[
+                choice("mode", "mode", WAKE, "When the agent looks at it").or("next-heartbeat"),
+                text("text", "text", "The line").required(),
+            ],
+            JSON,
+            TARGET,
+            TIMEOUT_30,
+            FINAL,
+        ],
         examples: &[("system event --text \"The build is red\" --mode now", "Wake the agent at once")],
         run: Run::SystemEvent,
         ..BASE
@@ -427,7 +531,10 @@ pub const COMMANDS: &[Command] = &[
     Command {
         path: &["config", "file"],
         about: "Print the path of the config file",
-        examples: &[("config file", "Also when it does not exist"), ("--profile rescue config file", "Of another profile")],
+        examples: &[
+            ("config file", "Also when it does not exist"),
+            ("--profile rescue config file", "Of another profile"),
+        ],
         config: Config::Own,
         run: Run::ConfigFile,
         ..BASE
@@ -445,7 +552,13 @@ pub const COMMANDS: &[Command] = &[
         path: &["config", "get"],
         about: "Print one effective value of the config",
         flags: &[JSON],
-        args: &[Arg { name: "path", required: true, many: false, source: Source::Nothing, about: "Dotted path, with [index] or [key] where needed" }],
+        args: &[Arg {
+            name: "path",
+            required: true,
+            many: false,
+            source: Source::Nothing,
+            about: "Dotted path, with [index] or [key] where needed",
+        }],
         examples: &[("config get gateway.port", "One value"), ("config get gateway --json", "A part of the tree")],
         run: Run::ConfigGet,
         ..BASE
@@ -460,8 +573,17 @@ pub const COMMANDS: &[Command] = &[
     Command {
         path: &["protocol", "gen"],
         about: "Write the protocol for other programs",
-        flags: &[&[switch("markdown", "Reference page"), text("out", "dir", "Directory to write into instead of standard output"), switch("schema", "JSON Schema"), switch("swift", "Swift types"), switch("ts", "TypeScript types")]],
-        examples: &[("protocol gen --schema", "To standard output"), ("protocol gen --ts --swift --out generated", "Two files")],
+        flags: &[&[
+            switch("markdown", "Reference page"),
+            text("out", "dir", "Directory to write into instead of standard output"),
+            switch("schema", "JSON Schema"),
+            switch("swift", "Swift types"),
+            switch("ts", "TypeScript types"),
+        ]],
+        examples: &[
+            ("protocol gen --schema", "To standard output"),
+            ("protocol gen --ts --swift --out generated", "Two files"),
+        ],
         config: Config::Unused,
         run: Run::ProtocolGen,
         ..BASE
@@ -470,7 +592,11 @@ pub const COMMANDS: &[Command] = &[
         path: &["completion"],
         about: "Print a shell completion script",
         flags: &[&[choice("shell", "shell", SHELLS, "Shell to complete in").letter('s').or("zsh")]],
-        examples: &[("completion -s bash > ~/.local/share/bash-completion/completions/openclaw", "Install for bash"), ("completion -s fish > ~/.config/fish/completions/openclaw.fish", "Install for fish"), ("completion > \"${fpath[1]}/_openclaw\"", "Install for zsh")],
+        examples: &[
+            ("completion -s bash > ~/.local/share/bash-completion/completions/openclaw", "Install for bash"),
+            ("completion -s fish > ~/.config/fish/completions/openclaw.fish", "Install for fish"),
+            ("completion > \"${fpath[1]}/_openclaw\"", "Install for zsh"),
+        ],
         config: Config::Unused,
         run: Run::Completion,
         ..BASE
@@ -486,7 +612,13 @@ pub const COMMANDS: &[Command] = &[
     Command {
         path: &["help"],
         about: "Show the help of a command",
-        args: &[Arg { name: "command", required: false, many: true, source: Source::Commands, about: "Words of the command" }],
+        args: &[Arg {
+            name: "command",
+            required: false,
+            many: true,
+            source: Source::Commands,
+            about: "Words of the command",
+        }],
         examples: &[("help gateway status", "The same as: openclaw gateway status --help")],
         config: Config::Unused,
         run: Run::Help,

@@ -142,7 +142,12 @@ fn zsh() -> String {
                     out,
                     "        '{}:{spelling}') choices=({}); _describe 'value' choices; return ;;",
                     command.name(),
-                    flag.value.choices().iter().map(|choice| format!("'{}'", zsh_word(choice))).collect::<Vec<_>>().join(" ")
+                    flag.value
+                        .choices()
+                        .iter()
+                        .map(|choice| format!("'{}'", zsh_word(choice)))
+                        .collect::<Vec<_>>()
+                        .join(" ")
                 );
             }
         }
@@ -158,7 +163,9 @@ fn zsh() -> String {
         zsh_case(&mut out, &command.name(), &choices, &flags_of(command));
     }
     out.push_str("    esac\n    _describe 'command' choices\n    _describe -o 'option' options\n}\n");
-    out.push_str("if [ \"$funcstack[1]\" = \"_openclaw\" ]; then _openclaw \"$@\"; else compdef _openclaw openclaw; fi\n");
+    out.push_str(
+        "if [ \"$funcstack[1]\" = \"_openclaw\" ]; then _openclaw \"$@\"; else compdef _openclaw openclaw; fi\n",
+    );
     out
 }
 

@@ -37,6 +37,12 @@ pub struct CliError {
     pub hints: Vec<String>,
     /// Wire error code, for [`Kind::Request`].
     pub code: Option<String>,
+    /// Machine-readable details of the gateway's error.
+    pub details: Option<Value>,
+    /// The target, for errors of the connection.
+    pub target: Option<Value>,
+    /// The bare cause of a transport error.
+    pub reason: Option<String>,
     /// Whether the same call may work later.
     pub retryable: bool,
     /// Exit status of a config refusal that must be 78 instead of 1.
@@ -46,7 +52,17 @@ pub struct CliError {
 impl CliError {
     /// An error of this kind.
     pub fn new(kind: Kind, message: impl Into<String>) -> CliError {
-        CliError { kind, message: message.into(), hints: Vec::new(), code: None, retryable: false, refused_start: false }
+        CliError {
+            kind,
+            message: message.into(),
+            hints: Vec::new(),
+            code: None,
+            details: None,
+            target: None,
+            reason: None,
+            retryable: false,
+            refused_start: false,
+        }
     }
 
     /// An error of no special kind.
@@ -94,10 +110,20 @@ impl CliError {
             error.insert("code".into(), code.as_str().into());
         }
         error.insert("message".into(), self.message.as_str().into());
+        if let Some(details) = &self.details {
+            error.insert("details".into(), details.clone());
+        }
+        if let Some(reason) = &self.reason {
+            error.insert("reason".into(), reason.as_str().into());
+        }
         if self.kind == Kind::Request {
             error.insert("retryable".into(), self.retryable.into());
         }
-        json!({ "ok": false, "error": error })
+        let mut document = json!({ "ok": false, "error": error });
+        if let (Some(target), Value::Object(members)) = (&self.target, &mut document) {
+            members.insert("gateway".into(), target.clone());
+        }
+        document
     }
 }
 

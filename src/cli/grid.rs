@@ -8,7 +8,8 @@ pub fn draw(headers: &[&str], rows: &[Vec<String>], width: usize) -> String {
     if rows.is_empty() {
         return String::new();
     }
-    let cells: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(|cell| clean(cell).replace('\t', " ")).collect()).collect();
+    let cells: Vec<Vec<String>> =
+        rows.iter().map(|row| row.iter().map(|cell| clean(cell).replace('\t', " ")).collect()).collect();
     let heads: Vec<String> = headers.iter().map(|head| (*head).to_string()).collect();
     let widths = fit(natural(&heads, &cells), width.saturating_sub(3 * heads.len() + 1));
     let mut out = rule(&widths, '┌', '┬', '┐');

@@ -11,6 +11,7 @@ pub mod help;
 pub mod man;
 pub mod out;
 pub mod parse;
+pub mod probe;
 pub mod rpc;
 pub mod spinner;
 pub mod suggest;
@@ -28,6 +29,7 @@ use table::{Config, Run};
 use world::World;
 
 use crate::config::Env;
+use crate::config::resolve::config_invalid;
 
 /// Entry point of the binary.
 pub fn main() -> ExitCode {
@@ -76,21 +78,15 @@ fn guard_config(world: &World, need: Config) -> Result<(), CliError> {
     if world.snapshot.valid || matches!(need, Config::Own | Config::Unused) {
         return Ok(());
     }
-    let mut lines = vec![format!("File: {}", world.short(&world.snapshot.path)), "Problem:".to_string()];
-    lines.extend(world.snapshot.issues.iter().take(ISSUES_SHOWN).map(|issue| format!("  - {issue}")));
-    lines.push(String::new());
-    lines.push(format!("Run: {}", world.command("doctor --fix")));
+    let lines = config_invalid(&world.snapshot, &world.paths);
+    let (first, rest) = lines.split_first().map(|(first, rest)| (first.as_str(), rest)).unwrap_or_default();
     if need == Config::Tolerated {
-        world.out.note(Style::Warn, "Config invalid");
-        lines.iter().for_each(|line| world.out.note(Style::Plain, line));
+        world.out.note(Style::Warn, first);
+        rest.iter().for_each(|line| world.out.note(Style::Plain, line));
         return Ok(());
     }
-    let error = CliError::new(Kind::Config, "Config invalid");
-    Err(lines.into_iter().fold(error, CliError::hint))
+    Err(rest.iter().fold(CliError::new(Kind::Config, first), |error, line| error.hint(line)))
 }
-
-/// Issues of a config that one message lists.
-const ISSUES_SHOWN: usize = 20;
 
 /// The words before an error's message, as the original has them per command.
 fn failure_label(run: Run) -> &'static str {

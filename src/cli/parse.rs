@@ -254,7 +254,8 @@ impl Line {
             return if self.words.is_empty() {
                 Ok(Wish::Help(None))
             } else {
-                Err(CliError::usage(format!("OpenClaw {} needs a command.", self.words.join(" "))).hint(self.try_help()))
+                Err(CliError::usage(format!("OpenClaw {} needs a command.", self.words.join(" ")))
+                    .hint(self.try_help()))
             };
         };
         for (name, _) in &self.given {
@@ -456,10 +457,7 @@ mod tests {
             "OpenClaw could not parse this command: option '--url <url>' argument missing"
         );
         assert_eq!(refused("status --json=1").message, "OpenClaw does not recognize option \"--json=1\".");
-        assert_eq!(
-            refused("gateway status --port 1 --url ws://x").message,
-            "Use either --url or --port, not both."
-        );
+        assert_eq!(refused("gateway status --port 1 --url ws://x").message, "Use either --url or --port, not both.");
     }
 
     #[test]

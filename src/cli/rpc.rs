@@ -1,9 +1,10 @@
 //! From a command line to an answer of the gateway: target, credentials, least scopes, one deadline,
 //! and errors that end with what to type next (`spec/cli.md` 2).
 
+use std::net::IpAddr;
 use std::time::Duration;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::amount;
 use super::fail::{CliError, Kind};
@@ -11,11 +12,14 @@ use super::help::VERSION;
 use super::parse::Parsed;
 use super::spinner::Spinner;
 use super::world::World;
-use crate::client::{Address, Client, ClientError, ClientInfo, DeviceUse, Options};
+use crate::client::{Client, ClientError, ClientInfo, DeviceUse, Options};
 use crate::protocol::methods;
 use crate::protocol::table::Scope;
+use crate::sys::host;
 
-pub use super::aim::{Aim, aim};
+use crate::config::Secret;
+use crate::config::resolve::AuthMode;
+use crate::config::target::{Target, TargetError, TargetFlags, client_target};
 
 /// Protocols this program speaks.
 pub const PROTOCOLS: (u8, u8) = (3, 4);
@@ -32,7 +36,7 @@ pub fn call(world: &World, parsed: &Parsed, method: &str, params: &Value) -> Res
 /// A connection of a command that calls more than once.
 pub struct Line {
     client: Client,
-    aim: Aim,
+    aim: Target,
     timeout: Duration,
     expect_final: bool,
     spin: bool,
@@ -80,6 +84,36 @@ impl Line {
     }
 }
 
+/// The target that flags, environment and config name.
+///
+/// # Errors
+/// Bad flags, a remote mode without address, `--url` without credentials.
+pub fn aim(world: &World, parsed: &Parsed) -> Result<Target, CliError> {
+    let secret = |flag: &str| parsed.text(flag).map(Secret::new);
+    let flags = TargetFlags {
+        url: parsed.text("url").map(str::to_string),
+        port: amount::port(parsed)?.map(|port| port.to_string()),
+        token: secret("token"),
+        password: secret("password"),
+    };
+    let interfaces: Vec<IpAddr> = host::lan_addresses().into_iter().map(IpAddr::V4).collect();
+    client_target(&world.snapshot, &world.paths, &flags, &interfaces).map_err(|error| {
+        let kind = match error {
+            TargetError::ExplicitCredentials { .. } => Kind::Credentials,
+            TargetError::RemoteUrlMissing { .. } => Kind::Config,
+            _ => Kind::Usage,
+        };
+        several(kind, &error.to_string())
+    })
+}
+
+/// An error from a text of several lines: the first is the message, the others are hints.
+fn several(kind: Kind, text: &str) -> CliError {
+    let mut lines = text.lines();
+    let error = CliError::new(kind, lines.next().unwrap_or_default());
+    lines.fold(error, CliError::hint)
+}
+
 /// `--timeout`, or the default that the command's row names.
 ///
 /// # Errors
@@ -107,14 +141,14 @@ pub fn scopes(need: &[&str]) -> Vec<&'static str> {
 
 /// The client options of an ordinary command. It connects as `cli`, which both originals leave out
 /// of presence; a `gateway-client` would appear there for every command.
-pub fn options(world: &World, aim: &Aim, need: &[&str], timeout: Duration) -> Options {
+pub fn options(world: &World, aim: &Target, need: &[&str], timeout: Duration) -> Options {
     Options {
         url: aim.url.clone(),
-        token: aim.token.clone(),
-        password: aim.password.clone(),
+        token: aim.token.as_ref().map(|secret| secret.expose().to_string()),
+        password: aim.password.as_ref().map(|secret| secret.expose().to_string()),
         client: ClientInfo { id: "cli", mode: "cli", version: VERSION.to_string(), display_name: None },
         protocols: PROTOCOLS,
-        scopes: scopes(need),
+        scopes: scopes(need).into_iter().map(str::to_string).collect(),
         device: DeviceUse::Create(world.paths.identity_dir.clone()),
         timeout,
         wall_ms: world.now_ms,
@@ -125,30 +159,28 @@ pub fn options(world: &World, aim: &Aim, need: &[&str], timeout: Duration) -> Op
 ///
 /// # Errors
 /// The refusal.
-pub fn credentials(world: &World, aim: &Aim, method: &str) -> Result<(), CliError> {
-    let shared = aim.token.is_some() || aim.password.is_some();
+pub fn credentials(world: &World, aim: &Target, method: &str) -> Result<(), CliError> {
     let paired = || world.paths.identity_dir.join("device-auth.json").exists();
-    let open = || world.config().gateway.auth.mode.is_some_and(|mode| mode.as_str() == "none");
-    if shared || paired() || open() {
+    let open = || world.config().gateway.auth.mode.is_some_and(|mode| mode == AuthMode::None);
+    if aim.has_credentials() || paired() || open() {
         return Ok(());
     }
-    let what = format!("gateway {method} requires credentials before opening a websocket");
-    Err(CliError::new(Kind::Credentials, what)
-        .hint("Fix: configure gateway.auth token/password, pair this device, or pass --token/--password.")
-        .hint(format!("Config: {}", world.snapshot.path.display())))
+    let mut error = several(Kind::Credentials, &aim.credentials_required(method));
+    error.hints.extend(aim.token_file_problem.clone());
+    Err(error)
 }
 
-fn explain_here(aim: &Aim, error: ClientError) -> CliError {
+fn explain_here(aim: &Target, error: ClientError) -> CliError {
     translate(aim, "openclaw", error)
 }
 
 /// A client error as the command shows it.
-pub fn explain(world: &World, aim: &Aim, error: ClientError) -> CliError {
+pub fn explain(world: &World, aim: &Target, error: ClientError) -> CliError {
     let program = world.command("");
     translate(aim, program.trim_end(), error)
 }
 
-fn translate(aim: &Aim, program: &str, error: ClientError) -> CliError {
+fn translate(aim: &Target, program: &str, error: ClientError) -> CliError {
     let reason = error.to_string();
     let mut out = match &error {
         ClientError::Request(answer) => {
@@ -176,9 +208,10 @@ fn translate(aim: &Aim, program: &str, error: ClientError) -> CliError {
             .hint(format!("Fix: check the port; `{program} gateway status` names who listens there.")),
         _ => CliError::new(Kind::Transport, &reason),
     };
-    out.target = Some(aim.to_json());
+    let bind = aim.bind_detail.as_ref().map(|bind| format!("Bind: {bind}"));
+    out.target = Some(json!({ "url": aim.url, "urlSource": aim.source_label, "bindDetail": bind }));
     out.reason = (out.kind == Kind::Transport).then_some(reason);
-    aim.block().into_iter().fold(out, CliError::hint)
+    aim.details().lines().fold(out, CliError::hint)
 }
 
 fn refusal_hints(out: CliError, program: &str, error: &ClientError) -> CliError {
@@ -189,21 +222,9 @@ fn refusal_hints(out: CliError, program: &str, error: &ClientError) -> CliError 
         return out.hint(format!("Fix: on the gateway's machine run: {program} devices approve {id}"));
     }
     if out.message.starts_with("unauthorized") {
-        return out
-            .hint("Fix: pass --token or --password, or set OPENCLAW_GATEWAY_TOKEN to the gateway's own token.");
+        return out.hint("Fix: pass --token or --password, or set OPENCLAW_GATEWAY_TOKEN to the gateway's own token.");
     }
     out
-}
-
-/// Whether an address is this machine.
-pub fn is_loopback(url: &str) -> bool {
-    Address::parse(url).is_ok_and(|address| address.is_loopback())
-}
-
-/// An object of these members, without those that are `None`.
-pub fn object(members: &[(&str, Option<Value>)]) -> Value {
-    let present = members.iter().filter_map(|(name, value)| value.clone().map(|value| ((*name).to_string(), value)));
-    Value::Object(present.collect::<Map<String, Value>>())
 }
 
 /// A list member of a payload; empty when missing.
@@ -219,11 +240,6 @@ pub fn text<'a>(payload: &'a Value, name: &str) -> &'a str {
 /// Texts of a list member, joined.
 pub fn joined(payload: &Value, name: &str) -> String {
     list(payload, name).iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", ")
-}
-
-/// An empty parameter object.
-pub fn nothing() -> Value {
-    json!({})
 }
 
 #[cfg(test)]

@@ -48,11 +48,7 @@ impl World {
 
     /// A command for the person to type, with the active profile.
     pub fn command(&self, words: &str) -> String {
-        match self.paths.profile.as_deref() {
-            Some("dev") => format!("openclaw --dev {words}"),
-            Some(name) => format!("openclaw --profile {name} {words}"),
-            None => format!("openclaw {words}"),
-        }
+        self.paths.command(words)
     }
 
     /// A path with the home directory written `~`.

@@ -58,7 +58,7 @@ pub struct Connect<'a> {
     /// `operator` or `node`.
     pub role: &'a str,
     /// Wanted scopes.
-    pub scopes: &'a [&'a str],
+    pub scopes: &'a [String],
     /// Shared or device token.
     pub token: Option<&'a str>,
     /// Shared password.
@@ -151,9 +151,10 @@ impl Hello {
         }
         let protocol = payload.get("protocol").and_then(Value::as_u64).and_then(|n| u8::try_from(n).ok());
         let text = |pointer: &str| payload.pointer(pointer).and_then(Value::as_str).map(str::to_string);
-        let scopes = payload.pointer("/auth/scopes").and_then(Value::as_array).map(|list| {
-            list.iter().filter_map(Value::as_str).map(str::to_string).collect()
-        });
+        let scopes = payload
+            .pointer("/auth/scopes")
+            .and_then(Value::as_array)
+            .map(|list| list.iter().filter_map(Value::as_str).map(str::to_string).collect());
         Ok(Hello {
             protocol: protocol.ok_or(ClientError::Garbage("hello-ok without protocol"))?,
             version: text("/server/version"),
@@ -167,11 +168,11 @@ impl Hello {
     }
 
     /// Whether the gateway granted less than one of these. A gateway that does not say granted all.
-    pub fn lacks(&self, wanted: &[&str]) -> bool {
+    pub fn lacks<S: AsRef<str>>(&self, wanted: &[S]) -> bool {
         let Some(granted) = &self.scopes else { return false };
         let has = |scope: &str| granted.iter().any(|have| have == scope);
         let implied = |scope: &str| has("operator.admin") || (scope == "operator.read" && has("operator.write"));
-        wanted.iter().any(|scope| !has(scope) && !implied(scope))
+        wanted.iter().map(AsRef::as_ref).any(|scope| !has(scope) && !implied(scope))
     }
 }
 
@@ -189,7 +190,7 @@ mod tests {
             client: &cli(),
             protocols: (3, 4),
             role: "operator",
-            scopes: &["operator.read"],
+            scopes: &["operator.read".to_string()],
             token: Some("t"),
             password: None,
             proof: None,

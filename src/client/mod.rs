@@ -49,7 +49,7 @@ pub struct Options {
     /// Lowest and highest protocol.
     pub protocols: (u8, u8),
     /// Scopes to ask for.
-    pub scopes: Vec<&'static str>,
+    pub scopes: Vec<String>,
     /// Device identity.
     pub device: DeviceUse,
     /// Time for connecting and everything after it.
@@ -303,7 +303,7 @@ fn attempt(options: &Options, deadline: Deadline, with: &Credentials<'_>) -> Res
             token: with.token.unwrap_or_default(),
             challenge: &challenge,
             wall_ms: options.wall_ms,
-        })?),
+        })),
     };
     let params = connect_params(&Connect {
         client: &options.client,

@@ -77,8 +77,11 @@ fn account_line(label: &str, account: &Value, now_ms: u64) -> String {
     let flag = |name: &str| account.get(name).and_then(Value::as_bool);
     let mut bits: Vec<String> = Vec::new();
     for (name, yes, no) in [
-        ("enabled", "enabled", "disabled"), ("configured", "configured", "not configured"),
-        ("linked", "linked", "not linked"), ("running", "running", "stopped"), ("connected", "connected", "disconnected"),
+        ("enabled", "enabled", "disabled"),
+        ("configured", "configured", "not configured"),
+        ("linked", "linked", "not linked"),
+        ("running", "running", "stopped"),
+        ("connected", "connected", "disconnected"),
     ] {
         bits.extend(flag(name).map(|on| if on { yes } else { no }.to_string()));
     }
@@ -116,7 +119,7 @@ fn configured(world: &World) -> Vec<String> {
 }
 
 fn mode(world: &World) -> &'static str {
-    world.config().gateway.mode.map(|mode| mode.as_str()).unwrap_or("local")
+    world.config().gateway.mode.map(|mode| mode.name()).unwrap_or("local")
 }
 
 fn config_json(world: &World, error: &CliError) -> Value {
@@ -159,7 +162,9 @@ mod tests {
         });
         assert_eq!(
             account_lines(&payload, 1_000_000),
-            ["- Telegram default (bot): enabled, configured, stopped, in:5m ago, dm:pairing, allow:1,2, works, error:boom"]
+            [
+                "- Telegram default (bot): enabled, configured, stopped, in:5m ago, dm:pairing, allow:1,2, works, error:boom"
+            ]
         );
     }
 }

@@ -45,7 +45,8 @@ fn name(row: &Value) -> String {
 }
 
 fn pending_row(row: &Value, now_ms: u64) -> Vec<String> {
-    let flag = |name: &str, word: &str| (row.get(name).and_then(Value::as_bool) == Some(true)).then(|| word.to_string());
+    let flag =
+        |name: &str, word: &str| (row.get(name).and_then(Value::as_bool) == Some(true)).then(|| word.to_string());
     let flags: Vec<String> = [flag("isRepair", "repair"), flag("silent", "local")].into_iter().flatten().collect();
     let role = match joined(row, "roles") {
         empty if empty.is_empty() => text(row, "role").to_string(),

@@ -1,47 +1,26 @@
 //! `gateway run`: everything up to the start of the gateway; the one command that calls it.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use crate::cli::fail::CliError;
 use crate::cli::parse::Parsed;
 use crate::cli::world::World;
+use crate::config::{Flags, Secret};
 
-/// The flags of `gateway run` as given; `config::resolve` judges their values in the order of the
-/// start-up refusals (`spec/lifecycle.md` 8).
+/// The command line of `gateway run`.
 #[derive(Debug, Clone, Default)]
 pub struct GatewayRunArgs {
-    /// `--port`
-    pub port: Option<String>,
-    /// `--bind`
-    pub bind: Option<String>,
-    /// `--auth`
-    pub auth: Option<String>,
-    /// `--token`
-    pub token: Option<crate::config::Secret>,
-    /// `--password`
-    pub password: Option<crate::config::Secret>,
-    /// `--password-file`
-    pub password_file: Option<String>,
-    /// `--tailscale`
-    pub tailscale: Option<String>,
-    /// `--tailscale-reset-on-exit`
-    pub tailscale_reset_on_exit: bool,
-    /// `--allow-unconfigured`
-    pub allow_unconfigured: bool,
-    /// `--dev` after the command, or the profile `dev`.
-    pub dev: bool,
-    /// `--reset`
-    pub reset: bool,
+    /// What `config::resolve` judges, in the order of the start-up refusals (`spec/lifecycle.md` 8).
+    pub flags: Flags,
     /// `--force`
     pub force: bool,
     /// `--verbose`
     pub verbose: bool,
-    /// `--ws-log`; `compact` for `--compact`.
-    pub ws_log: Option<String>,
     /// `--raw-stream`
     pub raw_stream: bool,
     /// `--raw-stream-path`
-    pub raw_stream_path: Option<String>,
+    pub raw_stream_path: Option<PathBuf>,
     /// `--log-level` before the command.
     pub log_level: Option<String>,
 }
@@ -50,24 +29,28 @@ impl GatewayRunArgs {
     /// Takes the flags out of a command line.
     pub fn from_parsed(parsed: &Parsed, profile: Option<&str>) -> GatewayRunArgs {
         let text = |flag: &str| parsed.text(flag).map(str::to_string);
-        let secret = |flag: &str| parsed.text(flag).map(crate::config::Secret::new);
-        GatewayRunArgs {
+        let secret = |flag: &str| parsed.text(flag).map(Secret::new);
+        let flags = Flags {
             port: text("port"),
             bind: text("bind"),
             auth: text("auth"),
             token: secret("token"),
             password: secret("password"),
-            password_file: text("password-file"),
+            password_file: text("password-file").map(PathBuf::from),
             tailscale: text("tailscale"),
             tailscale_reset_on_exit: parsed.has("tailscale-reset-on-exit"),
             allow_unconfigured: parsed.has("allow-unconfigured"),
             dev: parsed.has("dev") || profile == Some("dev"),
             reset: parsed.has("reset"),
+            ws_log: text("ws-log"),
+            compact: parsed.has("compact"),
+        };
+        GatewayRunArgs {
+            flags,
             force: parsed.has("force"),
             verbose: parsed.has("verbose"),
-            ws_log: if parsed.has("compact") { Some("compact".to_string()) } else { text("ws-log") },
             raw_stream: parsed.has("raw-stream"),
-            raw_stream_path: text("raw-stream-path"),
+            raw_stream_path: text("raw-stream-path").map(PathBuf::from),
             log_level: parsed.globals.log_level.clone(),
         }
     }

@@ -45,9 +45,12 @@ fn event_loop(measured: &Value) -> Option<String> {
     let number = |name: &str| measured.get(name).and_then(Value::as_f64);
     let word = if measured.get("degraded").and_then(Value::as_bool).unwrap_or(false) { "degraded" } else { "ok" };
     let mut line = format!("Gateway event loop: {word}");
-    for (label, name, unit) in
-        [("max", "delayMaxMs", "ms"), ("p99", "delayP99Ms", "ms"), ("util", "utilization", ""), ("cpu", "cpuCoreRatio", "")]
-    {
+    for (label, name, unit) in [
+        ("max", "delayMaxMs", "ms"),
+        ("p99", "delayP99Ms", "ms"),
+        ("util", "utilization", ""),
+        ("cpu", "cpuCoreRatio", ""),
+    ] {
         if let Some(value) = number(name) {
             let value = if unit == "ms" { format!("{value:.0}") } else { format!("{value}") };
             line.push_str(&format!(" {label}={value}{unit}"));
@@ -66,7 +69,9 @@ pub fn channel_lines(payload: &Value) -> Vec<String> {
         let label = payload.get("channelLabels").and_then(|labels| labels.get(id)).and_then(Value::as_str);
         label.unwrap_or(id).to_string()
     };
-    ids.iter().filter_map(|id| channels.get(*id).map(|state| format!("{}: {}", label(id), channel_state(state)))).collect()
+    ids.iter()
+        .filter_map(|id| channels.get(*id).map(|state| format!("{}: {}", label(id), channel_state(state))))
+        .collect()
 }
 
 fn channel_state(state: &Value) -> String {
@@ -137,8 +142,14 @@ mod tests {
         });
         assert_eq!(
             lines(&payload),
-            ["Telegram: ok (120ms)", "irc: not linked", "Agents: main (default)", "Heartbeat interval: 30m (main)",
-             "Session store (main): /s.json (1 entries)", "- agent:main:main (7m ago)"]
+            [
+                "Telegram: ok (120ms)",
+                "irc: not linked",
+                "Agents: main (default)",
+                "Heartbeat interval: 30m (main)",
+                "Session store (main): /s.json (1 entries)",
+                "- agent:main:main (7m ago)"
+            ]
         );
     }
 

@@ -10,6 +10,7 @@ pub mod gateway_probe;
 pub mod gateway_run;
 pub mod gateway_start;
 pub mod gateway_status;
+pub mod gateway_status_text;
 pub mod health;
 pub mod logs;
 pub mod nodes;

@@ -34,7 +34,12 @@ pub fn status(world: &World, parsed: &Parsed) -> Result<(), CliError> {
         return world.out.json(&payload);
     }
     let count = |name: &str| kept.iter().filter(|node| is(node, name)).count();
-    world.out.line(&format!("Known: {} · Paired: {} · Connected: {}", kept.len(), count("paired"), count("connected")))?;
+    world.out.line(&format!(
+        "Known: {} · Paired: {} · Connected: {}",
+        kept.len(),
+        count("paired"),
+        count("connected")
+    ))?;
     let rows: Vec<Vec<String>> = kept.iter().map(|node| known_row(node, world.now_ms)).collect();
     table(world, &["Node", "Platform", "IP", "Status", "Caps"], &rows)
 }
@@ -144,8 +149,15 @@ pub fn describe(world: &World, parsed: &Parsed) -> Result<(), CliError> {
     world.out.styled(&[(Style::Strong, "Node")])?;
     let mut rows = vec![vec!["ID".to_string(), text(&node, "nodeId").to_string()]];
     for (label, name) in [
-        ("Name", "displayName"), ("Platform", "platform"), ("Version", "version"), ("Core", "coreVersion"),
-        ("UI", "uiVersion"), ("Device", "deviceFamily"), ("Model", "modelIdentifier"), ("IP", "remoteIp"), ("PATH", "pathEnv"),
+        ("Name", "displayName"),
+        ("Platform", "platform"),
+        ("Version", "version"),
+        ("Core", "coreVersion"),
+        ("UI", "uiVersion"),
+        ("Device", "deviceFamily"),
+        ("Model", "modelIdentifier"),
+        ("IP", "remoteIp"),
+        ("PATH", "pathEnv"),
     ] {
         if !text(&node, name).is_empty() {
             rows.push(vec![label.to_string(), text(&node, name).to_string()]);
@@ -179,7 +191,9 @@ fn choose<'a>(nodes: &'a [Value], wanted: &str) -> Result<&'a Value, CliError> {
     let tests: [&dyn Fn(&Value) -> bool; 4] = [
         &|node| text(node, "nodeId") == wanted,
         &|node| !wanted.is_empty() && text(node, "remoteIp") == wanted,
-        &|node| !plain.is_empty() && (text(node, "displayName") == wanted || normal(text(node, "displayName")) == plain),
+        &|node| {
+            !plain.is_empty() && (text(node, "displayName") == wanted || normal(text(node, "displayName")) == plain)
+        },
         &|node| wanted.len() >= PREFIX && text(node, "nodeId").starts_with(wanted),
     ];
     for test in tests {
@@ -188,8 +202,10 @@ fn choose<'a>(nodes: &'a [Value], wanted: &str) -> Result<&'a Value, CliError> {
             [] => {}
             [one] => return Ok(one),
             many => {
-                let names: Vec<String> =
-                    many.iter().map(|node| format!("{} ({})", text(node, "nodeId"), text(node, "displayName"))).collect();
+                let names: Vec<String> = many
+                    .iter()
+                    .map(|node| format!("{} ({})", text(node, "nodeId"), text(node, "displayName")))
+                    .collect();
                 return Err(CliError::other(format!("ambiguous node: {wanted} (matches: {})", names.join(", "))));
             }
         }
@@ -294,7 +310,8 @@ mod tests {
     #[test]
     fn the_time_filter_keeps_recent_and_connected_nodes() {
         let seen = Seen { connected: false, span: Some(60_000) };
-        let pairs = json!({"paired": [{"nodeId": "a", "lastConnectedAtMs": 950_000}, {"nodeId": "b", "lastConnectedAtMs": 1}]});
+        let pairs =
+            json!({"paired": [{"nodeId": "a", "lastConnectedAtMs": 950_000}, {"nodeId": "b", "lastConnectedAtMs": 1}]});
         assert!(seen.keeps(&json!({"nodeId": "a"}), &pairs, 1_000_000));
         assert!(!seen.keeps(&json!({"nodeId": "b"}), &pairs, 1_000_000));
         assert!(seen.keeps(&json!({"nodeId": "b", "connected": true}), &pairs, 1_000_000));

@@ -12,10 +12,10 @@ use crate::protocol::emit;
 type Printer = (&'static str, &'static str, fn() -> String);
 
 const PRINTERS: &[Printer] = &[
-    ("schema", "protocol.schema.json", emit::json_schema),
-    ("ts", "protocol.ts", emit::typescript),
-    ("swift", "Protocol.swift", emit::swift),
-    ("markdown", "protocol.md", emit::markdown),
+    ("schema", "protocol.schema.json", emit::json_schema::json_schema),
+    ("ts", "protocol.ts", emit::typescript::typescript),
+    ("swift", "Protocol.swift", emit::swift::swift),
+    ("markdown", "protocol.md", emit::markdown::markdown),
 ];
 
 /// `protocol gen --schema|--ts|--swift|--markdown [--out DIR]`
