@@ -13,6 +13,7 @@ use crate::cli::world::World;
 use crate::config::model::{ConsoleStyle as Style, Level, Logging};
 use crate::config::{Plan, Refusal, plan, token};
 use crate::gateway::{self, Boot, Listeners, StartError};
+use crate::service::ports;
 use crate::sys::clock::Clock;
 use crate::sys::log::{self as logger, ConsoleStyle, FileRule, LogHandle, LogOptions};
 use crate::sys::notify::Notifier;
@@ -29,7 +30,7 @@ pub fn start(world: &World, args: &GatewayRunArgs) -> Result<ExitCode, CliError>
     let (plan, made_token) = decide(world, args)?;
     let log = open_log(world, args)?;
     thread::log_panics();
-    let listeners = gateway::listen(&plan).map_err(|error| refuse_start(world, &plan, &error))?;
+    let listeners = gateway::listen(&plan).map_err(|error| refuse_start(world, &error))?;
     let addresses: Vec<SocketAddr> = listeners.sockets.iter().map(|(_, addr)| *addr).collect();
     tell(world, &plan, &log);
     let result = run(world, plan, clock, log, listeners, || greet(world, &addresses, made_token));
@@ -51,9 +52,9 @@ fn run(
         clock,
         log_file: Box::new(move || log.current_file()),
         notifier: Notifier::from_env(|name| std::env::var_os(name)),
-        plan: plan.clone(),
+        plan,
     };
-    gateway::run(boot, listeners, greet).map_err(|error| refuse_start(world, &plan, &error))
+    gateway::run(boot, listeners, greet).map_err(|error| refuse_start(world, &error))
 }
 
 /// The start-up decisions in their order (`spec/lifecycle.md` 8); the token of a first start is made last.
@@ -95,15 +96,14 @@ fn failed(text: &str) -> CliError {
 }
 
 /// Names who has the port, where that can be told (`spec/lifecycle.md` 8, row 15).
-fn refuse_start(world: &World, plan: &Plan, error: &StartError) -> CliError {
+fn refuse_start(world: &World, error: &StartError) -> CliError {
     let mut refused = failed(&error.to_string());
     if let StartError::PortBusy(_) | StartError::Locked(..) = error {
         let stop = world.command("gateway stop");
         refused = refused.hint(format!("If the gateway is supervised, stop it with: {stop}"));
     }
     if let StartError::PortBusy(addr) = error {
-        refused = refused.hint(format!("Port {} is already in use (EADDRINUSE).", addr.port()));
-        for line in crate::service::ports::diagnose(plan.port) {
+        for line in ports::lines(&ports::inspect(addr.port(), &world.command("gateway stop"))) {
             refused = refused.hint(line);
         }
         let status = world.command("gateway status");
@@ -169,7 +169,8 @@ fn greet(world: &World, addresses: &[SocketAddr], made_token: Option<String>) {
     if made_token.is_none() && !terminal {
         return;
     }
-    let mut lines = vec![String::new(), format!("OpenClaw gateway {} is ready on ws://{addr}", env!("CARGO_PKG_VERSION"))];
+    let mut lines =
+        vec![String::new(), format!("OpenClaw gateway {} is ready on ws://{addr}", env!("CARGO_PKG_VERSION"))];
     if let Some(token) = made_token {
         let file = world.short(&world.paths.token_file);
         lines.push(format!("An access token was made and kept in {file}; commands on this machine find it."));
