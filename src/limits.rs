@@ -39,6 +39,8 @@ pub const TICK: Duration = Duration::from_secs(30);
 pub const PING: Duration = Duration::from_secs(25);
 /// A write that makes no progress for this long ends the connection.
 pub const WRITE_STALL: Duration = Duration::from_secs(10);
+/// How long the peer may take to answer our close frame before the socket is shut down.
+pub const CLOSE_LINGER: Duration = Duration::from_secs(2);
 /// Unauthorised calls in a row after which a node is closed (protocol.md 7).
 pub const UNAUTHORIZED_IN_A_ROW: u32 = 10;
 
@@ -56,6 +58,20 @@ pub const HTTP_BODY: Duration = Duration::from_secs(30);
 pub const HTTP_DRAIN_BYTES: usize = 64 * KIB;
 /// Time for that drain.
 pub const HTTP_DRAIN: Duration = Duration::from_secs(1);
+/// Empty lines tolerated before a request line (RFC 9112, 2.2 asks for at least one).
+pub const HTTP_BLANK_LINES: u32 = 4;
+/// Bytes of one chunk-size line with its extensions; nobody uses extensions.
+pub const CHUNK_LINE_BYTES: usize = 256;
+/// Bytes of all chunk extensions of a body, so that tiny chunks cannot carry much of them.
+pub const CHUNK_EXTENSION_BYTES: usize = 4096;
+/// Lines of trailers, which are dropped.
+pub const HTTP_TRAILERS: usize = 16;
+/// Bytes of one trailer.
+pub const HTTP_TRAILER_BYTES: usize = 1024;
+/// Addresses looked at in one `X-Forwarded-For` chain; longer chains are not attributed.
+pub const FORWARDED_CHAIN: usize = 32;
+/// Largest piece given to the chunked encoder, which recurses once per chunk of a larger write.
+pub const SSE_CHUNK_BYTES: usize = 32 * KIB;
 /// Time an HTTP handler waits for the state thread.
 pub const STATE_REPLY: Duration = Duration::from_secs(5);
 
@@ -86,6 +102,8 @@ pub const PRESENCE_INTERVAL: Duration = Duration::from_millis(200);
 pub const PRESENCE_TEXT_CHARS: usize = 512;
 /// Items of one list in a presence entry.
 pub const PRESENCE_LIST_ITEMS: usize = 64;
+/// Characters of one queued system event: a beacon is one line, a note from a script a few paragraphs.
+pub const SYSTEM_EVENT_CHARS: usize = 4096;
 /// System events waiting for the main session's next turn.
 pub const SYSTEM_EVENTS: usize = 20;
 
@@ -180,6 +198,10 @@ pub const LOG_GENERATIONS: u32 = 5;
 pub const LOG_AGE: Duration = Duration::from_secs(24 * 3600);
 /// Characters of one log message; the rest is cut and counted.
 pub const LOG_MESSAGE_CHARS: usize = 4096;
+/// Pause after a failed write to the log file (disk full) before the next try.
+pub const LOG_RETRY: Duration = Duration::from_secs(5);
+/// How often to look whether the log file was moved or removed by somebody else.
+pub const LOG_RECHECK: Duration = Duration::from_secs(1);
 /// `logs.tail`: default lines, largest lines, default bytes, largest bytes (lifecycle.md 15).
 pub const TAIL_LINES: usize = 500;
 /// See [`TAIL_LINES`].
@@ -188,3 +210,28 @@ pub const TAIL_LINES_MAX: usize = 5000;
 pub const TAIL_BYTES: usize = 250_000;
 /// See [`TAIL_LINES`].
 pub const TAIL_BYTES_MAX: usize = 1_000_000;
+/// How long a start waits for another gateway to let go of the state directory (lifecycle.md 10).
+pub const LOCK_WAIT: Duration = Duration::from_secs(5);
+/// Distance of the tries.
+pub const LOCK_POLL: Duration = Duration::from_millis(50);
+/// Range of `OPENCLAW_GATEWAY_TICK_MS`: clients give up after two missing ticks.
+pub const TICK_MIN: Duration = Duration::from_secs(1);
+/// Largest request body any HTTP route takes (http.md 6.2: 20 MiB); a larger declared one is refused unread.
+pub const HTTP_BODY_BYTES: u64 = 20 * 1024 * 1024;
+/// Entries of the record of trouble (`diagnostics.stability`).
+pub const TROUBLE_ENTRIES: usize = 256;
+
+/// Entries of one directory looked at when leftovers or old logs are searched.
+pub const DIR_ENTRIES: usize = 10_000;
+/// Age at which an unfinished write of another process counts as left behind.
+pub const LEFTOVER_AGE: Duration = Duration::from_secs(60);
+/// Symbolic links followed to the real file; the kernel's own limit is 40.
+pub const SYMLINKS: usize = 16;
+/// Bytes read of one system file; the routing table of a host with thousands of addresses is cut.
+pub const SYSTEM_FILE_BYTES: u64 = 256 * 1024;
+/// Bytes of a time zone file; the largest ones in use have below 4 KiB.
+pub const ZONE_FILE_BYTES: u64 = 64 * 1024;
+/// Bytes of a time zone's name or rule.
+pub const ZONE_RULE_BYTES: usize = 128;
+/// How long a signal waits for room in the event queue before the process leaves without farewell.
+pub const SIGNAL_WAIT: Duration = Duration::from_millis(500);

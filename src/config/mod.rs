@@ -17,12 +17,12 @@ pub mod token;
 
 mod authplan;
 mod keys;
-mod sections;
+pub mod sections;
 mod validate;
 mod value;
 
 pub use env::Env;
-pub use load::{Issue, Snapshot, load, redacted};
+pub use load::{Issue, Snapshot, load, prepare, redacted};
 pub use model::Config;
 pub use paths::{Paths, Profile};
 pub use resolve::{AuthPlan, Flags, Plan, Refusal, plan};

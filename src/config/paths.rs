@@ -331,7 +331,7 @@ mod tests {
     }
 
     fn env() -> Env {
-        Env::of([("HOME", "/home/ada")]).with_cwd("/work")
+        Env::of([("HOME", "/home/ada")]).with_cwd("/somewhere")
     }
 
     #[test]
@@ -381,9 +381,9 @@ mod tests {
     #[test]
     fn set_variables_win_over_the_profile() {
         let env = Env::of([("HOME", "/h"), ("OPENCLAW_STATE_DIR", "state"), ("OPENCLAW_CONFIG_PATH", "~/c.json5")])
-            .with_cwd("/work");
+            .with_cwd("/somewhere");
         let paths = Paths::resolve(&env, &Profile::named("x").unwrap());
-        assert_eq!(paths.state_dir, Path::new("/work/state"));
+        assert_eq!(paths.state_dir, Path::new("/somewhere/state"));
         assert_eq!(paths.config_file, Path::new("/h/c.json5"));
     }
 
@@ -403,8 +403,8 @@ mod tests {
 
     #[test]
     fn without_any_home_the_current_directory_serves() {
-        let paths = Paths::resolve(&Env::of([]).with_cwd("/work"), &Profile::none());
-        assert_eq!(paths.state_dir, Path::new("/work/.openclaw"));
+        let paths = Paths::resolve(&Env::of([]).with_cwd("/somewhere"), &Profile::none());
+        assert_eq!(paths.state_dir, Path::new("/somewhere/.openclaw"));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! `gateway run`: everything up to the start of the gateway; the one command that calls it.
+//! `gateway run`: its command line; the start itself is `gateway_start`'s.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -62,10 +62,5 @@ impl GatewayRunArgs {
 /// What keeps it from starting.
 pub fn run(world: &World, parsed: &Parsed) -> Result<ExitCode, CliError> {
     let args = GatewayRunArgs::from_parsed(parsed, world.paths.profile.as_deref());
-    start(world, &args)
-}
-
-/// The hand-over to `gateway::run`.
-fn start(_world: &World, _args: &GatewayRunArgs) -> Result<ExitCode, CliError> {
-    Err(CliError::other("the gateway is not linked into this build yet"))
+    super::gateway_start::start(world, &args)
 }

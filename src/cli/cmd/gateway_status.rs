@@ -195,7 +195,7 @@ fn target(world: &World, parsed: &Parsed, daemon: &Snapshot, paths: &Paths, port
 
 fn log_file(world: &World, daemon: &Snapshot, paths: &Paths) -> PathBuf {
     match &daemon.config.logging.file {
-        Some(file) => daemon.config.path(file, paths),
+        Some(file) => paths.expand(file, &paths.state_dir),
         None => paths.log_dir.join(format!("{}-{}.log", paths.log_stem, date::day_name(world.now_ms, 0))),
     }
 }

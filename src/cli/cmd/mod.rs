@@ -8,6 +8,7 @@ pub mod gateway_call;
 pub mod gateway_discover;
 pub mod gateway_probe;
 pub mod gateway_run;
+pub mod gateway_start;
 pub mod gateway_status;
 pub mod gateway_status_text;
 pub mod health;

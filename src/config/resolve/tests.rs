@@ -113,7 +113,7 @@ fn an_invalid_config_is_shown_and_exits_78() {
 fn a_syntax_error_names_line_and_column() {
     let (lines, _) = case("{\n  gateway: local\n}").refusal();
     let expected = "  - <root>: JSON5 parse failed: /h/.openclaw/openclaw.json:2:12: \
-        expected a value, found the bare word \"local\"";
+        expected a value, found a bare word (text needs quotes)";
     assert_eq!(lines[3], expected);
 }
 
