@@ -1,7 +1,7 @@
 // The ground under every part: named checks with deadlines, children with a HOME of their own, gateways on free ports.
 // Knows nothing of what is checked.
 import { spawn } from "node:child_process";
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, writeFileSync } from "node:fs";
 import net from "node:net";
 import path from "node:path";
 
@@ -101,6 +101,12 @@ export function childEnv(home, extra = {}) {
   };
 }
 
+/** Puts a configuration where the programs look for it. */
+export function writeConfig(home, config) {
+  mkdirSync(path.join(home, ".openclaw"), { recursive: true, mode: 0o700 });
+  writeFileSync(path.join(home, ".openclaw", "openclaw.json"), JSON.stringify(config), { mode: 0o600 });
+}
+
 /** Runs a command to its end: `{code, stdout, stderr}`. */
 export function command(argv, { env, timeoutMs = 45_000 } = {}) {
   return new Promise((resolve, reject) => {
@@ -143,21 +149,15 @@ export function tail(text, lines = 10) {
   return text.trimEnd().split("\n").slice(-lines).join("\n");
 }
 
-/** Kills what is left and removes the homes. */
+/** Kills what is left; the homes go with the scratch folder of run.sh. */
 export async function stopEverything() {
   for (const child of children) kill(child, "SIGKILL");
   await within(Promise.all([...children].map((child) => new Promise((done) => child.on("close", done)))), 5_000, "").catch(() => {});
-  for (const home of homes) rmSync(home, { recursive: true, force: true, maxRetries: 3 });
 }
-const homes = new Set();
 
 /** Starts a gateway and waits for the line that says it serves. */
 export async function startGateway({ argv, ready, label, port, home = freshHome(label), extra = {}, config, timeoutMs = 90_000 }) {
-  homes.add(home);
-  if (config) {
-    mkdirSync(path.join(home, ".openclaw"), { recursive: true, mode: 0o700 });
-    writeFileSync(path.join(home, ".openclaw", "openclaw.json"), JSON.stringify(config), { mode: 0o600 });
-  }
+  if (config) writeConfig(home, config);
   const env = childEnv(home, { OPENCLAW_GATEWAY_TOKEN: TOKEN, ...extra });
   const child = launch([...argv, "gateway", "--port", String(port), "--allow-unconfigured"], env);
   let log = "";
