@@ -192,7 +192,7 @@ export async function startGateway({ argv, ready, label, port, home = freshHome(
 /** Our gateway. */
 export async function startOurs(bin, options = {}) {
   const port = options.port ?? (await freePort());
-  return startGateway({ argv: [bin], ready: /listening on ws:\/\/127\.0\.0\.1:/, label: "ours", timeoutMs: 10_000, ...options, port });
+  return startGateway({ argv: [bin], ready: /listening on ws:\/\/127\.0\.0\.1:/, label: "ours", timeoutMs: 15_000, ...options, port });
 }
 
 /** How each original is started and called. */
