@@ -39,6 +39,8 @@ pub const TICK: Duration = Duration::from_secs(30);
 pub const PING: Duration = Duration::from_secs(25);
 /// A write that makes no progress for this long ends the connection.
 pub const WRITE_STALL: Duration = Duration::from_secs(10);
+/// How long the peer may take to answer our close frame before the socket is shut down.
+pub const CLOSE_LINGER: Duration = Duration::from_secs(2);
 /// Unauthorised calls in a row after which a node is closed (protocol.md 7).
 pub const UNAUTHORIZED_IN_A_ROW: u32 = 10;
 
@@ -63,6 +65,9 @@ pub const STATE_REPLY: Duration = Duration::from_secs(5);
 pub const JSON_DEPTH: usize = 127;
 /// Faults the validator reports before it stops.
 pub const FAULTS: usize = 16;
+/// Characters of a foreign property name that a fault repeats: enough for any real name, and sixteen
+/// faults stay far below one kilobyte each.
+pub const FAULT_NAME_CHARS: usize = 128;
 /// Longest close reason in bytes (RFC 6455 allows 123; the original cuts at 120).
 pub const CLOSE_REASON_BYTES: usize = 120;
 
@@ -135,6 +140,16 @@ pub const CONFIG_DEPTH: usize = 64;
 pub const INCLUDE_DEPTH: usize = 10;
 /// Files one configuration may include.
 pub const INCLUDE_FILES: usize = 64;
+/// Bytes of a `.env` file; anything larger is not one.
+pub const DOTENV_BYTES: u64 = 64 * 1024;
+/// Bytes of a token or password file (`--password-file`, the generated token).
+pub const SECRET_FILE_BYTES: u64 = 64 * 1024;
+/// Bytes of one text after `${NAME}` substitution, so that references cannot multiply without end.
+pub const SUBSTITUTED_BYTES: usize = 64 * KIB;
+/// Problems and warnings one configuration reports before the rest is only counted.
+pub const CONFIG_ISSUES: usize = 100;
+/// Quiet time after a config change (lifecycle.md 13); `gateway.reload.debounceMs` changes it.
+pub const RELOAD_DEBOUNCE: Duration = Duration::from_millis(300);
 /// Bytes of a state file (pairing stores, session index) read at start.
 pub const STATE_FILE_BYTES: usize = 64 * MIB;
 
@@ -154,3 +169,11 @@ pub const TAIL_LINES_MAX: usize = 5000;
 pub const TAIL_BYTES: usize = 250_000;
 /// See [`TAIL_LINES`].
 pub const TAIL_BYTES_MAX: usize = 1_000_000;
+/// How long a start waits for another gateway to let go of the state directory (lifecycle.md 10).
+pub const LOCK_WAIT: Duration = Duration::from_secs(5);
+/// Distance of the tries.
+pub const LOCK_POLL: Duration = Duration::from_millis(50);
+/// Range of `OPENCLAW_GATEWAY_TICK_MS`: clients give up after two missing ticks.
+pub const TICK_MIN: Duration = Duration::from_secs(1);
+/// Largest request body any HTTP route takes (http.md 6.2: 20 MiB); a larger declared one is refused unread.
+pub const HTTP_BODY_BYTES: u64 = 20 * 1024 * 1024;

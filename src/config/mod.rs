@@ -1,1 +1,24 @@
-//! (being written)
+//! Configuration: where files are, how they are read, what they mean, and what a start may do with them.
+//! Owns paths, profiles, the JSON5 dialect, the key table and start-up decisions; writes nothing but the generated
+//! token file and knows neither sockets nor the gateway's state.
+
+pub mod env;
+pub mod include;
+pub mod json5;
+pub mod load;
+pub mod model;
+pub mod paths;
+pub mod schema;
+pub mod secret;
+pub mod substitute;
+
+mod keys;
+mod sections;
+mod validate;
+mod value;
+
+pub use env::Env;
+pub use load::{Issue, Snapshot, load, redacted};
+pub use model::Config;
+pub use paths::{Paths, Profile};
+pub use secret::Secret;

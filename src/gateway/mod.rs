@@ -1,1 +1,169 @@
-//! (being written)
+//! The daemon: boot, the state thread's loop, shutdown. See `lib.rs` for the map.
+//! Knows nothing of the command line; everything it needs is in [`Boot`].
+
+pub mod auth;
+mod broadcast;
+pub mod conn;
+pub mod core;
+pub mod device;
+pub mod disk;
+pub mod dispatch;
+pub mod event;
+pub mod handle;
+pub mod handshake;
+pub mod health;
+mod living;
+pub mod methods;
+pub mod pairing_devices;
+pub mod pairing_nodes;
+pub mod presence;
+pub mod sessions;
+pub mod start;
+pub mod state;
+pub mod timers;
+
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+
+use crossbeam_channel::{Sender, bounded};
+
+use self::conn::gate::Total;
+use self::conn::{Hub, HubSettings, accept};
+use self::core::Core;
+use self::disk::Place;
+use self::event::{Event, Input};
+use crate::config::env::Env;
+use crate::config::load::Snapshot;
+use crate::config::paths::Paths;
+use crate::config::resolve::Plan;
+use crate::limits;
+use crate::sys::clock::Clock;
+use crate::sys::notify::Notifier;
+use crate::sys::signals::{self, SignalError};
+
+/// Everything the gateway needs to know before it starts.
+pub struct Boot {
+    /// What the start-up checks decided.
+    pub plan: Plan,
+    /// The configuration.
+    pub snapshot: Snapshot,
+    /// Where files are.
+    pub paths: Paths,
+    /// The environment.
+    pub env: Env,
+    /// The clock, started as early as possible.
+    pub clock: Clock,
+    /// The file the log goes to now.
+    pub log_file: Box<dyn Fn() -> PathBuf + Send>,
+    /// The way to the service manager.
+    pub notifier: Notifier,
+}
+
+/// Why the gateway did not start.
+#[derive(Debug)]
+pub enum StartError {
+    /// Another program has the port.
+    PortBusy(SocketAddr),
+    /// The address cannot be bound.
+    Bind(SocketAddr, io::Error),
+    /// Another gateway uses the same state directory.
+    Locked(PathBuf, String),
+    /// A state file cannot be read; going on would overwrite it.
+    State(PathBuf, String),
+    /// The system refuses something.
+    System(&'static str, io::Error),
+    /// Signals cannot be handled.
+    Signals(SignalError),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StartError::PortBusy(addr) => write!(f, "another gateway instance is already listening on ws://{addr}"),
+            StartError::Bind(addr, cause) => write!(f, "failed to bind gateway socket on ws://{addr}: {cause}"),
+            StartError::Locked(file, owner) => {
+                write!(f, "gateway already running{owner}; lock timeout on {}", file.display())
+            }
+            StartError::State(file, cause) => write!(f, "cannot read {}: {cause}", file.display()),
+            StartError::System(what, cause) => write!(f, "{what}: {cause}"),
+            StartError::Signals(cause) => write!(f, "{cause}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+/// The listeners: having them is the lock on the port, so they come before anything else.
+pub struct Listeners {
+    /// Bound sockets with their addresses, the primary first.
+    pub sockets: Vec<(TcpListener, SocketAddr)>,
+    /// Aliases that could not be bound, with the reason.
+    pub missing: Vec<(SocketAddr, io::Error)>,
+}
+
+/// Binds every address of the plan; only the loopback alias may fail.
+pub fn listen(plan: &Plan) -> Result<Listeners, StartError> {
+    let mut listeners = Listeners { sockets: Vec::new(), missing: Vec::new() };
+    let mut port = plan.port;
+    for (index, host) in plan.hosts.iter().enumerate() {
+        let addr = SocketAddr::new(*host, port);
+        match TcpListener::bind(addr).and_then(|socket| Ok((socket.local_addr()?, socket))) {
+            Ok((bound, socket)) => {
+                port = bound.port();
+                listeners.sockets.push((socket, bound));
+            }
+            Err(error) if index > 0 => listeners.missing.push((addr, error)),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => return Err(StartError::PortBusy(addr)),
+            Err(error) => return Err(StartError::Bind(addr, error)),
+        }
+    }
+    Ok(listeners)
+}
+
+/// Runs the gateway on these listeners until it is told to stop. Returns after everything
+/// acknowledged is on disk.
+pub fn run(boot: Boot, listeners: Listeners) -> Result<(), StartError> {
+    let _lock = start::lock(&boot.paths, &boot.env)?;
+    let port = listeners.sockets.first().map_or(boot.plan.port, |(_, addr)| addr.port());
+    let (events, queue) = bounded(limits::EVENT_QUEUE);
+    let Boot { plan, snapshot, paths, env, clock, log_file, notifier } = boot;
+    let state = start::state(&plan, &snapshot, &paths, &env, port, clock.now(), &notifier)?;
+    let settings = HubSettings {
+        trusted_proxies: state.config.gateway.trusted_proxies.clone(),
+        hsts: state.config.gateway.http.strict_transport_security.clone(),
+        port,
+    };
+    let hub = Hub::new(events.clone(), settings);
+    let place = Place { paths, env, log_file };
+    let (disk, store) = disk::spawn(place, events.clone()).map_err(|e| StartError::System("cannot start a thread", e))?;
+    install_signals(events)?;
+    let total = Total::new(plan.max_connections);
+    let mut addresses = Vec::new();
+    for (socket, addr) in listeners.sockets {
+        addresses.push(addr);
+        accept::spawn(socket, hub.clone(), total.clone())
+            .map_err(|e| StartError::System("cannot start a thread", e))?;
+    }
+    start::announce(&addresses, &listeners.missing, &notifier);
+    let mut core = Core::new(state, clock, hub, queue, disk, notifier);
+    core.run();
+    core.finish();
+    let _ = store.join();
+    log::info!(target: "gateway", "stopped");
+    Ok(())
+}
+
+fn install_signals(events: Sender<Event>) -> Result<(), StartError> {
+    let deliver = move |signal| {
+        log::info!(target: "gateway", "signal received what={signal:?}");
+        // A signal that finds the queue full would wait behind a flood; exiting late is worse than
+        // exiting without farewell.
+        if events.send_timeout(Event::Input(Input::Signal(signal)), limits::STATE_REPLY).is_err() {
+            std::process::exit(0);
+        }
+    };
+    signals::install(deliver).map_err(StartError::Signals)
+}
+

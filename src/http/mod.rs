@@ -1,1 +1,5 @@
-//! (being written)
+//! HTTP/1.1 as pure code: heads, bodies, replies, event streams, routing. Owns no socket, no clock and no thread;
+//! knows nothing of the gateway's state. The connection loop feeds it bytes and writes what it answers.
+
+pub mod head;
+pub mod reply;

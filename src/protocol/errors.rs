@@ -84,7 +84,7 @@ pub const ERRORS: &[ErrorRow] = &[
 impl Code {
     /// The code's row.
     pub fn row(self) -> &'static ErrorRow {
-        ERRORS.iter().find(|row| row.code == self).unwrap_or(&ERRORS[0])
+        ERRORS.iter().find(|row| row.code == self).expect("every code has a row")
     }
 }
 
@@ -142,5 +142,34 @@ impl WireError {
 impl std::fmt::Display for WireError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.message)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_has_exactly_one_row() {
+        use Code::*;
+        let codes = [InvalidRequest, Unavailable, NotPaired, NotLinked, AgentTimeout, Forbidden, ApprovalNotFound];
+        assert_eq!(codes.len(), ERRORS.len());
+        for code in codes {
+            assert_eq!(ERRORS.iter().filter(|row| row.code == code).count(), 1, "{code:?}");
+            assert_eq!(code.row().code, code);
+        }
+    }
+
+    #[test]
+    fn an_error_has_no_null_members() {
+        let bare = WireError::invalid("no").to_value();
+        assert_eq!(bare, serde_json::json!({"code": "INVALID_REQUEST", "message": "no"}));
+    }
+
+    #[test]
+    fn a_delay_marks_the_error_retryable() {
+        let error = WireError { retry_after_ms: Some(500), ..WireError::unavailable("soon") };
+        assert_eq!(error.to_value()["retryable"], true);
+        assert_eq!(error.to_value()["retryAfterMs"], 500);
     }
 }

@@ -1,1 +1,122 @@
-//! (being written)
+//! One row per event that is really sent, sorted by name.
+//! Owns names, guards and payload shapes (`spec/protocol.md` section 9); knows nobody who sends.
+
+use super::defs::{HEALTH, PENDING_DEVICE, PENDING_NODE, PRESENCE_ENTRY, closed};
+use super::kinds::{COUNT, Field, Kind, TEXT, TEXTS, list, opt, req};
+use super::table::{Event, Scope};
+
+const REQUEST_ID: Field = req("requestId", TEXT).doc("The pairing request.");
+const DECISION: Field = req("decision", TEXT).doc("`approved` or `rejected`.");
+const TS: Field = req("ts", COUNT).doc("When.");
+
+/// A row that everybody receives.
+const fn row(name: &'static str, payload: &'static Kind, doc: &'static str) -> Event {
+    Event {
+        name,
+        since: 3,
+        guard_v3: Scope::None,
+        guard_v4: Scope::None,
+        drop_if_slow: false,
+        versioned: false,
+        payload,
+        doc,
+    }
+}
+
+/// A row for operators who may pair.
+const fn pairing(name: &'static str, payload: &'static Kind, doc: &'static str) -> Event {
+    Event { guard_v3: Scope::Pairing, guard_v4: Scope::Pairing, drop_if_slow: true, ..row(name, payload, doc) }
+}
+
+/// Every event, sorted by name.
+pub const EVENTS: &[Event] = &[
+    row(
+        "connect.challenge",
+        &closed![
+            req("nonce", TEXT).doc("To be signed by the device."),
+            req("ts", COUNT).doc("The gateway's clock; protocol 4 clients sign it."),
+            opt("capabilities", TEXTS).doc("Optional features (protocol 4)."),
+        ],
+        "The first frame of every connection.",
+    ),
+    pairing("device.pair.requested", &Kind::Ref(&PENDING_DEVICE), "A device asks to be paired."),
+    pairing(
+        "device.pair.resolved",
+        &closed![REQUEST_ID, req("deviceId", TEXT).doc("The device."), DECISION, TS],
+        "A device's request was answered.",
+    ),
+    Event { versioned: true, ..row("health", &Kind::Ref(&HEALTH), "The health snapshot was refreshed.") },
+    pairing("node.pair.requested", &Kind::Ref(&PENDING_NODE), "A node asks to be paired."),
+    pairing(
+        "node.pair.resolved",
+        &closed![REQUEST_ID, req("nodeId", TEXT).doc("The node."), DECISION, TS],
+        "A node's request was answered.",
+    ),
+    Event {
+        guard_v4: Scope::Read,
+        drop_if_slow: true,
+        versioned: true,
+        ..row(
+            "presence",
+            &closed![req("presence", list(&Kind::Ref(&PRESENCE_ENTRY))).doc("The whole list, not a difference.")],
+            "The presence list changed.",
+        )
+    },
+    row(
+        "shutdown",
+        &closed![
+            req("reason", TEXT).doc("Why."),
+            opt("restartExpectedMs", COUNT).doc("When it will be back; absent when it will not or nobody knows."),
+        ],
+        "The gateway is about to close all connections.",
+    ),
+    Event {
+        drop_if_slow: true,
+        ..row("tick", &closed![TS], "Sign of life; twice its interval without one means a dead connection.")
+    },
+];
+
+/// The row of an event.
+pub fn find(name: &str) -> Option<&'static Event> {
+    EVENTS.binary_search_by(|row| row.name.cmp(name)).ok().and_then(|at| EVENTS.get(at))
+}
+
+/// The names that `hello-ok.features.events` lists for a protocol version.
+pub fn names(protocol: u8) -> Vec<&'static str> {
+    EVENTS.iter().filter(|row| row.since <= protocol).map(|row| row.name).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_sorted_and_unique() {
+        assert!(EVENTS.is_sorted_by(|one, next| one.name < next.name));
+        for row in EVENTS {
+            assert_eq!(find(row.name).map(|found| found.name), Some(row.name));
+            assert!(!row.doc.is_empty());
+        }
+        assert!(find("nothing").is_none());
+        assert_eq!(names(3), names(4));
+    }
+
+    #[test]
+    fn only_presence_and_health_carry_state_versions() {
+        let versioned: Vec<_> = EVENTS.iter().filter(|row| row.versioned).map(|row| row.name).collect();
+        assert_eq!(versioned, ["health", "presence"]);
+    }
+
+    #[test]
+    fn presence_needs_a_scope_on_protocol_4_only() {
+        let presence = find("presence").unwrap();
+        assert_eq!((presence.guard(3), presence.guard(4)), (Scope::None, Scope::Read));
+    }
+
+    #[test]
+    fn health_and_shutdown_are_never_dropped() {
+        assert!(!find("health").unwrap().drop_if_slow);
+        assert!(!find("shutdown").unwrap().drop_if_slow);
+        assert!(find("tick").unwrap().drop_if_slow);
+    }
+}

@@ -9,9 +9,19 @@ pub enum Kind {
     /// `true` or `false`.
     Bool,
     /// A string of `min..=max` characters (`usize::MAX`: unbounded).
-    Str { min: usize, max: usize },
+    Str {
+        /// Fewest characters.
+        min: usize,
+        /// Most characters.
+        max: usize,
+    },
     /// An integer (a number without a fraction) in `min..=max`.
-    Int { min: i64, max: i64 },
+    Int {
+        /// Smallest value.
+        min: i64,
+        /// Largest value.
+        max: i64,
+    },
     /// Any finite number.
     Num,
     /// Exactly this string.
@@ -23,7 +33,14 @@ pub enum Kind {
     /// One of these strings.
     OneOf(&'static [&'static str]),
     /// An array of `min..=max` items of one kind.
-    Arr { item: &'static Kind, min: usize, max: usize },
+    Arr {
+        /// The kind of every item.
+        item: &'static Kind,
+        /// Fewest items.
+        min: usize,
+        /// Most items.
+        max: usize,
+    },
     /// An object with free keys and values of one kind.
     Map(&'static Kind),
     /// An object with named members.
@@ -73,6 +90,12 @@ pub struct Def {
 pub const TEXT: Kind = Kind::Str { min: 1, max: usize::MAX };
 /// Any string.
 pub const STRING: Kind = Kind::Str { min: 0, max: usize::MAX };
+/// `true` or `false`.
+pub const BOOL: Kind = Kind::Bool;
+/// An integer ≥ 0, or `null`.
+pub const NULLABLE_COUNT: Kind = Kind::Nullable(&COUNT);
+/// A non-empty string, or `null`.
+pub const NULLABLE_TEXT: Kind = Kind::Nullable(&TEXT);
 /// An integer ≥ 0.
 pub const COUNT: Kind = Kind::Int { min: 0, max: i64::MAX };
 /// An integer ≥ 1.
@@ -85,6 +108,16 @@ pub const STRINGS: Kind = Kind::Arr { item: &STRING, min: 0, max: usize::MAX };
 pub const EMPTY: Kind = Kind::Obj(&Object { fields: &[], open: false });
 /// An object whose members are not described.
 pub const OPEN: Kind = Kind::Obj(&Object { fields: &[], open: true });
+
+/// A list of any length.
+pub const fn list(item: &'static Kind) -> Kind {
+    Kind::Arr { item, min: 0, max: usize::MAX }
+}
+
+/// A non-empty string of at most `max` characters.
+pub const fn short(max: usize) -> Kind {
+    Kind::Str { min: 1, max }
+}
 
 /// A required member.
 pub const fn req(name: &'static str, kind: Kind) -> Field {

@@ -1,1 +1,554 @@
-//! (being written)
+//! THE TABLE: one row per method that really exists, sorted by name.
+//! Owns names, scopes, roles and shapes (`spec/protocol.md` sections 8 and 12.4); knows no handler's
+//! code. Validator, feature lists, scope checks, suggestions, completions and generated files read it.
+
+use super::defs::{
+    AGENT, AGENT_OWNERSHIP, CHANNELS_STATUS, COMMAND, COMMAND_SCOPES, CONFIG_CHILD, CONFIG_ISSUE, CONNECT_PARAMS,
+    HEALTH, HEARTBEAT, HELLO_OK, MODEL, NODE, NODE_DETAILS, PAIRED_DEVICE, PAIRED_NODE, PENDING_DEVICE, PENDING_NODE,
+    PRESENCE_ENTRY, RELOAD_KINDS, SESSION_LIST_DEFAULTS, SESSION_ROW, STABILITY_EVENT, STATUS, UI_HINT,
+    UPDATE_AVAILABLE, closed, open,
+};
+use super::kinds::{
+    BOOL, COUNT, EMPTY, Field, Kind, NULLABLE_COUNT, OPEN, POSITIVE, STRING, STRINGS, TEXT, TEXTS, list, opt, req,
+    short,
+};
+use super::table::{Answer, Handler, Method, Roles, Scope};
+use crate::limits::{TAIL_BYTES_MAX, TAIL_LINES_MAX};
+
+/// Highest protocol version.
+const NEWEST: u8 = 4;
+
+const fn row(name: &'static str, handler: Handler, doc: &'static str) -> Method {
+    Method {
+        name,
+        since: 3,
+        until: NEWEST,
+        scope_v3: Scope::Admin,
+        scope_v4: Scope::Admin,
+        roles_v3: Roles::Operator,
+        roles_v4: Roles::Operator,
+        listed: true,
+        params: &EMPTY,
+        refusal: None,
+        result: &OPEN,
+        answer: Answer::Once,
+        idempotent: false,
+        doc,
+        handler,
+    }
+}
+
+impl Method {
+    const fn scope_both(self, scope: Scope) -> Method {
+        self.scopes(scope, scope)
+    }
+
+    const fn scopes(self, scope_v3: Scope, scope_v4: Scope) -> Method {
+        Method { scope_v3, scope_v4, ..self }
+    }
+
+    /// For what protocol 3 does not know; there, unknown names need `operator.admin`.
+    const fn only_v4(self, scope: Scope) -> Method {
+        Method { since: 4, scope_v3: Scope::Admin, scope_v4: scope, ..self }
+    }
+
+    const fn takes(self, params: &'static Kind) -> Method {
+        Method { params, ..self }
+    }
+
+    const fn gives(self, result: &'static Kind) -> Method {
+        Method { result, ..self }
+    }
+}
+
+const DEVICE_ID: Field = req("deviceId", TEXT).doc("The device.");
+const NODE_ID: Field = req("nodeId", TEXT).doc("The node.");
+const REQUEST_ID: Field = req("requestId", TEXT).doc("The pairing request.");
+const AGENT_ID: Field = opt("agentId", TEXT).doc("The agent; absent means the default one.");
+const OK: Field = req("ok", Kind::True).doc("Always true.");
+const TS: Field = req("ts", COUNT).doc("When this was true.");
+const ROLE: Field = req("role", TEXT).doc("The token's role.");
+
+/// Every method, sorted by name.
+pub const METHODS: &[Method] = &[
+    row("agent.identity.get", Handler::AgentIdentityGet, "How an agent presents itself.")
+        .scope_both(Scope::Read)
+        .takes(&closed![AGENT_ID, opt("sessionKey", STRING).doc("The session whose agent is meant.")])
+        .gives(&closed![
+            req("agentId", TEXT).doc("The agent."),
+            opt("name", TEXT).doc("Its name."),
+            opt("avatar", TEXT).doc("Picture or letter."),
+            opt("emoji", TEXT).doc("Its emoji."),
+        ]),
+    row("agents.list", Handler::AgentsList, "All agents.").scope_both(Scope::Read).gives(&closed![
+        req("defaultId", TEXT).doc("The default agent."),
+        opt("ownership", Kind::OneOf(AGENT_OWNERSHIP)).doc("How agents are owned (protocol 4)."),
+        opt("selectionRequired", BOOL).doc("Whether the person must choose (protocol 4)."),
+        req("mainKey", TEXT).doc("Short key of the main session."),
+        req("scope", Kind::OneOf(&["per-sender", "global"])).doc("How sessions are cut."),
+        req("agents", list(&Kind::Ref(&AGENT))).doc("The agents."),
+    ]),
+    row("channels.status", Handler::ChannelsStatus, "All channels and their accounts.")
+        .scope_both(Scope::Read)
+        .takes(&closed![
+            opt("probe", BOOL).doc("Whether to ask the services now."),
+            opt("timeoutMs", COUNT).doc("How long to wait for them."),
+            opt("channel", TEXT).doc("Only this channel."),
+        ])
+        .gives(&Kind::Ref(&CHANNELS_STATUS)),
+    row("commands.list", Handler::CommandsList, "Chat commands.")
+        .only_v4(Scope::Read)
+        .takes(&closed![
+            opt("sessionKey", TEXT).doc("Commands of this session."),
+            AGENT_ID,
+            opt("provider", TEXT).doc("Commands of this channel."),
+            opt("scope", Kind::OneOf(COMMAND_SCOPES)).doc("Only those that work there."),
+            opt("includeArgs", BOOL).doc("Whether to describe arguments."),
+        ])
+        .gives(&closed![
+            req("commands", Kind::Arr { item: &Kind::Ref(&COMMAND), min: 0, max: 500 }).doc("The commands.")
+        ]),
+    row("config.get", Handler::ConfigGet, "The configuration, without secrets.")
+        .scopes(Scope::Admin, Scope::Read)
+        .gives(&open![
+            req("path", TEXT).doc("Its file."),
+            req("exists", BOOL).doc("Whether the file exists."),
+            req("raw", Kind::Nullable(&STRING)).doc("Its text."),
+            req("parsed", Kind::Any).doc("What the file says."),
+            req("valid", BOOL).doc("Whether it is right."),
+            req("config", Kind::Any).doc("What is in force."),
+            opt("hash", TEXT).doc("Names this state of the file for writes."),
+            req("issues", list(&Kind::Ref(&CONFIG_ISSUE))).doc("What is wrong."),
+            req("warnings", list(&Kind::Ref(&CONFIG_ISSUE))).doc("What is doubtful."),
+            req("legacyIssues", list(&Kind::Ref(&CONFIG_ISSUE))).doc("What is old."),
+        ]),
+    row("config.schema", Handler::ConfigSchema, "The shape of the configuration.")
+        .scopes(Scope::Admin, Scope::Read)
+        .gives(&closed![
+            req("schema", Kind::Any).doc("JSON Schema, draft 7."),
+            req("uiHints", Kind::Map(&Kind::Ref(&UI_HINT))).doc("How forms show it, by path."),
+            req("version", TEXT).doc("Version of the gateway."),
+            req("generatedAt", TEXT).doc("When this was made, ISO 8601."),
+        ]),
+    row("config.schema.lookup", Handler::ConfigSchemaLookup, "The shape of one key of the configuration.")
+        .only_v4(Scope::Read)
+        .takes(&closed![req("path", short(1024)).doc("The key, such as `gateway.port`.")])
+        .gives(&closed![
+            req("path", TEXT).doc("The key."),
+            req("schema", Kind::Any).doc("Its JSON Schema."),
+            opt("reloadKind", Kind::OneOf(RELOAD_KINDS)).doc("What a change takes to apply."),
+            opt("hint", Kind::Ref(&UI_HINT)).doc("How to show it."),
+            opt("hintPath", STRING).doc("Path of the hint."),
+            req("children", list(&Kind::Ref(&CONFIG_CHILD))).doc("Keys below it."),
+        ]),
+    Method {
+        listed: false,
+        roles_v3: Roles::Any,
+        roles_v4: Roles::Any,
+        ..row("connect", Handler::Connect, "Opens the connection; valid as its first call only.")
+    }
+    .scope_both(Scope::None)
+    .takes(&Kind::Ref(&CONNECT_PARAMS))
+    .gives(&Kind::Ref(&HELLO_OK)),
+    row("device.pair.approve", Handler::DevicePairApprove, "Approves a device.")
+        .scope_both(Scope::Pairing)
+        .takes(&closed![REQUEST_ID])
+        .gives(&closed![REQUEST_ID, req("device", Kind::Ref(&PAIRED_DEVICE)).doc("The device.")]),
+    row("device.pair.list", Handler::DevicePairList, "Devices, paired and waiting.").scope_both(Scope::Pairing).gives(
+        &closed![
+            req("pending", list(&Kind::Ref(&PENDING_DEVICE))).doc("Waiting, newest first."),
+            req("paired", list(&Kind::Ref(&PAIRED_DEVICE))).doc("Paired, newest first."),
+        ],
+    ),
+    row("device.pair.reject", Handler::DevicePairReject, "Refuses a device.")
+        .scope_both(Scope::Pairing)
+        .takes(&closed![REQUEST_ID])
+        .gives(&closed![REQUEST_ID, DEVICE_ID]),
+    row("device.pair.remove", Handler::DevicePairRemove, "Forgets a device and closes its connections.")
+        .only_v4(Scope::Pairing)
+        .takes(&closed![DEVICE_ID])
+        .gives(&closed![DEVICE_ID]),
+    row("device.pair.rename", Handler::DevicePairRename, "Gives a device a name.")
+        .only_v4(Scope::Pairing)
+        .takes(&closed![DEVICE_ID, req("label", short(64)).doc("The name.")])
+        .gives(&closed![DEVICE_ID, req("label", short(64)).doc("The name.")]),
+    row("device.token.revoke", Handler::DeviceTokenRevoke, "Takes a device's token back.")
+        .scope_both(Scope::Pairing)
+        .takes(&closed![DEVICE_ID, ROLE])
+        .gives(&closed![DEVICE_ID, ROLE, req("revokedAtMs", COUNT).doc("When.")]),
+    row("device.token.rotate", Handler::DeviceTokenRotate, "Replaces a device's token.")
+        .scope_both(Scope::Pairing)
+        .takes(&closed![DEVICE_ID, ROLE, opt("scopes", TEXTS).doc("New scopes; absent keeps the old ones.")])
+        .gives(&closed![
+            DEVICE_ID,
+            ROLE,
+            opt("token", TEXT).doc("The new secret."),
+            req("scopes", TEXTS).doc("Its scopes."),
+            req("rotatedAtMs", COUNT).doc("When."),
+        ]),
+    row("diagnostics.stability", Handler::DiagnosticsStability, "The record of what went wrong since the start.")
+        .only_v4(Scope::Read)
+        .takes(&open![
+            opt("limit", Kind::Int { min: 1, max: 1000 }).doc("Most entries."),
+            opt("type", STRING).doc("Only this type."),
+            opt("sinceSeq", COUNT).doc("Only later ones."),
+        ])
+        .gives(&open![
+            req("generatedAt", TEXT).doc("When this was made, ISO 8601."),
+            req("capacity", COUNT).doc("Entries the record holds."),
+            req("count", COUNT).doc("Entries that match."),
+            req("dropped", COUNT).doc("Entries that were pushed out."),
+            opt("firstSeq", COUNT).doc("Number of the first that matches."),
+            opt("lastSeq", COUNT).doc("Number of the last that matches."),
+            req("events", list(&Kind::Ref(&STABILITY_EVENT))).doc("The entries."),
+            req("summary", open![req("byType", Kind::Map(&COUNT)).doc("How many of each type.")]).doc("Sums."),
+        ]),
+    row("gateway.identity.get", Handler::GatewayIdentityGet, "The gateway's own device identity.")
+        .only_v4(Scope::Read)
+        .takes(&OPEN)
+        .gives(&closed![DEVICE_ID, req("publicKey", TEXT).doc("Ed25519 public key, base64url.")]),
+    Method {
+        roles_v4: Roles::Any,
+        ..row("health", Handler::Health, "How the gateway, its agents and its channels are.")
+    }
+    .scope_both(Scope::Read)
+    .takes(&open![opt("probe", BOOL).doc("Whether to look anew instead of using the last result.")])
+    .gives(&Kind::Ref(&HEALTH)),
+    row("last-heartbeat", Handler::LastHeartbeat, "How the last heartbeat ended.")
+        .scope_both(Scope::Read)
+        .takes(&OPEN)
+        .gives(&Kind::Nullable(&Kind::Ref(&HEARTBEAT))),
+    row("logs.tail", Handler::LogsTail, "The end of the log, or what was added since a cursor.")
+        .scope_both(Scope::Read)
+        .takes(&closed![
+            opt("cursor", COUNT).doc("Where the last answer ended."),
+            opt("limit", Kind::Int { min: 1, max: TAIL_LINES_MAX as i64 }).doc("Most lines."),
+            opt("maxBytes", Kind::Int { min: 1, max: TAIL_BYTES_MAX as i64 }).doc("Most bytes."),
+        ])
+        .gives(&closed![
+            req("file", TEXT).doc("The log file."),
+            req("cursor", COUNT).doc("Where this answer ends, for the next call."),
+            req("size", COUNT).doc("Bytes in the file."),
+            req("lines", STRINGS).doc("The lines."),
+            req("truncated", BOOL).doc("Whether older lines were left out."),
+            req("reset", BOOL).doc("Whether the cursor did not fit the file any more."),
+            opt("skippedBytes", COUNT).doc("Bytes left out."),
+        ]),
+    row("models.list", Handler::ModelsList, "Models the gateway can use.")
+        .scope_both(Scope::Read)
+        .takes(&closed![
+            AGENT_ID,
+            opt("includeProviderCapabilities", BOOL).doc("Accepted and unused."),
+            opt("preparedOnly", BOOL).doc("Accepted and unused."),
+            opt("refresh", BOOL).doc("Whether to ask providers anew."),
+            opt("view", Kind::OneOf(&["default", "configured", "provider-config", "all"])).doc("Which models."),
+        ])
+        .gives(&closed![req("models", list(&Kind::Ref(&MODEL))).doc("The models.")]),
+    row("node.describe", Handler::NodeDescribe, "One node.")
+        .scope_both(Scope::Read)
+        .takes(&closed![NODE_ID])
+        .gives(&Kind::Ref(&NODE_DETAILS)),
+    row("node.list", Handler::NodeList, "All nodes.")
+        .scope_both(Scope::Read)
+        .gives(&closed![TS, req("nodes", list(&Kind::Ref(&NODE))).doc("Connected ones first.")]),
+    row("node.pair.approve", Handler::NodePairApprove, "Approves a node.")
+        .scope_both(Scope::Pairing)
+        .takes(&closed![REQUEST_ID])
+        .gives(&closed![REQUEST_ID, req("node", Kind::Ref(&PAIRED_NODE)).doc("The node, with its new secret.")]),
+    row("node.pair.list", Handler::NodePairList, "Nodes, paired and waiting.").scope_both(Scope::Pairing).gives(
+        &closed![
+            req("pending", list(&Kind::Ref(&PENDING_NODE))).doc("Waiting, newest first."),
+            req("paired", list(&Kind::Ref(&PAIRED_NODE))).doc("Paired, newest first."),
+        ],
+    ),
+    row("node.pair.reject", Handler::NodePairReject, "Refuses a node.")
+        .scope_both(Scope::Pairing)
+        .takes(&closed![REQUEST_ID])
+        .gives(&closed![REQUEST_ID, NODE_ID]),
+    row("node.pair.remove", Handler::NodePairRemove, "Forgets a node.")
+        .only_v4(Scope::Pairing)
+        .takes(&closed![NODE_ID])
+        .gives(&closed![NODE_ID]),
+    Method { until: 3, ..row("node.pair.request", Handler::NodePairRequest, "Asks for a node to be paired.") }
+        .scope_both(Scope::Pairing)
+        .takes(&closed![
+            NODE_ID,
+            opt("displayName", TEXT).doc("Its name."),
+            opt("platform", TEXT).doc("Its operating system."),
+            opt("version", TEXT).doc("Its version."),
+            opt("coreVersion", TEXT).doc("Version of its core."),
+            opt("uiVersion", TEXT).doc("Version of its user interface."),
+            opt("deviceFamily", TEXT).doc("Kind of device."),
+            opt("modelIdentifier", TEXT).doc("Model of the device."),
+            opt("caps", TEXTS).doc("What it can do."),
+            opt("commands", TEXTS).doc("Commands it runs."),
+            opt("remoteIp", TEXT).doc("Its address."),
+            opt("silent", BOOL).doc("Whether it may be approved without asking."),
+        ])
+        .gives(&closed![
+            req("status", Kind::Lit("pending")).doc("Always `pending`."),
+            req("request", Kind::Ref(&PENDING_NODE)).doc("The request."),
+            req("created", BOOL).doc("Whether it is new."),
+        ]),
+    Method { until: 3, ..row("node.pair.verify", Handler::NodePairVerify, "Checks a node's secret.") }
+        .scope_both(Scope::Pairing)
+        .takes(&closed![NODE_ID, req("token", TEXT).doc("Its secret.")])
+        .gives(&closed![
+            req("ok", BOOL).doc("Whether it is right."),
+            opt("node", Kind::Ref(&PAIRED_NODE)).doc("The node, if it is."),
+        ]),
+    row("node.rename", Handler::NodeRename, "Gives a node a name.")
+        .scope_both(Scope::Pairing)
+        .takes(&closed![NODE_ID, req("displayName", TEXT).doc("The name.")])
+        .gives(&closed![NODE_ID, req("displayName", TEXT).doc("The name.")]),
+    row("secrets.reload", Handler::SecretsReload, "Reads the secrets of the configuration anew.")
+        .only_v4(Scope::Admin)
+        .gives(&open![OK, req("warningCount", COUNT).doc("Secrets that could not be read.")]),
+    row("sessions.list", Handler::SessionsList, "Sessions, newest first.")
+        .scope_both(Scope::Read)
+        .takes(&closed![
+            opt("limit", POSITIVE).doc("Most rows."),
+            opt("offset", COUNT).doc("Rows to skip."),
+            opt("activeMinutes", POSITIVE).doc("Only those changed since."),
+            opt("requireLastInteraction", BOOL).doc("Only those a person used."),
+            opt("sortBy", Kind::OneOf(&["updatedAt", "lastInteractionAt"])).doc("Order."),
+            opt("includeGlobal", BOOL).doc("Whether to show the global session."),
+            opt("includeUnknown", BOOL).doc("Whether to show sessions of unknown kind."),
+            opt("configuredAgentsOnly", BOOL).doc("Only agents of the configuration."),
+            opt("includeDerivedTitles", BOOL).doc("Whether to add titles."),
+            opt("includeLastMessage", BOOL).doc("Whether to add last words."),
+            opt("label", short(512)).doc("Only this label."),
+            opt("boardFace", Kind::OneOf(&["chat", "dashboard"])).doc("Accepted and unused."),
+            opt("creatorId", TEXT).doc("Accepted and unused."),
+            opt("ownerId", TEXT).doc("Accepted and unused."),
+            opt("ownerFirst", BOOL).doc("Accepted and unused."),
+            opt("involvingMe", BOOL).doc("Accepted and unused."),
+            opt("involvingProfileId", TEXT).doc("Accepted and unused."),
+            opt("includePeople", BOOL).doc("Accepted and unused."),
+            opt("spawnedBy", TEXT).doc("Only those started by this session."),
+            opt("agentId", TEXT).doc("Only this agent."),
+            opt("search", STRING).doc("Only those with these words."),
+            opt("archived", Kind::Union(&[BOOL, Kind::Lit("all")])).doc("Whether to show those put away."),
+        ])
+        .gives(&open![
+            TS,
+            req("path", STRING).doc("The store."),
+            req("count", COUNT).doc("Rows in this answer."),
+            opt("totalCount", COUNT).doc("Rows there are (protocol 4)."),
+            opt("limitApplied", COUNT).doc("Most rows (protocol 4)."),
+            opt("nextOffset", NULLABLE_COUNT).doc("Where to go on (protocol 4)."),
+            opt("hasMore", BOOL).doc("Whether there is more (protocol 4)."),
+            req("defaults", Kind::Ref(&SESSION_LIST_DEFAULTS)).doc("What a new session uses."),
+            req("sessions", list(&Kind::Ref(&SESSION_ROW))).doc("The rows."),
+        ]),
+    Method {
+        refusal: Some(("enabled", "invalid set-heartbeats params: enabled (boolean) required")),
+        ..row("set-heartbeats", Handler::SetHeartbeats, "Switches heartbeats on or off until the next start.")
+    }
+    .takes(&open![req("enabled", BOOL).doc("On or off.")])
+    .gives(&closed![OK, req("enabled", BOOL).doc("On or off.")]),
+    row("status", Handler::Status, "What a person wants to see first.")
+        .scope_both(Scope::Read)
+        .takes(&open![
+            opt("includeChannelSummary", BOOL).doc("Whether to add the lines about channels."),
+            opt("includeCliProjection", BOOL).doc("Accepted and unused."),
+        ])
+        .gives(&Kind::Ref(&STATUS)),
+    Method {
+        refusal: Some(("text", "text required")),
+        ..row("system-event", Handler::SystemEvent, "Reports a machine's presence, or a line for the main session.")
+    }
+    .takes(&open![
+        req("text", TEXT).doc("One line; `Node: …` reports a machine."),
+        opt("deviceId", STRING).doc("Device identity."),
+        opt("instanceId", STRING).doc("Installation."),
+        opt("host", STRING).doc("Name of the machine."),
+        opt("ip", STRING).doc("Its address."),
+        opt("mode", STRING).doc("What it does."),
+        opt("version", STRING).doc("Version of the program."),
+        opt("platform", STRING).doc("Operating system."),
+        opt("deviceFamily", STRING).doc("Kind of device."),
+        opt("modelIdentifier", STRING).doc("Model of the device."),
+        opt("lastInputSeconds", Kind::Num).doc("Seconds since a person touched the machine."),
+        opt("reason", STRING).doc("Why it reports."),
+        opt("roles", STRINGS).doc("Roles."),
+        opt("scopes", STRINGS).doc("Scopes."),
+        opt("tags", STRINGS).doc("Free labels."),
+    ])
+    .gives(&closed![OK]),
+    row("system-presence", Handler::SystemPresence, "Who is here.")
+        .scope_both(Scope::Read)
+        .takes(&OPEN)
+        .gives(&list(&Kind::Ref(&PRESENCE_ENTRY))),
+    row("system.info", Handler::SystemInfo, "The machine the gateway runs on.").only_v4(Scope::Read).gives(&closed![
+        req("machineName", STRING).doc("Name for people."),
+        req("hostname", STRING).doc("Host name."),
+        req("platform", STRING).doc("Operating system, as Node.js names it."),
+        req("release", STRING).doc("Version of the kernel."),
+        req("arch", STRING).doc("Processor, as Node.js names it."),
+        req("osLabel", STRING).doc("Operating system for people."),
+        opt("lanAddress", STRING).doc("Address in the local network."),
+        opt("port", COUNT).doc("The gateway's port."),
+        req("nodeVersion", STRING).doc("Version of the runtime; this gateway names itself."),
+        req("pid", COUNT).doc("Process id."),
+        opt("processInstanceId", TEXT).doc("Changes with every start."),
+        req("uptimeMs", COUNT).doc("Time since the start."),
+        req("cpuCount", COUNT).doc("Processors."),
+        opt("cpuModel", STRING).doc("Their model."),
+        opt("loadAverage", Kind::Arr { item: &Kind::Num, min: 3, max: 3 }).doc("Load of 1, 5 and 15 minutes."),
+        req("memoryTotalBytes", COUNT).doc("Memory."),
+        req("memoryFreeBytes", COUNT).doc("Free memory."),
+        opt("diskTotalBytes", COUNT).doc("Disk."),
+        opt("diskAvailableBytes", COUNT).doc("Free disk."),
+        opt("diskPath", STRING).doc("Which disk."),
+    ]),
+    row("update.status", Handler::UpdateStatus, "Whether there is a newer version.")
+        .only_v4(Scope::Admin)
+        .takes(&closed![opt("refreshCheckout", BOOL).doc("Accepted and unused.")])
+        .gives(&closed![
+            req("sentinel", Kind::Any).doc("Outcome of the last update, or null."),
+            req("updateAvailable", Kind::Nullable(&Kind::Ref(&UPDATE_AVAILABLE))).doc("A newer version."),
+            opt("effectiveChannel", Kind::OneOf(&["stable", "extended-stable", "beta", "dev"])).doc("Release channel."),
+        ]),
+    row("wake", Handler::Wake, "Gives the main session a line, now or at its next heartbeat.")
+        .scope_both(Scope::Write)
+        .takes(&open![
+            req("mode", Kind::OneOf(&["now", "next-heartbeat"])).doc("When."),
+            req("text", TEXT).doc("The line."),
+            opt("sessionKey", TEXT).doc("Another session."),
+            opt("agentId", TEXT).doc("Another agent."),
+        ])
+        .gives(&closed![req("ok", BOOL).doc("False when the text is blank.")]),
+];
+
+/// The row of a method.
+pub fn find(name: &str) -> Option<&'static Method> {
+    METHODS.binary_search_by(|row| row.name.cmp(name)).ok().and_then(|at| METHODS.get(at))
+}
+
+/// The names that `hello-ok.features.methods` lists for a protocol version.
+pub fn names(protocol: u8) -> Vec<&'static str> {
+    METHODS.iter().filter(|row| row.listed_in(protocol)).map(|row| row.name).collect()
+}
+
+/// A method whose name is close to an unknown one.
+pub fn suggest(name: &str) -> Option<&'static str> {
+    let wanted = plain(name);
+    METHODS
+        .iter()
+        .filter(|row| row.listed)
+        .map(|row| (distance(&wanted, &plain(row.name)), row.name))
+        .filter(|(far, known)| *far <= known.len() / 4 + 1)
+        .min_by_key(|(far, _)| *far)
+        .map(|(_, known)| known)
+}
+
+/// Names differ only by separators and case surprisingly often (`node_list`, `systemPresence`).
+fn plain(name: &str) -> Vec<u8> {
+    const LONGEST: usize = 64;
+    name.bytes().filter(u8::is_ascii_alphanumeric).take(LONGEST).map(|byte| byte.to_ascii_lowercase()).collect()
+}
+
+/// Edit distance, one row at a time.
+fn distance(from: &[u8], to: &[u8]) -> usize {
+    let mut costs: Vec<usize> = (0..=to.len()).collect();
+    for (line, have) in from.iter().enumerate() {
+        let mut corner = line;
+        let mut left = line + 1;
+        for (cost, want) in costs.iter_mut().skip(1).zip(to) {
+            let swap = corner + usize::from(have != want);
+            corner = *cost;
+            left = swap.min(left + 1).min(*cost + 1);
+            *cost = left;
+        }
+    }
+    costs.last().copied().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_sorted_and_unique() {
+        assert!(METHODS.is_sorted_by(|one, next| one.name < next.name));
+    }
+
+    #[test]
+    fn finds_every_row_and_nothing_else() {
+        for row in METHODS {
+            assert_eq!(find(row.name).map(|found| found.handler), Some(row.handler), "{}", row.name);
+        }
+        assert!(find("").is_none());
+        assert!(find("health ").is_none());
+        assert!(find("chat.send").is_none());
+    }
+
+    #[test]
+    fn every_handler_has_one_row() {
+        for (at, row) in METHODS.iter().enumerate() {
+            assert!(METHODS[at + 1..].iter().all(|other| other.handler != row.handler), "{}", row.name);
+        }
+        assert_eq!(METHODS.len(), Handler::CommandsList as usize + 1, "a handler has no row");
+    }
+
+    #[test]
+    fn lists_by_protocol_version() {
+        let (old, new) = (names(3), names(4));
+        assert!(!old.contains(&"connect") && !new.contains(&"connect"));
+        assert!(old.contains(&"node.pair.request") && !new.contains(&"node.pair.request"));
+        assert!(!old.contains(&"secrets.reload") && new.contains(&"secrets.reload"));
+        assert!(old.contains(&"health") && new.contains(&"health"));
+    }
+
+    #[test]
+    fn suggests_names_that_are_near() {
+        assert_eq!(suggest("helth"), Some("health"));
+        assert_eq!(suggest("node_list"), Some("node.list"));
+        assert_eq!(suggest("systemPresence"), Some("system-presence"));
+        assert_eq!(suggest("device.pair.approved"), Some("device.pair.approve"));
+        assert_eq!(suggest("frobnicate"), None);
+        assert_eq!(suggest(""), None);
+        assert_eq!(suggest(&"x".repeat(1 << 20)), None);
+    }
+
+    #[test]
+    fn scopes_follow_the_protocol_version() {
+        let get = find("config.get").unwrap();
+        assert_eq!((get.scope(3), get.scope(4)), (Scope::Admin, Scope::Read));
+        let health = find("health").unwrap();
+        assert_eq!((health.roles(3), health.roles(4)), (Roles::Operator, Roles::Any));
+        assert!(health.roles(4).allow("node") && !health.roles(3).allow("node") && !health.roles(4).allow("guest"));
+    }
+
+    #[test]
+    fn texts_of_refusals_are_what_clients_know() {
+        let refuse = |name: &str, params: serde_json::Value| {
+            let row = find(name).unwrap();
+            row.refuse(&super::super::check::check(row.params, &params))
+        };
+        use serde_json::json;
+        let heartbeats = "invalid set-heartbeats params: enabled (boolean) required";
+        assert_eq!(refuse("set-heartbeats", json!({})), heartbeats);
+        assert_eq!(refuse("set-heartbeats", json!({"enabled": "yes"})), heartbeats);
+        assert_eq!(refuse("system-event", json!({"text": ""})), "text required");
+        assert_eq!(refuse("system-event", json!({"host": 1})), "text required");
+        assert_eq!(
+            refuse("system-event", json!({"text": "x", "host": 1})),
+            "invalid system-event params: at /host: must be string"
+        );
+        assert_eq!(
+            refuse("node.describe", json!({"nodeId": "x", "bogus": 1})),
+            "invalid node.describe params: at root: unexpected property 'bogus'"
+        );
+    }
+
+    #[test]
+    fn methods_without_schema_accept_unknown_members() {
+        for name in ["health", "status", "system-presence", "system-event", "last-heartbeat", "set-heartbeats"] {
+            let params = serde_json::json!({"text": "x", "enabled": true, "whatever": [1]});
+            let row = find(name).unwrap();
+            assert_eq!(super::super::check::check(row.params, &params), vec![], "{name}");
+        }
+    }
+}

@@ -1,6 +1,7 @@
 //! The row types of the protocol table and look-ups over it.
 //! Owns what a row says; the rows stand in `methods` and `events`. Knows no handler, socket or clock.
 
+use super::check::{self, Fault};
 use super::kinds::Kind;
 
 /// Operator permissions (`spec/protocol.md` section 4). `Admin` implies all, `Write` implies `Read`.
@@ -56,6 +57,17 @@ pub enum Roles {
     Any,
 }
 
+impl Roles {
+    /// Whether a connection with this role (`operator` or `node`) may call.
+    pub fn allow(self, role: &str) -> bool {
+        match self {
+            Roles::Operator => role == "operator",
+            Roles::Node => role == "node",
+            Roles::Any => role == "operator" || role == "node",
+        }
+    }
+}
+
 /// How a method answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answer {
@@ -78,12 +90,17 @@ pub struct Method {
     pub scope_v3: Scope,
     /// Scope needed on protocol 4.
     pub scope_v4: Scope,
-    /// Roles that may call it.
-    pub roles: Roles,
+    /// Roles that may call it on protocol 3.
+    pub roles_v3: Roles,
+    /// Roles that may call it on protocol 4 (nodes may also ask for `health`).
+    pub roles_v4: Roles,
     /// Whether `hello-ok.features.methods` lists it.
     pub listed: bool,
     /// Shape of `params`.
     pub params: &'static Kind,
+    /// A member and the fixed text that refuses params in which it is missing or wrong, where
+    /// clients know such a text; everything else gets the validator's wording.
+    pub refusal: Option<(&'static str, &'static str)>,
     /// Shape of the result payload.
     pub result: &'static Kind,
     /// How it answers.
@@ -100,6 +117,24 @@ impl Method {
     /// The scope a connection of this protocol version needs.
     pub fn scope(&self, protocol: u8) -> Scope {
         if protocol >= 4 { self.scope_v4 } else { self.scope_v3 }
+    }
+
+    /// The roles that may call it on this protocol version.
+    pub fn roles(&self, protocol: u8) -> Roles {
+        if protocol >= 4 { self.roles_v4 } else { self.roles_v3 }
+    }
+
+    /// Whether `hello-ok.features.methods` of this protocol version lists it.
+    pub fn listed_in(&self, protocol: u8) -> bool {
+        self.listed && (self.since..=self.until).contains(&protocol)
+    }
+
+    /// The message of the error that refuses params with these faults.
+    pub fn refuse(&self, faults: &[Fault]) -> String {
+        match self.refusal {
+            Some((member, text)) if faults.iter().any(|fault| fault.concerns(member)) => text.into(),
+            _ => format!("invalid {} params: {}", self.name, check::text(faults)),
+        }
     }
 }
 
@@ -124,8 +159,16 @@ pub struct Event {
     pub doc: &'static str,
 }
 
+impl Event {
+    /// The scope an operator of this protocol version needs; nodes never get guarded events.
+    pub fn guard(&self, protocol: u8) -> Scope {
+        if protocol >= 4 { self.guard_v4 } else { self.guard_v3 }
+    }
+}
+
 /// Every handler there is. A row without a handler, or a handler without an arm in
 /// `gateway::dispatch`, does not compile.
+#[allow(missing_docs, reason = "each variant is the row of the same name, which has the sentence")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Handler {
     Connect,

@@ -1,1 +1,10 @@
-//! (being written)
+//! What the program needs from the operating system: time, randomness, threads, signals, logging.
+//! Knows nothing of the gateway, its protocol or its files; the only place where locks may live.
+
+pub mod clock;
+pub mod date;
+pub mod host;
+pub mod id;
+pub mod notify;
+pub mod signals;
+pub mod thread;

@@ -1,0 +1,98 @@
+//! The accept loop of one listener: counts, refuses what is too much, starts a reader thread.
+//! Never reads from a socket and never waits for one.
+
+use std::io::{ErrorKind, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use super::gate::{Gate, Refused, Total};
+use super::{Hub, reader};
+use crate::limits;
+use crate::sys::thread;
+
+/// How long to pause when the system has no file descriptors left; accepting again at once would spin.
+const PAUSE: Duration = Duration::from_millis(50);
+/// At most one warning about refused connections in this time, so that a flood cannot fill the log.
+const WARN_EVERY: Duration = Duration::from_secs(10);
+
+/// Starts the loop on its own thread. It lives as long as the process.
+pub fn spawn(listener: TcpListener, hub: Arc<Hub>, total: Total) -> std::io::Result<JoinHandle<()>> {
+    let port = listener.local_addr().map(|addr| addr.port()).unwrap_or_default();
+    thread::spawn(&format!("accept:{port}"), limits::STACK_ACCEPT, move || {
+        let mut door = Door { gate: Gate::new(total), hub, refused: 0, warned: None };
+        for socket in listener.incoming() {
+            match socket {
+                Ok(socket) => door.admit(socket),
+                Err(error) => door.failed(&error),
+            }
+        }
+    })
+}
+
+struct Door {
+    gate: Gate,
+    hub: Arc<Hub>,
+    refused: u64,
+    warned: Option<Instant>,
+}
+
+impl Door {
+    fn admit(&mut self, socket: TcpStream) {
+        let Ok(addr) = socket.peer_addr() else { return };
+        if self.hub.is_stopping() {
+            return refuse(&socket, "Gateway is temporarily unavailable while suspending or restarting");
+        }
+        let (slot, permit) = match self.gate.enter(addr.ip()) {
+            Ok(entry) => entry,
+            Err(why) => {
+                refuse(&socket, reason(why));
+                return self.warn(why, addr.ip());
+            }
+        };
+        let conn = self.hub.next_conn();
+        let hub = self.hub.clone();
+        let run = move || reader::run(socket, reader::Arrival { conn, addr, slot, permit }, &hub);
+        if let Err(error) = thread::spawn(&format!("read:{conn}"), limits::STACK_PARSER, run) {
+            log::error!(target: "gateway", "cannot start a thread for a connection conn={conn} error={error}");
+        }
+    }
+
+    fn failed(&mut self, error: &std::io::Error) {
+        if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::ConnectionAborted) {
+            return;
+        }
+        log::error!(target: "gateway", "accept failed error={error} (too many open files? raise `ulimit -n`)");
+        std::thread::sleep(PAUSE);
+    }
+
+    fn warn(&mut self, why: Refused, address: std::net::IpAddr) {
+        self.refused += 1;
+        if self.warned.is_some_and(|at| at.elapsed() < WARN_EVERY) {
+            return;
+        }
+        log::warn!(target: "gateway", "connection refused why={why:?} remote={address} refused={}", self.refused);
+        self.warned = Some(Instant::now());
+    }
+}
+
+fn reason(why: Refused) -> &'static str {
+    match why {
+        Refused::Full => "Too many connections. Raise gateway.maxConnections or close some clients.",
+        Refused::Unauthenticated => "Too many unauthenticated connections from this address.",
+    }
+}
+
+/// A best-effort answer that must not wait: the socket buffer of a fresh connection takes it.
+fn refuse(socket: &TcpStream, text: &str) {
+    let _ = socket.set_nonblocking(true);
+    let head = format!(
+        "HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\n\
+         Retry-After: 1\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n{text}",
+        text.len()
+    );
+    let mut socket = socket;
+    let _ = socket.write_all(head.as_bytes());
+    let _ = socket.shutdown(std::net::Shutdown::Write);
+}

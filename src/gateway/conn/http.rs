@@ -1,0 +1,258 @@
+//! The HTTP part of a connection: reads heads under a deadline, answers what is no upgrade, keeps
+//! the connection or ends it. The grammar and the answers are `crate::http`'s.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tungstenite::handshake::derive_accept_key;
+
+use super::gate::Permit;
+use super::{Hub, Peer, SHORTEST};
+use crate::gateway::event::{Caller, HttpAnswer, HttpAsk};
+use crate::http::head::{BodyLength, Head, HeadFault, HeadReader};
+use crate::http::locality::{self, Origin};
+use crate::http::pages;
+use crate::http::reply::{After, Context, DateText, Reply, write_switching};
+use crate::http::route::{Probe, Route, route};
+use crate::limits;
+use crate::sys::clock;
+
+/// What is left of the HTTP connection when a WebSocket takes over.
+pub struct Upgrade {
+    /// Who it is, as far as the request tells.
+    pub peer: Peer,
+    /// Bytes that came behind the request: the first WebSocket frames.
+    pub rest: Vec<u8>,
+}
+
+/// Serves requests until the connection ends (`None`) or becomes a WebSocket.
+pub fn serve(socket: &TcpStream, addr: SocketAddr, permit: Permit, hub: &Arc<Hub>) -> Option<(Upgrade, Permit)> {
+    let mut server = Server {
+        socket,
+        addr,
+        hub,
+        heads: HeadReader::new(),
+        out: Vec::new(),
+        date: DateText::default(),
+        permit: Some(permit),
+        timeout: Duration::ZERO,
+    };
+    let upgrade = server.run()?;
+    Some((upgrade, server.permit.take()?))
+}
+
+struct Server<'a> {
+    socket: &'a TcpStream,
+    addr: SocketAddr,
+    hub: &'a Arc<Hub>,
+    heads: HeadReader,
+    out: Vec<u8>,
+    date: DateText,
+    permit: Option<Permit>,
+    timeout: Duration,
+}
+
+/// How waiting for a head ended.
+enum Next {
+    Head(Head),
+    Fault(HeadFault),
+    TooSlow,
+    Gone,
+}
+
+/// What follows an answer.
+enum Turn {
+    Again,
+    Done,
+    Upgrade(Upgrade),
+}
+
+impl Server<'_> {
+    fn run(&mut self) -> Option<Upgrade> {
+        let mut idle = limits::HTTP_HEAD;
+        loop {
+            let turn = match self.next_head(idle) {
+                Next::Head(head) => self.request(&head),
+                Next::Fault(fault) => self.refuse(&Reply::head_fault(fault)),
+                Next::TooSlow => self.refuse(&Reply::text(408, "Request Timeout").closing()),
+                Next::Gone => return None,
+            };
+            match turn {
+                Turn::Again => idle = limits::HTTP_IDLE,
+                Turn::Done => return None,
+                Turn::Upgrade(upgrade) => return Some(upgrade),
+            }
+        }
+    }
+
+    /// Reads until a head is whole. Its deadline runs from its first byte and shrinks with each
+    /// read, so that one byte a second does not hold a thread for ever.
+    fn next_head(&mut self, idle: Duration) -> Next {
+        let mut chunk = [0_u8; 4096];
+        let mut deadline = None;
+        let mut fresh: &[u8] = &[];
+        loop {
+            match self.heads.push(fresh) {
+                Ok(Some(head)) => return Next::Head(head),
+                Err(fault) => return Next::Fault(fault),
+                Ok(None) => {}
+            }
+            let wait = if self.heads.started() {
+                deadline.get_or_insert_with(|| Instant::now() + limits::HTTP_HEAD).saturating_duration_since(Instant::now())
+            } else {
+                idle
+            };
+            if wait.is_zero() || !self.wait_at_most(wait) {
+                return if self.heads.started() { Next::TooSlow } else { Next::Gone };
+            }
+            match (&mut self.socket).read(&mut chunk) {
+                Ok(0) => return Next::Gone,
+                Ok(n) => fresh = chunk.get(..n).unwrap_or_default(),
+                Err(error) if error.kind() == ErrorKind::Interrupted => fresh = &[],
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                    return if self.heads.started() { Next::TooSlow } else { Next::Gone };
+                }
+                Err(_) => return Next::Gone,
+            }
+        }
+    }
+
+    /// Sets the socket's timeout unless it stands so already: a kept connection costs no extra call.
+    fn wait_at_most(&mut self, wait: Duration) -> bool {
+        let wait = wait.max(SHORTEST);
+        if self.timeout != wait {
+            self.timeout = wait;
+            return self.socket.set_read_timeout(Some(wait)).is_ok();
+        }
+        true
+    }
+
+    fn request(&mut self, head: &Head) -> Turn {
+        let origin = locality::origin(self.addr.ip(), head, &self.hub.settings.trusted_proxies);
+        let route = route(head);
+        if let (Origin::Unattributed, false) = (&origin, matches!(route, Route::Probe(Probe::Live))) {
+            return self.refuse(&locality::attribution_required());
+        }
+        if let Route::WebSocket(key) = &route {
+            return self.upgrade(head, &origin, key);
+        }
+        self.permit = None;
+        if self.hub.is_stopping() && !matches!(route, Route::Probe(_)) {
+            return self.refuse(&unavailable());
+        }
+        if too_large(head) {
+            return self.refuse(&Reply::too_large().closing());
+        }
+        let reply = self.reply(head, &origin, &route);
+        // No route takes a body yet: what comes with a request is drained and the connection ends,
+        // because the next request could not be told from it.
+        if head.body() == BodyLength::None { self.answer(head, &reply) } else { self.refuse(&reply.closing()) }
+    }
+
+    fn reply(&self, head: &Head, origin: &Origin, route: &Route) -> Reply {
+        match route {
+            Route::Index => pages::index(self.hub.settings.port),
+            Route::Probe(Probe::Live) => pages::live(),
+            Route::Probe(Probe::Ready) => {
+                let answer = self.hub.ask(HttpAsk::Ready(self.caller(head, origin)));
+                answer.map_or_else(silent, |answer| pages::ready(&answer.into()))
+            }
+            Route::Probe(Probe::Startup) => {
+                let answer = self.hub.ask(HttpAsk::Startup(self.caller(head, origin)));
+                answer.map_or_else(silent, |answer| pages::startup(&answer.into()))
+            }
+            Route::Refused(reply) => reply.clone(),
+            Route::WebSocket(_) | Route::NotFound => Reply::not_found(),
+        }
+    }
+
+    fn caller(&self, head: &Head, origin: &Origin) -> Caller {
+        Caller {
+            addr: SocketAddr::new(origin.client(self.addr.ip()), self.addr.port()),
+            local: origin.is_direct_local(),
+            bearer: head.bearer().map(str::to_string),
+        }
+    }
+
+    fn upgrade(&mut self, head: &Head, origin: &Origin, key: &str) -> Turn {
+        if self.hub.is_stopping() {
+            return self.refuse(&unavailable());
+        }
+        self.out.clear();
+        let protocol = head.header("sec-websocket-protocol").and_then(|list| list.split(',').next()).map(str::trim);
+        write_switching(&mut self.out, &derive_accept_key(key.as_bytes()), protocol);
+        if (&mut self.socket).write_all(&self.out).is_err() {
+            return Turn::Done;
+        }
+        let text = |name: &str| head.header(name).map(str::to_string);
+        let peer = Peer {
+            addr: SocketAddr::new(origin.client(self.addr.ip()), self.addr.port()),
+            local: locality::is_local_client(self.addr.ip(), head, origin),
+            loopback: origin.is_direct_local(),
+            host: text("host"),
+            origin: text("origin"),
+            user_agent: text("user-agent"),
+        };
+        Turn::Upgrade(Upgrade { peer, rest: self.heads.take_rest() })
+    }
+
+    fn answer(&mut self, head: &Head, reply: &Reply) -> Turn {
+        self.out.clear();
+        let context = Context::of(head, self.date.at(clock::wall_ms()), self.hub.settings.hsts.as_deref());
+        let after = reply.write_to(&mut self.out, &context);
+        if (&mut self.socket).write_all(&self.out).is_err() {
+            return Turn::Done;
+        }
+        match after {
+            After::Keep => Turn::Again,
+            After::Close => self.end(),
+        }
+    }
+
+    /// An answer that ends the connection.
+    fn refuse(&mut self, reply: &Reply) -> Turn {
+        self.out.clear();
+        let context = Context::closing(self.date.at(clock::wall_ms()), self.hub.settings.hsts.as_deref());
+        reply.write_to(&mut self.out, &context);
+        if (&mut self.socket).write_all(&self.out).is_err() {
+            return Turn::Done;
+        }
+        self.end()
+    }
+
+    /// Closing with unread bytes makes the kernel send a reset that may destroy the answer, so what
+    /// the peer still sends is read for a moment and thrown away.
+    fn end(&mut self) -> Turn {
+        let _ = self.socket.shutdown(Shutdown::Write);
+        let deadline = Instant::now() + limits::HTTP_DRAIN;
+        let mut sink = [0_u8; 4096];
+        let mut drained = 0;
+        while drained < limits::HTTP_DRAIN_BYTES {
+            let wait = deadline.saturating_duration_since(Instant::now());
+            if wait.is_zero() || !self.wait_at_most(wait) {
+                break;
+            }
+            match (&mut self.socket).read(&mut sink) {
+                Ok(n) if n > 0 => drained += n,
+                _ => break,
+            }
+        }
+        Turn::Done
+    }
+}
+
+fn too_large(head: &Head) -> bool {
+    head.content_length().is_some_and(|length| length > limits::HTTP_BODY_BYTES)
+}
+
+/// The state thread did not answer in time.
+fn silent() -> Reply {
+    unavailable()
+}
+
+fn unavailable() -> Reply {
+    let text = "Gateway is temporarily unavailable while suspending or restarting";
+    Reply::error(503, text, "service_unavailable").header("Retry-After", "1").no_store().closing()
+}

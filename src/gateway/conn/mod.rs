@@ -1,0 +1,110 @@
+//! Sockets: accepting, reading, writing. One reader thread per connection, which starts as an HTTP
+//! connection and may become a WebSocket with a writer thread beside it.
+//! Talks to the state thread through channels only; owns no gateway state.
+
+pub mod accept;
+pub mod gate;
+pub mod http;
+pub mod outbox;
+pub mod reader;
+pub mod session;
+pub mod writer;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use super::event::{Admission, ConnId, Event, HttpAnswer, HttpAsk, Input};
+use crate::limits;
+use gate::Permit;
+use outbox::Outbox;
+
+/// What the upgrade request says about the peer.
+#[derive(Debug, Clone)]
+pub struct Peer {
+    /// Address of the client: the socket's, or the one a trusted proxy vouches for.
+    pub addr: SocketAddr,
+    /// Local by protocol 3's rule: loopback, a loopback `Host`, no forwarding headers (protocol.md 3.4).
+    pub local: bool,
+    /// Loopback socket without forwarding headers, whatever the `Host` says.
+    pub loopback: bool,
+    /// `Host` header.
+    pub host: Option<String>,
+    /// `Origin` header.
+    pub origin: Option<String>,
+    /// `User-Agent` header.
+    pub user_agent: Option<String>,
+}
+
+/// The core's ends of one connection.
+pub struct Link {
+    /// The way to the writer.
+    pub outbox: Outbox,
+    /// Held until the handshake succeeds.
+    pub permit: Option<Permit>,
+    /// Where the reader waits for the verdict on its `connect`.
+    pub admission: Option<Sender<Admission>>,
+    /// Outbound bytes from which the connection counts as slow.
+    pub max_buffered: usize,
+}
+
+/// What every connection thread shares: immutable settings, counters, the way to the state thread.
+pub struct Hub {
+    /// The state thread's queue.
+    pub events: Sender<Event>,
+    /// Set when the gateway stops: no new connections.
+    pub stopping: AtomicBool,
+    /// Settings that stay for the life of the process.
+    pub settings: HubSettings,
+    next: AtomicU64,
+}
+
+/// Settings of the front door.
+pub struct HubSettings {
+    /// Addresses whose forwarding headers count.
+    pub trusted_proxies: Vec<String>,
+    /// Value of `Strict-Transport-Security`, if configured.
+    pub hsts: Option<String>,
+    /// The gateway's port, for the texts of pages.
+    pub port: u16,
+}
+
+impl Hub {
+    /// A hub in front of this queue.
+    pub fn new(events: Sender<Event>, settings: HubSettings) -> Arc<Hub> {
+        Arc::new(Hub { events, stopping: AtomicBool::new(false), settings, next: AtomicU64::new(1) })
+    }
+
+    /// A number no other connection has.
+    pub fn next_conn(&self) -> ConnId {
+        ConnId(self.next.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Hands input to the state thread; waits while its queue is full. `false`: the gateway has ended.
+    pub fn tell(&self, input: Input) -> bool {
+        self.events.send(Event::Input(input)).is_ok()
+    }
+
+    /// Asks the state thread and waits for the answer, but not for long.
+    pub fn ask(&self, ask: HttpAsk) -> Option<HttpAnswer> {
+        let (reply, answer) = bounded(1);
+        self.events.send_timeout(Event::Http { ask, reply }, limits::STATE_REPLY).ok()?;
+        answer.recv_timeout(limits::STATE_REPLY).ok()
+    }
+
+    /// Whether the gateway is on its way out.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+}
+
+/// Both ends of a verdict: the core's and the reader's.
+pub fn verdict() -> (Sender<Admission>, Receiver<Admission>) {
+    bounded(1)
+}
+
+/// The smallest timeout a socket accepts: zero would mean "wait for ever".
+pub const SHORTEST: Duration = Duration::from_millis(1);

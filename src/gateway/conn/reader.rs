@@ -1,0 +1,199 @@
+//! The reader thread of one connection. It begins as an HTTP connection; an upgrade turns it into
+//! a WebSocket, whose messages it parses, checks and hands to the state thread.
+//! Decides nothing about who may do what, and never writes to a WebSocket's socket.
+
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::Arc;
+
+use crossbeam_channel::Receiver;
+use tungstenite::protocol::{Role, WebSocketConfig};
+use tungstenite::{Bytes, Error, Message, WebSocket};
+
+use super::gate::{Permit, Slot};
+use super::http::{self, Upgrade};
+use super::outbox::{self, Outbox};
+use super::session::{self, Phase, Step};
+use super::{Hub, Link, verdict, writer};
+use crate::gateway::event::{Admission, ConnId, Ended, Event, Inbound, Input, Violation};
+use crate::limits;
+use crate::sys::thread;
+
+/// A connection as the accept loop hands it over.
+pub struct Arrival {
+    /// Its number.
+    pub conn: ConnId,
+    /// Address of the socket's other end.
+    pub addr: SocketAddr,
+    /// Held for the life of the connection.
+    pub slot: Slot,
+    /// Held until it has authenticated.
+    pub permit: Permit,
+}
+
+/// Serves one connection to its end.
+pub fn run(socket: TcpStream, arrival: Arrival, hub: &Arc<Hub>) {
+    let Arrival { conn, addr, slot, permit } = arrival;
+    if prepare(&socket).is_err() {
+        return;
+    }
+    if let Some((upgrade, permit)) = http::serve(&socket, addr, permit, hub) {
+        websocket(socket, conn, upgrade, permit, hub);
+    }
+    drop(slot);
+}
+
+fn prepare(socket: &TcpStream) -> io::Result<()> {
+    socket.set_nodelay(true)?;
+    socket.set_write_timeout(Some(limits::WRITE_STALL))
+}
+
+fn websocket(socket: TcpStream, conn: ConnId, upgrade: Upgrade, permit: Permit, hub: &Arc<Hub>) {
+    let (Ok(for_writer), Ok(())) = (socket.try_clone(), socket.set_read_timeout(None)) else { return };
+    let (outbox, inbox) = outbox::outbox();
+    let write = move || writer::run(for_writer, &inbox);
+    if let Err(error) = thread::spawn(&format!("write:{conn}"), limits::STACK_WRITER, write) {
+        log::error!(target: "gateway/ws", "cannot start a writer thread conn={conn} error={error}");
+        return;
+    }
+    let (admission, verdict) = verdict();
+    let link = Link {
+        outbox: outbox.clone(),
+        permit: Some(permit),
+        admission: Some(admission),
+        max_buffered: limits::BUFFERED_BYTES_V3,
+    };
+    if hub.events.send(Event::Opened { conn, peer: upgrade.peer, link }).is_err() {
+        return;
+    }
+    let mut reader = Reader { conn, hub, verdict, ws: open(socket, outbox, upgrade.rest), phase: Phase::AwaitConnect };
+    let why = reader.read_all();
+    hub.tell(Input::Closed { conn, why });
+}
+
+fn open(socket: TcpStream, outbox: Outbox, rest: Vec<u8>) -> WebSocket<Split> {
+    let config = WebSocketConfig::default()
+        .read_buffer_size(limits::WS_READ_BUFFER)
+        .write_buffer_size(0)
+        .max_message_size(Some(limits::PREAUTH_MESSAGE_BYTES))
+        .max_frame_size(Some(limits::PREAUTH_MESSAGE_BYTES));
+    WebSocket::from_partially_read(Split { socket, outbox }, rest, Role::Server, Some(config))
+}
+
+/// The reader's view of the socket: reads come from it, writes (pongs and close replies, which
+/// tungstenite makes by itself) go through the outbox between the writer's frames.
+struct Split {
+    socket: TcpStream,
+    outbox: Outbox,
+}
+
+impl Read for Split {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.socket.read(buffer)
+    }
+}
+
+impl Write for Split {
+    fn write(&mut self, frame: &[u8]) -> io::Result<usize> {
+        self.outbox.push_control(Bytes::copy_from_slice(frame));
+        Ok(frame.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+struct Reader<'a> {
+    conn: ConnId,
+    hub: &'a Arc<Hub>,
+    verdict: Receiver<Admission>,
+    ws: WebSocket<Split>,
+    phase: Phase,
+}
+
+impl Reader<'_> {
+    fn read_all(&mut self) -> Ended {
+        loop {
+            match self.ws.read() {
+                Ok(message) => {
+                    if let Some(why) = self.message(message) {
+                        return why;
+                    }
+                }
+                Err(error) => return self.failed(&error),
+            }
+        }
+    }
+
+    /// `Some` when the connection is over.
+    fn message(&mut self, message: Message) -> Option<Ended> {
+        match message {
+            Message::Text(text) => self.text(text.as_str()),
+            // A binary message may hold UTF-8 JSON (protocol.md 1); other bytes are no JSON.
+            Message::Binary(bytes) => self.text(std::str::from_utf8(&bytes).unwrap_or("\u{0}")),
+            Message::Ping(_) | Message::Pong(_) => self.tell(Input::Alive(self.conn)),
+            Message::Close(frame) => {
+                let code = frame.map_or(1005, |frame| u16::from(frame.code));
+                // Reading on lets tungstenite send its close reply.
+                while self.ws.read().is_ok() {}
+                Some(Ended::ByPeer(code))
+            }
+            Message::Frame(_) => None,
+        }
+    }
+
+    fn text(&mut self, text: &str) -> Option<Ended> {
+        match session::read(self.phase, text) {
+            Step::Ignore => self.tell(Input::Alive(self.conn)),
+            Step::Forward(frame @ Inbound::Fatal(_)) => self.fatal(frame),
+            Step::Forward(frame) => self.tell(Input::Frame { conn: self.conn, frame }),
+            Step::ForwardConnect(frame) => self.connect(frame),
+        }
+    }
+
+    /// Nothing but the verdict counts until it is there: what the client sends meanwhile stays in
+    /// the socket. No verdict means that a close frame is queued.
+    fn connect(&mut self, frame: Inbound) -> Option<Ended> {
+        if let Some(why) = self.tell(Input::Frame { conn: self.conn, frame }) {
+            return Some(why);
+        }
+        let Ok(admission) = self.verdict.recv() else { return Some(self.drain()) };
+        self.phase = Phase::Ready;
+        self.ws.set_config(|config| {
+            config.max_message_size = Some(admission.max_message);
+            config.max_frame_size = Some(admission.max_message);
+        });
+        None
+    }
+
+    fn fatal(&mut self, frame: Inbound) -> Option<Ended> {
+        let told = self.tell(Input::Frame { conn: self.conn, frame });
+        Some(told.unwrap_or_else(|| self.drain()))
+    }
+
+    fn failed(&mut self, error: &Error) -> Ended {
+        let violation = match error {
+            Error::Capacity(_) => Violation::TooLarge,
+            Error::Protocol(tungstenite::error::ProtocolError::ResetWithoutClosingHandshake) => return Ended::Lost,
+            Error::Protocol(_) | Error::Utf8(_) | Error::AttackAttempt => Violation::Protocol,
+            _ => return Ended::Lost,
+        };
+        log::debug!(target: "gateway/ws", "bad frame conn={} error={error}", self.conn);
+        self.fatal(Inbound::Fatal(violation)).unwrap_or(Ended::ByUs)
+    }
+
+    /// After our close frame: reads what the peer still sends and throws it away, so that the frame
+    /// reaches it. Ends when the peer closes or the writer, tired of waiting, shuts the socket down.
+    fn drain(&mut self) -> Ended {
+        let mut sink = [0_u8; 4096];
+        let socket = &mut self.ws.get_mut().socket;
+        while matches!(socket.read(&mut sink), Ok(n) if n > 0) {}
+        let _ = socket.shutdown(Shutdown::Read);
+        Ended::ByUs
+    }
+
+    fn tell(&self, input: Input) -> Option<Ended> {
+        if self.hub.tell(input) { None } else { Some(Ended::ByUs) }
+    }
+}

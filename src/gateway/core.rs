@@ -1,0 +1,218 @@
+//! The loop of the state thread: take an event, let the pure part decide, do what it wants done.
+//! Owns the channel ends and the timers; never waits for anything but its queue and the next timer.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError};
+use tungstenite::Bytes;
+
+use super::conn::outbox::Out;
+use super::conn::{Hub, Link};
+use super::disk::{Done, Job, Then};
+use super::event::{Admission, Class, ConnId, Effect, Event, HttpAnswer, Input, Notice};
+use super::handle::handle;
+use super::state::State;
+use super::timers::Timers;
+use crate::sys::clock::Clock;
+use crate::sys::notify;
+
+/// Handling one event should take microseconds; beyond this it is worth a line in the log.
+const SLOW: Duration = Duration::from_millis(20);
+
+/// The state thread's surroundings.
+pub struct Core {
+    state: State,
+    clock: Clock,
+    hub: Arc<Hub>,
+    events: Receiver<Event>,
+    disk: Sender<(Job, Then)>,
+    links: HashMap<ConnId, Link>,
+    waiting: HashMap<u64, Sender<HttpAnswer>>,
+    next_ticket: u64,
+    timers: Timers,
+    effects: Vec<Effect>,
+    exit: bool,
+}
+
+impl Core {
+    /// A core around this state.
+    pub fn new(state: State, clock: Clock, hub: Arc<Hub>, events: Receiver<Event>, disk: Sender<(Job, Then)>) -> Core {
+        Core {
+            state,
+            clock,
+            hub,
+            events,
+            disk,
+            links: HashMap::new(),
+            waiting: HashMap::new(),
+            next_ticket: 0,
+            timers: Timers::default(),
+            effects: Vec::new(),
+            exit: false,
+        }
+    }
+
+    /// Runs until the state wants to exit.
+    pub fn run(&mut self) {
+        let now = self.clock.now();
+        self.state.start(now, &mut self.effects);
+        self.perform();
+        while !self.exit {
+            self.fire_timers();
+            match self.next_event() {
+                Ok(Some(event)) => self.take(event),
+                Ok(None) => {}
+                Err(_) => break,
+            }
+        }
+    }
+
+    /// The next event, or `None` when a timer is due first.
+    fn next_event(&mut self) -> Result<Option<Event>, RecvTimeoutError> {
+        match self.events.try_recv() {
+            Ok(event) => return Ok(Some(event)),
+            Err(TryRecvError::Disconnected) => return Err(RecvTimeoutError::Disconnected),
+            Err(TryRecvError::Empty) => {}
+        }
+        let Some(at) = self.timers.next() else {
+            return self.events.recv().map(Some).map_err(|_| RecvTimeoutError::Disconnected);
+        };
+        let wait = at.saturating_sub(self.clock.now().mono);
+        match self.events.recv_timeout(wait) {
+            Ok(event) => Ok(Some(event)),
+            Err(RecvTimeoutError::Timeout) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn fire_timers(&mut self) {
+        let now = self.clock.now().mono;
+        while let Some(timer) = self.timers.due(now) {
+            self.step(Input::Timer(timer));
+        }
+    }
+
+    fn take(&mut self, event: Event) {
+        match event {
+            Event::Opened { conn, peer, link } => {
+                self.links.insert(conn, link);
+                self.step(Input::Opened { conn, peer });
+            }
+            Event::Http { ask, reply } => {
+                self.next_ticket += 1;
+                self.waiting.insert(self.next_ticket, reply);
+                self.step(Input::Http { ticket: self.next_ticket, ask });
+            }
+            Event::Input(input) => self.step(input),
+        }
+    }
+
+    fn step(&mut self, input: Input) {
+        let began = Instant::now();
+        handle(&mut self.state, input, self.clock.now(), &mut self.effects);
+        self.perform();
+        let took = began.elapsed();
+        if took > SLOW {
+            log::warn!(target: "gateway", "slow event took_ms={} clients={}", took.as_millis(), self.links.len());
+        }
+    }
+
+    fn perform(&mut self) {
+        // An effect may cause further ones (a refused job); they are done in the next round.
+        while !self.effects.is_empty() {
+            let mut effects = std::mem::take(&mut self.effects);
+            for effect in effects.drain(..) {
+                self.effect(effect);
+            }
+            if self.effects.is_empty() {
+                self.effects = effects;
+                break;
+            }
+        }
+    }
+
+    fn effect(&mut self, effect: Effect) {
+        match effect {
+            Effect::Send(conn, bytes) => self.send(conn, bytes),
+            Effect::Broadcast { to, head, class } => self.broadcast(&to, &head, class),
+            Effect::Ping(conn) => self.push(conn, Out::Ping),
+            Effect::Admit(conn, admission) => self.admit(conn, admission),
+            Effect::Close(conn, code, reason) => self.close(conn, code, reason),
+            Effect::Forget(conn) => drop(self.links.remove(&conn)),
+            Effect::Answer(ticket, answer) => {
+                if let Some(reply) = self.waiting.remove(&ticket) {
+                    let _ = reply.try_send(answer);
+                }
+            }
+            Effect::Disk(job, then) => self.disk(job, then),
+            Effect::Timer(after, timer) => self.timers.set(self.clock.now().mono + after, timer),
+            Effect::Notify(Notice::Stopping) => notify::stopping(),
+            Effect::StopAccepting => self.hub.stopping.store(true, Ordering::Relaxed),
+            Effect::Exit => self.exit = true,
+        }
+    }
+
+    fn push(&self, conn: ConnId, out: Out) {
+        if let Some(link) = self.links.get(&conn) {
+            link.outbox.push(out);
+        }
+    }
+
+    /// A response: a client that does not read its answers is slow too.
+    fn send(&mut self, conn: ConnId, bytes: Bytes) {
+        let Some(link) = self.links.get(&conn) else { return };
+        if link.outbox.queued() > link.max_buffered {
+            return self.slow(conn);
+        }
+        link.outbox.push(Out::Text(bytes));
+    }
+
+    fn broadcast(&mut self, to: &[(ConnId, u64)], head: &Bytes, class: Class) {
+        for (conn, seq) in to {
+            let Some(link) = self.links.get(conn) else { continue };
+            if link.outbox.queued() <= link.max_buffered {
+                link.outbox.push(Out::Event(head.clone(), *seq));
+            } else if class == Class::Required {
+                self.slow(*conn);
+            }
+        }
+    }
+
+    fn slow(&mut self, conn: ConnId) {
+        let queued = self.links.get(&conn).map_or(0, |link| link.outbox.queued());
+        log::warn!(target: "gateway/ws", "closing slow consumer conn={conn} queued={queued}");
+        self.state.counters.slow_consumers += 1;
+        self.close(conn, 1008, "slow consumer".to_string());
+    }
+
+    fn admit(&mut self, conn: ConnId, admission: Admission) {
+        let Some(link) = self.links.get_mut(&conn) else { return };
+        link.permit = None;
+        link.max_buffered = admission.max_buffered;
+        if let Some(verdict) = link.admission.take() {
+            let _ = verdict.try_send(admission);
+        }
+    }
+
+    /// The link is forgotten at once: nothing is queued behind a close frame, and a reader that
+    /// still waits for a verdict learns from the dropped sender that there is none.
+    fn close(&mut self, conn: ConnId, code: u16, reason: String) {
+        if let Some(link) = self.links.remove(&conn) {
+            link.outbox.push(Out::Close(code, reason));
+        }
+    }
+
+    /// The disk thread may be busy, but its queue never blocks the state thread: what does not fit
+    /// fails, and the caller is told.
+    fn disk(&mut self, job: Job, then: Then) {
+        if let Err(error) = self.disk.try_send((job, then)) {
+            let (job, then) = error.into_inner();
+            log::error!(target: "store", "job refused, the disk queue is full");
+            let now = self.clock.now();
+            handle(&mut self.state, Input::Stored { then, done: Done::refused(&job) }, now, &mut self.effects);
+        }
+    }
+}

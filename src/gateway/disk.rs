@@ -1,0 +1,158 @@
+//! The store thread: the only one that touches files below the state directory while the gateway
+//! runs. Jobs are data; each comes back to the state thread with what was to follow it.
+//! Knows no protocol and no policy.
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::thread::JoinHandle;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use serde_json::Value;
+
+use super::event::{ConnId, Event, Input};
+use super::handshake::Greeting;
+use super::sessions::{self, SessionRow};
+use crate::config::env::Env;
+use crate::config::load::{self, Snapshot};
+use crate::config::paths::Paths;
+use crate::limits;
+use crate::store::atomic;
+use crate::store::tail::{self, Tail, TailRequest};
+use crate::sys::thread;
+
+/// Something to do with files.
+pub enum Job {
+    /// Replace a file atomically.
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Its new content.
+        bytes: Vec<u8>,
+    },
+    /// Read the end of the log.
+    Tail(TailRequest),
+    /// Read the configuration anew.
+    Config,
+    /// Read the session indexes of these agents.
+    Sessions(Vec<(String, PathBuf)>),
+}
+
+/// How a job went.
+pub enum Done {
+    /// Written, or why not.
+    Written(Result<(), String>),
+    /// The log's end.
+    Tail(Result<Tail, String>),
+    /// The configuration as it stands on disk.
+    Config(Box<Snapshot>),
+    /// Session rows of all agents.
+    Sessions(Vec<SessionRow>),
+    /// The queue was full.
+    Refused,
+}
+
+impl Done {
+    /// The outcome of a job that was never taken.
+    pub fn refused(job: &Job) -> Done {
+        match job {
+            Job::Write { .. } => Done::Written(Err("too many writes are waiting".to_string())),
+            Job::Tail(_) => Done::Tail(Err("too many reads are waiting".to_string())),
+            Job::Config | Job::Sessions(_) => Done::Refused,
+        }
+    }
+}
+
+/// A request that waits for the disk.
+#[derive(Debug, Clone)]
+pub struct Waiting {
+    /// Who asked.
+    pub conn: ConnId,
+    /// The request's id.
+    pub id: String,
+}
+
+/// What follows a job.
+pub enum Then {
+    /// Nothing; a failed write is tried again with the next change.
+    Nothing,
+    /// A change that must be on disk before anyone hears of it.
+    Commit(Commit),
+    /// Answer `logs.tail`.
+    LogsTail(Waiting),
+    /// Answer `config.get`.
+    ConfigGet(Waiting),
+    /// Answer `secrets.reload`.
+    SecretsReload(Waiting),
+    /// Take over the session rows.
+    Sessions,
+}
+
+/// What is said once a change is on disk.
+#[derive(Default)]
+pub struct Commit {
+    /// The answer to whoever asked for it.
+    pub reply: Option<(Waiting, Value)>,
+    /// Events for everyone who may see them.
+    pub events: Vec<(&'static str, Value)>,
+    /// A handshake that can be finished now.
+    pub greeting: Option<Box<Greeting>>,
+    /// Connections whose credentials this change ended.
+    pub revoked: Vec<ConnId>,
+}
+
+/// Where the disk thread works.
+pub struct Place {
+    /// Paths of this instance.
+    pub paths: Paths,
+    /// The environment the configuration is resolved with.
+    pub env: Env,
+    /// Asked for at each job: the log file changes with the date.
+    pub log_file: Box<dyn Fn() -> PathBuf + Send>,
+}
+
+/// Starts the thread. It ends when the sender is dropped, after everything queued is on disk.
+pub fn spawn(place: Place, events: Sender<Event>) -> std::io::Result<(Sender<(Job, Then)>, JoinHandle<()>)> {
+    let (jobs, queue) = bounded(limits::STORE_QUEUE);
+    let handle = thread::spawn("store", limits::STACK_PARSER, move || run(&place, &queue, &events))?;
+    Ok((jobs, handle))
+}
+
+fn run(place: &Place, queue: &Receiver<(Job, Then)>, events: &Sender<Event>) {
+    while let Ok(first) = queue.recv() {
+        let mut batch: VecDeque<_> = std::iter::once(first).chain(queue.try_iter()).collect();
+        while let Some((job, then)) = batch.pop_front() {
+            if superseded(&job, &then, &batch) {
+                continue;
+            }
+            let done = perform(place, job);
+            let _ = events.send(Event::Input(Input::Stored { then, done }));
+        }
+    }
+}
+
+/// A write that nobody waits for is left out when a later one to the same file waits behind it.
+fn superseded(job: &Job, then: &Then, behind: &VecDeque<(Job, Then)>) -> bool {
+    let Job::Write { path, .. } = job else { return false };
+    matches!(then, Then::Nothing)
+        && behind.iter().any(|(later, _)| matches!(later, Job::Write { path: other, .. } if other == path))
+}
+
+fn perform(place: &Place, job: Job) -> Done {
+    match job {
+        Job::Write { path, bytes } => Done::Written(write(&path, &bytes)),
+        Job::Tail(request) => {
+            let request = TailRequest { file: (place.log_file)(), ..request };
+            Done::Tail(tail::tail(&request).map_err(|error| error.to_string()))
+        }
+        Job::Config => Done::Config(Box::new(load::load(&place.paths, &place.env))),
+        Job::Sessions(stores) => Done::Sessions(sessions::read_all(&stores)),
+    }
+}
+
+fn write(path: &std::path::Path, bytes: &[u8]) -> Result<(), String> {
+    atomic::write(path, bytes, 0o600).map_err(|error| {
+        log::error!(target: "store", "cannot write file={} error={error}", path.display());
+        format!("cannot write {}: {error}", path.display())
+    })
+}
+

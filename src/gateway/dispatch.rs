@@ -1,0 +1,216 @@
+//! From a checked request to its one answer: role, scope, parameters, memory of repeated calls,
+//! handler. The only place that binds rows of the method table to code.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use serde_json::{Value, json};
+
+use super::broadcast;
+use super::event::{Answer, Call, ConnId, Effect, Handled};
+use super::methods::{agents, channels, config, devices, health, logs, nodes, sessions, system};
+use super::state::{Role, Session, State};
+use crate::limits;
+use crate::protocol::errors::{Code, WireError};
+use crate::protocol::methods;
+use crate::protocol::table::{Handler, Method, Roles, Scope};
+use crate::sys::clock::Now;
+
+/// A request on its way through a handler.
+pub struct Request<'a> {
+    /// Who asked.
+    pub conn: ConnId,
+    /// The request's id.
+    pub id: &'a str,
+    /// Checked parameters, always an object.
+    pub params: Value,
+    /// The moment.
+    pub now: Now,
+}
+
+/// Answers a request, now or (for handlers that wait for something) later.
+pub fn dispatch(state: &mut State, conn: ConnId, id: &str, call: Call, now: Now, fx: &mut Vec<Effect>) {
+    state.counters.requests += 1;
+    let name = match &call {
+        Call::Known(row, _) => row.name,
+        Call::Unknown(_) => "unknown",
+    };
+    let answer = match answer(state, conn, id, call, now, fx) {
+        Ok(Answer::Json(payload)) => {
+            broadcast::reply(fx, conn, id, &payload);
+            Ok(())
+        }
+        Ok(Answer::Raw(payload)) => {
+            broadcast::reply_raw(fx, conn, id, &payload);
+            Ok(())
+        }
+        Ok(Answer::Later) => return,
+        Err(error) => Err(error),
+    };
+    match answer {
+        Ok(()) => log::debug!(target: "gateway/ws", "⇄ res ✓ {name} conn={conn}"),
+        Err(error) => {
+            state.counters.failed += 1;
+            log::info!(target: "gateway/ws", "⇄ res ✗ {name} conn={conn} code={} error={}", error.code.row().name, error.message);
+            broadcast::fail(fx, conn, id, &error);
+        }
+    }
+}
+
+fn answer(state: &mut State, conn: ConnId, id: &str, call: Call, now: Now, fx: &mut Vec<Effect>) -> Handled {
+    if state.stopping {
+        return Err(closing());
+    }
+    authorize(state, conn, &call, fx)?;
+    let (row, params) = match call {
+        Call::Known(row, params) => (row, params),
+        Call::Unknown(name) => return Err(unknown(&name)),
+    };
+    let params = params.map_err(|text| WireError::invalid(format!("invalid {} params: {text}", row.name)))?;
+    let request = Request { conn, id, params, now };
+    run(state, row, request, fx)
+}
+
+/// Runs the handler so that a bug in it costs one answer, not the process.
+fn run(state: &mut State, row: &'static Method, request: Request<'_>, fx: &mut Vec<Effect>) -> Handled {
+    let before = fx.len();
+    match catch_unwind(AssertUnwindSafe(|| handler(state, row.handler, request, fx))) {
+        Ok(handled) => handled,
+        Err(_) => {
+            state.counters.panics += 1;
+            fx.truncate(before);
+            log::error!(target: "gateway", "handler panicked method={}", row.name);
+            Err(WireError::unavailable("internal error; see the gateway log"))
+        }
+    }
+}
+
+fn closing() -> WireError {
+    WireError { retry_after_ms: Some(1000), ..WireError::unavailable("gateway closing before request dispatch") }
+}
+
+fn unknown(name: &str) -> WireError {
+    let error = WireError::invalid(format!("unknown method: {name}"));
+    match methods::suggest(name) {
+        Some(near) => error.with_details(json!({"suggestion": near})),
+        None => error,
+    }
+}
+
+/// Role before scope, and scope before anything that would tell an outsider which methods exist
+/// (protocol.md 8: unknown names need `operator.admin` too).
+fn authorize(state: &mut State, conn: ConnId, call: &Call, fx: &mut Vec<Effect>) -> Result<(), WireError> {
+    let Some(session) = state.session_mut(conn) else { return Err(WireError::invalid("unauthorized")) };
+    match permit(session, call) {
+        Ok(()) => {
+            session.unauthorized = 0;
+            Ok(())
+        }
+        Err(error) => {
+            session.unauthorized += 1;
+            if session.role == Role::Node && session.unauthorized > limits::UNAUTHORIZED_IN_A_ROW {
+                state.close(conn, 1008, "repeated unauthorized calls", fx);
+            }
+            Err(error)
+        }
+    }
+}
+
+fn permit(session: &Session, call: &Call) -> Result<(), WireError> {
+    let scope = match call {
+        Call::Known(row, _) => {
+            let role = session.role;
+            let fits = match row.roles {
+                Roles::Any => true,
+                Roles::Operator => role == Role::Operator,
+                Roles::Node => role == Role::Node,
+            };
+            if !fits {
+                return Err(WireError::invalid(format!("unauthorized role: {}", role.name())));
+            }
+            row.scope(session.protocol)
+        }
+        Call::Unknown(_) if session.role == Role::Node => {
+            return Err(WireError::invalid("unauthorized role: node"));
+        }
+        Call::Unknown(_) => Scope::Admin,
+    };
+    if session.role == Role::Node || scope.allowed_by(&session.scopes) {
+        return Ok(());
+    }
+    Err(missing(scope, session.protocol))
+}
+
+fn missing(scope: Scope, protocol: u8) -> WireError {
+    let code = if protocol >= 4 { Code::Forbidden } else { Code::InvalidRequest };
+    let details = json!({"code": "MISSING_SCOPE", "missingScope": scope.name(), "requiredScopes": [scope.name()]});
+    WireError::new(code, format!("missing scope: {}", scope.name())).with_details(details)
+}
+
+/// The binding. Exhaustive: a row without code does not compile.
+fn handler(state: &mut State, handler: Handler, request: Request<'_>, fx: &mut Vec<Effect>) -> Handled {
+    match handler {
+        Handler::Connect => Err(WireError::invalid("connect is only valid as the first request")),
+        Handler::Health => health::health(state, &request, fx),
+        Handler::Status => health::status(state, &request),
+        Handler::SystemPresence => system::presence(state, &request),
+        Handler::SystemEvent => system::event(state, &request, fx),
+        Handler::LastHeartbeat => system::last_heartbeat(state),
+        Handler::SetHeartbeats => system::set_heartbeats(state, &request, fx),
+        Handler::Wake => system::wake(state, &request),
+        Handler::SystemInfo => system::info(state, &request),
+        Handler::DiagnosticsStability => system::stability(state, &request),
+        Handler::GatewayIdentityGet => system::identity(state),
+        Handler::UpdateStatus => system::update_status(),
+        Handler::CommandsList => system::commands(),
+        Handler::LogsTail => logs::tail(&request, fx),
+        Handler::DevicePairList => devices::list(state, &request),
+        Handler::DevicePairApprove => devices::approve(state, &request, fx),
+        Handler::DevicePairReject => devices::reject(state, &request, fx),
+        Handler::DevicePairRemove => devices::remove(state, &request, fx),
+        Handler::DevicePairRename => devices::rename(state, &request, fx),
+        Handler::DeviceTokenRotate => devices::rotate(state, &request, fx),
+        Handler::DeviceTokenRevoke => devices::revoke(state, &request, fx),
+        Handler::ConfigGet => config::get(&request, fx),
+        Handler::ConfigSchema => config::schema(&request),
+        Handler::ConfigSchemaLookup => config::lookup(&request),
+        Handler::SecretsReload => config::reload_secrets(&request, fx),
+        Handler::ModelsList => agents::models(state),
+        Handler::AgentsList => agents::list(state),
+        Handler::AgentIdentityGet => agents::identity(state, &request),
+        Handler::ChannelsStatus => channels::status(&request),
+        Handler::NodeList => nodes::list(state, &request),
+        Handler::NodeDescribe => nodes::describe(state, &request),
+        Handler::NodePairRequest => nodes::request(state, &request, fx),
+        Handler::NodePairList => nodes::pairs(state, &request),
+        Handler::NodePairApprove => nodes::approve(state, &request, fx),
+        Handler::NodePairReject => nodes::reject(state, &request, fx),
+        Handler::NodePairRemove => nodes::remove(state, &request, fx),
+        Handler::NodePairVerify => nodes::verify(state, &request),
+        Handler::NodeRename => nodes::rename(state, &request, fx),
+        Handler::SessionsList => sessions::list(state, &request),
+    }
+}
+
+impl Request<'_> {
+    /// A string parameter that the table made sure of, or the empty string.
+    pub fn text(&self, name: &str) -> &str {
+        self.params.get(name).and_then(Value::as_str).unwrap_or_default()
+    }
+
+    /// An optional non-negative integer; a fraction of zero counts as an integer, as in JavaScript.
+    pub fn count(&self, name: &str) -> Option<u64> {
+        let value = self.params.get(name)?;
+        value.as_u64().or_else(|| value.as_f64().filter(|n| *n >= 0.0).map(|n| n as u64))
+    }
+
+    /// An optional boolean.
+    pub fn flag(&self, name: &str) -> Option<bool> {
+        self.params.get(name).and_then(Value::as_bool)
+    }
+
+    /// An optional list of strings.
+    pub fn texts(&self, name: &str) -> Option<Vec<String>> {
+        let items = self.params.get(name)?.as_array()?;
+        Some(items.iter().filter_map(|item| item.as_str().map(str::to_string)).collect())
+    }
+}

@@ -1,0 +1,280 @@
+//! Everything that can happen to the gateway, and everything it can want done about it.
+//! Closed enums on purpose: a new variant is a change of architecture. Holds no behaviour.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::Sender;
+use serde_json::Value;
+use tungstenite::Bytes;
+
+use super::conn::{Link, Peer};
+use super::disk::{Done, Job, Then};
+use crate::protocol::errors::WireError;
+use crate::protocol::table::Method;
+use crate::sys::signals::Signal;
+
+/// One connection for as long as the process lives; never reused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnId(pub u64);
+
+impl std::fmt::Display for ConnId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+/// What the state thread receives: pure input, or input with a channel end that the core keeps.
+pub enum Event {
+    /// A WebSocket is open; the core keeps the link, the state the peer.
+    Opened {
+        /// The new connection.
+        conn: ConnId,
+        /// Who it is, as far as the upgrade request tells.
+        peer: Peer,
+        /// The way to its writer and reader.
+        link: Link,
+    },
+    /// An HTTP handler asks something only the state knows.
+    Http {
+        /// The question.
+        ask: HttpAsk,
+        /// Where the handler waits.
+        reply: Sender<HttpAnswer>,
+    },
+    /// Anything that needs no channel.
+    Input(Input),
+}
+
+/// What [`super::handle::handle`] sees: plain data.
+pub enum Input {
+    /// A WebSocket is open.
+    Opened {
+        /// The new connection.
+        conn: ConnId,
+        /// Who it is.
+        peer: Peer,
+    },
+    /// A message arrived and was parsed and checked by the reader.
+    Frame {
+        /// Where it came from.
+        conn: ConnId,
+        /// What it says.
+        frame: Inbound,
+    },
+    /// A pong or any other sign of life.
+    Alive(ConnId),
+    /// The reader has ended; exactly once for every `Opened`.
+    Closed {
+        /// Which connection.
+        conn: ConnId,
+        /// Why.
+        why: Ended,
+    },
+    /// An HTTP handler asks.
+    Http {
+        /// Number of the waiting handler.
+        ticket: u64,
+        /// The question.
+        ask: HttpAsk,
+    },
+    /// The disk thread has done a job.
+    Stored {
+        /// What was to follow.
+        then: Then,
+        /// How it went.
+        done: Done,
+    },
+    /// A timer is due.
+    Timer(Timer),
+    /// The process got a signal.
+    Signal(Signal),
+}
+
+/// A message as the reader hands it on.
+pub enum Inbound {
+    /// The `connect` request, its parameters checked against the table.
+    Connect {
+        /// Request id.
+        id: String,
+        /// The parameters, or the validator's text.
+        params: Result<Value, String>,
+    },
+    /// Any other request.
+    Call {
+        /// Request id.
+        id: String,
+        /// What is called.
+        call: Call,
+    },
+    /// A frame that is JSON but no request.
+    NotRequest {
+        /// The frame's id where it had one.
+        id: Option<String>,
+        /// The validator's text.
+        text: String,
+    },
+    /// Something that ends the connection (protocol.md 7).
+    Fatal(Violation),
+}
+
+/// A called method.
+pub enum Call {
+    /// It has a row; the parameters are checked (`Err` holds the validator's text).
+    Known(&'static Method, Result<Value, String>),
+    /// It has none.
+    Unknown(String),
+}
+
+/// What a peer can do before or instead of a valid message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Violation {
+    /// The first message is not JSON.
+    FirstNotJson,
+    /// The first message is JSON but no request.
+    FirstNotRequest,
+    /// The message is larger than the connection may send.
+    TooLarge,
+    /// Bytes that are no WebSocket.
+    Protocol,
+}
+
+/// Why a reader ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ended {
+    /// The peer closed with this code (1005 when it sent none).
+    ByPeer(u16),
+    /// The peer vanished without a close frame.
+    Lost,
+    /// We closed it.
+    ByUs,
+}
+
+/// What an HTTP handler asks.
+#[derive(Debug, Clone)]
+pub enum HttpAsk {
+    /// Is the gateway ready, and may this caller see details?
+    Ready(Caller),
+    /// Has it started?
+    Startup(Caller),
+}
+
+/// Who asks over HTTP.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    /// Address of the client.
+    pub addr: SocketAddr,
+    /// A direct request from this machine (`spec/http.md` 5.2).
+    pub local: bool,
+    /// Bearer credential.
+    pub bearer: Option<String>,
+}
+
+/// What the state answers to HTTP.
+#[derive(Debug, Clone)]
+pub struct HttpAnswer {
+    /// Ready or started.
+    pub ok: bool,
+    /// Parts that are not.
+    pub failing: Vec<String>,
+    /// Time since start.
+    pub uptime: Duration,
+    /// Whether the caller may see more than `ok`.
+    pub detailed: bool,
+}
+
+/// What the state thread wants to be woken for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Timer {
+    /// The connection must have finished its handshake.
+    Handshake(ConnId),
+    /// Broadcast `tick`.
+    Tick,
+    /// Ping everyone and drop who did not answer the last one.
+    Ping,
+    /// Forget what has expired.
+    Sweep,
+    /// A presence broadcast that was held back is due.
+    Presence,
+    /// Refresh the health object; the next one is a minute later.
+    Health,
+    /// Refresh the health object once, because something changed.
+    HealthSoon,
+    /// Stop waiting for clients to leave.
+    Shutdown,
+}
+
+/// How a queued event behaves towards a slow client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// Skipped.
+    Droppable,
+    /// Closes the client with 1008.
+    Required,
+}
+
+/// What the core does for the state.
+pub enum Effect {
+    /// A text frame to one connection.
+    Send(ConnId, Bytes),
+    /// One event to many: the frame up to `"seq":`, and each receiver with its number.
+    Broadcast {
+        /// Receivers with their sequence numbers.
+        to: Vec<(ConnId, u64)>,
+        /// The shared bytes.
+        head: Bytes,
+        /// What happens to slow ones.
+        class: Class,
+    },
+    /// A WebSocket ping.
+    Ping(ConnId),
+    /// The handshake succeeded: release the pre-auth permit, tell the reader its new limits.
+    Admit(ConnId, Admission),
+    /// Queue a close frame behind everything queued before and end the connection.
+    Close(ConnId, u16, String),
+    /// The reader has gone: forget the link.
+    Forget(ConnId),
+    /// Answer a waiting HTTP handler.
+    Answer(u64, HttpAnswer),
+    /// Have the disk thread do something; `then` comes back with the result.
+    Disk(Job, Then),
+    /// Wake the state thread after this long.
+    Timer(Duration, Timer),
+    /// Tell the supervisor something (`sd_notify`).
+    Notify(Notice),
+    /// Refuse new connections from now on.
+    StopAccepting,
+    /// Leave the loop.
+    Exit,
+}
+
+/// What a supervisor is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Notice {
+    /// The gateway is stopping.
+    Stopping,
+}
+
+/// What a finished handshake means for the reader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Admission {
+    /// Largest message from now on, bytes.
+    pub max_message: usize,
+    /// Outbound bytes from which the connection counts as slow.
+    pub max_buffered: usize,
+}
+
+/// A result payload: built now, or kept serialised.
+#[derive(Debug)]
+pub enum Answer {
+    /// A value to serialise.
+    Json(Value),
+    /// Serialised before.
+    Raw(Arc<str>),
+    /// The answer comes with a later event.
+    Later,
+}
+
+/// What every handler returns.
+pub type Handled = Result<Answer, WireError>;

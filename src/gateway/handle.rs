@@ -1,0 +1,294 @@
+//! The pure heart: one input and the state become a changed state and a list of effects.
+//! No socket, file, clock or randomness; the same input on the same state does the same.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::broadcast;
+use super::conn::Peer;
+use super::disk::{Commit, Done, Then, Waiting};
+use super::dispatch;
+use super::event::{ConnId, Effect, Ended, HttpAnswer, HttpAsk, Inbound, Input, Notice, Timer, Violation};
+use super::handshake;
+use super::methods::{config, system};
+use super::state::{Conn, Phase, Session, State};
+use crate::limits;
+use crate::protocol::errors::WireError;
+use crate::protocol::frame;
+use crate::store::tail::Tail;
+use crate::sys::clock::Now;
+use crate::sys::signals::Signal;
+
+/// Handles one input.
+pub fn handle(state: &mut State, input: Input, now: Now, fx: &mut Vec<Effect>) {
+    match input {
+        Input::Opened { conn, peer } => opened(state, conn, peer, now, fx),
+        Input::Frame { conn, frame } => inbound(state, conn, frame, now, fx),
+        Input::Alive(conn) => alive(state, conn),
+        Input::Closed { conn, why } => closed(state, conn, &why, now, fx),
+        Input::Http { ticket, ask } => fx.push(Effect::Answer(ticket, http(state, &ask, now))),
+        Input::Stored { then, done } => stored(state, then, done, now, fx),
+        Input::Timer(timer) => due(state, timer, now, fx),
+        Input::Signal(signal) => signalled(state, signal, fx),
+    }
+}
+
+fn opened(state: &mut State, conn: ConnId, peer: Peer, now: Now, fx: &mut Vec<Effect>) {
+    state.counters.opened += 1;
+    let nonce = state.entropy.uuid();
+    let public_id = state.entropy.uuid();
+    log::debug!(target: "gateway/ws", "← open remoteAddr={} conn={conn}", peer.addr);
+    let challenge = json!({"nonce": nonce, "ts": now.wall_ms});
+    fx.push(Effect::Send(conn, frame::event_plain("connect.challenge", &challenge.to_string()).into()));
+    fx.push(Effect::Timer(state.facts.handshake, Timer::Handshake(conn)));
+    let phase = Phase::Challenged { nonce };
+    state.conns.insert(conn, Conn { peer, phase, public_id, opened: now.mono, pinged: false });
+}
+
+fn alive(state: &mut State, conn: ConnId) {
+    if let Some(entry) = state.conns.get_mut(&conn) {
+        entry.pinged = false;
+    }
+}
+
+fn inbound(state: &mut State, conn: ConnId, frame: Inbound, now: Now, fx: &mut Vec<Effect>) {
+    alive(state, conn);
+    let Some(entry) = state.conns.get(&conn) else { return };
+    match (&entry.phase, frame) {
+        (Phase::Closing, _) => {}
+        (_, Inbound::Fatal(violation)) => violated(state, conn, violation, fx),
+        (Phase::Challenged { .. }, Inbound::Connect { id, params }) => {
+            handshake::connect(state, conn, &id, params, now, fx);
+        }
+        (Phase::Challenged { .. }, Inbound::Call { id, .. }) => {
+            let text = "invalid handshake: first request must be connect";
+            broadcast::fail(fx, conn, &id, &WireError::invalid(text));
+            state.counters.refused += 1;
+            state.close(conn, 1008, text, fx);
+        }
+        (Phase::Ready(_), Inbound::Call { id, call }) => dispatch::dispatch(state, conn, &id, call, now, fx),
+        (Phase::Ready(_), Inbound::NotRequest { id, text }) => {
+            let id = id.as_deref().unwrap_or("invalid");
+            broadcast::fail(fx, conn, id, &WireError::invalid(format!("invalid request frame: {text}")));
+        }
+        // The reader waits for the verdict on its connect, so nothing else can arrive here.
+        (Phase::Challenged { .. } | Phase::Joining(_) | Phase::Ready(_), _) => {}
+    }
+}
+
+fn violated(state: &mut State, conn: ConnId, violation: Violation, fx: &mut Vec<Effect>) {
+    let (code, reason) = match violation {
+        Violation::FirstNotJson => (1000, ""),
+        Violation::FirstNotRequest => (1008, "invalid request frame"),
+        Violation::TooLarge => (1009, ""),
+        Violation::Protocol => (1002, ""),
+    };
+    let remote = state.conns.get(&conn).map(|entry| entry.peer.addr);
+    log::info!(target: "gateway/ws", "bad input conn={conn} remote={remote:?} what={violation:?}");
+    state.close(conn, code, reason, fx);
+}
+
+fn closed(state: &mut State, conn: ConnId, why: &Ended, now: Now, fx: &mut Vec<Effect>) {
+    fx.push(Effect::Forget(conn));
+    let Some(entry) = state.conns.remove(&conn) else { return };
+    let lasted = now.mono.saturating_sub(entry.opened).as_millis();
+    match entry.phase {
+        Phase::Ready(session) | Phase::Joining(session) => {
+            log::debug!(target: "gateway/ws", "→ close conn={conn} why={why:?} durationMs={lasted}");
+            departed(state, &session, now, fx);
+        }
+        Phase::Challenged { .. } => {
+            log::info!(target: "gateway/ws", "closed before connect conn={conn} remote={} why={why:?}", entry.peer.addr);
+        }
+        Phase::Closing => log::debug!(target: "gateway/ws", "closed conn={conn} durationMs={lasted}"),
+    }
+    if state.stopping && state.conns.is_empty() {
+        fx.push(Effect::Exit);
+    }
+}
+
+/// A client that was in use has gone.
+fn departed(state: &mut State, session: &Session, now: Now, fx: &mut Vec<Effect>) {
+    state.left(session, now.wall_ms);
+    if !state.stopping {
+        state.presence_changed(now, fx);
+    }
+}
+
+fn http(state: &mut State, ask: &HttpAsk, now: Now) -> HttpAnswer {
+    let (HttpAsk::Ready(caller) | HttpAsk::Startup(caller)) = ask;
+    let failing = if state.stopping { vec!["stopping".to_string()] } else { Vec::new() };
+    HttpAnswer {
+        ok: failing.is_empty(),
+        failing,
+        uptime: state.uptime(now),
+        detailed: caller.local || state.bearer_is_valid(caller, now),
+    }
+}
+
+fn stored(state: &mut State, then: Then, done: Done, now: Now, fx: &mut Vec<Effect>) {
+    match (then, done) {
+        (Then::Nothing, _) => {}
+        (Then::Commit(commit), Done::Written(Ok(()))) => committed(state, commit, now, fx),
+        (Then::Commit(commit), Done::Written(Err(text))) => not_committed(state, commit, &text, fx),
+        (Then::LogsTail(waiting), Done::Tail(tail)) => answer(state, &waiting, tail.map(tail_answer), "log read failed: ", fx),
+        (Then::ConfigGet(waiting), Done::Config(snapshot)) => {
+            broadcast::reply(fx, waiting.conn, &waiting.id, &config::snapshot(&snapshot));
+        }
+        (Then::SecretsReload(waiting), Done::Config(snapshot)) => {
+            system::secrets_reloaded(state, &waiting, &snapshot, fx);
+        }
+        (Then::Sessions, Done::Sessions(rows)) => {
+            state.sessions = rows;
+            if !state.sessions.is_empty() {
+                state.refresh_health(now, fx);
+            }
+        }
+        (Then::LogsTail(waiting) | Then::ConfigGet(waiting) | Then::SecretsReload(waiting), _) => {
+            broadcast::fail(fx, waiting.conn, &waiting.id, &WireError::unavailable("the disk is busy; try again"));
+        }
+        (Then::Commit(commit), _) => not_committed(state, commit, "the disk is busy", fx),
+        (Then::Sessions, _) => {}
+    }
+}
+
+fn answer(state: &mut State, waiting: &Waiting, result: Result<Value, String>, prefix: &str, fx: &mut Vec<Effect>) {
+    match result {
+        Ok(payload) => broadcast::reply(fx, waiting.conn, &waiting.id, &payload),
+        Err(text) => {
+            state.counters.failed += 1;
+            broadcast::fail(fx, waiting.conn, &waiting.id, &WireError::unavailable(format!("{prefix}{text}")));
+        }
+    }
+}
+
+fn tail_answer(tail: Tail) -> Value {
+    json!({
+        "file": tail.file.display().to_string(),
+        "cursor": tail.cursor,
+        "size": tail.size,
+        "lines": tail.lines,
+        "truncated": tail.truncated,
+        "reset": tail.reset,
+        "sourceKind": "file",
+    })
+}
+
+fn committed(state: &mut State, commit: Commit, now: Now, fx: &mut Vec<Effect>) {
+    for (name, payload) in &commit.events {
+        state.broadcast(name, payload, fx);
+    }
+    if let Some((waiting, payload)) = &commit.reply {
+        broadcast::reply(fx, waiting.conn, &waiting.id, payload);
+    }
+    for conn in commit.revoked {
+        state.close(conn, 4001, "client invalidated: device removed", fx);
+    }
+    if let Some(greeting) = commit.greeting {
+        handshake::welcome(state, *greeting, now, fx);
+    }
+}
+
+/// The change stays in memory and is written with the next one, but whoever asked must not believe
+/// that it is safe.
+fn not_committed(state: &mut State, commit: Commit, text: &str, fx: &mut Vec<Effect>) {
+    state.devices_touched = true;
+    let error = WireError::unavailable(format!("not saved: {text}"));
+    if let Some((waiting, _)) = &commit.reply {
+        broadcast::fail(fx, waiting.conn, &waiting.id, &error);
+    }
+    if let Some(greeting) = commit.greeting {
+        broadcast::fail(fx, greeting.conn, &greeting.id, &error);
+        state.close(greeting.conn, 1011, error.message, fx);
+    }
+}
+
+fn due(state: &mut State, timer: Timer, now: Now, fx: &mut Vec<Effect>) {
+    match timer {
+        Timer::Handshake(conn) => handshake_expired(state, conn, fx),
+        Timer::Tick => tick(state, now, fx),
+        Timer::Ping => ping(state, fx),
+        Timer::Sweep => sweep(state, now, fx),
+        Timer::Presence => {
+            state.presence_gate.held = false;
+            state.presence_changed(now, fx);
+        }
+        Timer::HealthSoon => {
+            state.health_gate.held = false;
+            state.refresh_health(now, fx);
+        }
+        Timer::Health => {
+            state.refresh_health(now, fx);
+            fx.push(Effect::Timer(limits::HEALTH_AGE, Timer::Health));
+        }
+        Timer::Shutdown => fx.push(Effect::Exit),
+    }
+}
+
+fn handshake_expired(state: &mut State, conn: ConnId, fx: &mut Vec<Effect>) {
+    let waiting = state.conns.get(&conn).is_some_and(|entry| matches!(entry.phase, Phase::Challenged { .. }));
+    if waiting {
+        log::info!(target: "gateway/ws", "handshake timeout conn={conn}");
+        state.counters.refused += 1;
+        state.close(conn, 1000, "", fx);
+    }
+}
+
+fn tick(state: &mut State, now: Now, fx: &mut Vec<Effect>) {
+    state.renew_presence(now);
+    state.broadcast("tick", &json!({"ts": now.wall_ms}), fx);
+    fx.push(Effect::Timer(state.facts.tick, Timer::Tick));
+}
+
+/// Pings everyone; whoever has said nothing since the last ping is gone (a cable pulled, a laptop shut).
+fn ping(state: &mut State, fx: &mut Vec<Effect>) {
+    let silent: Vec<ConnId> = state.conns.iter().filter(|(_, conn)| conn.pinged).map(|(id, _)| *id).collect();
+    for conn in silent {
+        log::info!(target: "gateway/ws", "no answer to a ping conn={conn}");
+        state.close(conn, 1001, "ping timeout", fx);
+    }
+    for (id, conn) in &mut state.conns {
+        if matches!(conn.phase, Phase::Ready(_)) {
+            conn.pinged = true;
+            fx.push(Effect::Ping(*id));
+        }
+    }
+    fx.push(Effect::Timer(limits::PING, Timer::Ping));
+}
+
+fn sweep(state: &mut State, now: Now, fx: &mut Vec<Effect>) {
+    state.expire(now, fx);
+    fx.push(Effect::Timer(limits::SWEEP, Timer::Sweep));
+}
+
+fn signalled(state: &mut State, signal: Signal, fx: &mut Vec<Effect>) {
+    match signal {
+        Signal::Terminate if state.stopping => {
+            log::warn!(target: "gateway", "second signal; exiting at once");
+            fx.push(Effect::Exit);
+        }
+        Signal::Terminate => stop(state, fx),
+        Signal::Restart => {
+            log::warn!(target: "gateway", "SIGUSR1 restart ignored (not authorized; enable commands.restart or use gateway tool).");
+        }
+    }
+}
+
+/// Tells everyone, closes everyone, and leaves when the last has gone or the time is over.
+fn stop(state: &mut State, fx: &mut Vec<Effect>) {
+    log::info!(target: "gateway", "received a stop signal; shutting down clients={}", state.conns.len());
+    fx.push(Effect::Notify(Notice::Stopping));
+    fx.push(Effect::StopAccepting);
+    state.broadcast("shutdown", &json!({"reason": "gateway stopping"}), fx);
+    state.stopping = true;
+    let all: Vec<ConnId> = state.conns.keys().copied().collect();
+    for conn in all {
+        state.close(conn, 1012, "service restart", fx);
+    }
+    if state.conns.is_empty() {
+        fx.push(Effect::Exit);
+    } else {
+        fx.push(Effect::Timer(limits::SHUTDOWN.saturating_sub(Duration::from_secs(2)), Timer::Shutdown));
+    }
+}

@@ -1,0 +1,211 @@
+//! The health and status objects (protocol.md 11), built from the state and kept serialised.
+//! Builds payloads only; when to refresh is decided in `handle`.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
+
+use super::event::{Effect, Timer};
+use super::sessions::SessionRow;
+use super::state::State;
+use crate::config::model::Agent;
+use crate::limits;
+use crate::sys::clock::Now;
+
+/// Rows in a `recent` list of `health`.
+const RECENT: usize = 5;
+/// Rows in a `recent` list of `status`.
+const RECENT_STATUS: usize = 10;
+
+/// The last health object.
+pub struct HealthCache {
+    /// Serialised once per refresh.
+    pub json: Arc<str>,
+    /// Counts refreshes; starts at 1 with the first.
+    pub version: u64,
+    /// Wall-clock time of the refresh, milliseconds.
+    pub ts: u64,
+}
+
+impl Default for HealthCache {
+    fn default() -> HealthCache {
+        HealthCache { json: "{}".into(), version: 0, ts: 0 }
+    }
+}
+
+impl State {
+    /// Builds the health object anew, counts the version up and tells everyone.
+    pub fn refresh_health(&mut self, now: Now, fx: &mut Vec<Effect>) {
+        self.health.ts = now.wall_ms;
+        self.health.version += 1;
+        self.health.json = self.health_object(now).to_string().into();
+        let payload = self.health.json.clone();
+        self.broadcast_raw("health", &payload, fx);
+    }
+
+    /// Refreshes soon: a thousand clients connecting at once cause one refresh, not a thousand.
+    pub fn health_soon(&mut self, fx: &mut Vec<Effect>) {
+        if !self.health_gate.held {
+            self.health_gate.held = true;
+            fx.push(Effect::Timer(limits::HEALTH_INTERVAL, Timer::HealthSoon));
+        }
+    }
+
+    fn health_object(&self, now: Now) -> Value {
+        let config = &self.config;
+        let agents: Vec<Value> = config.agents().iter().map(|agent| self.agent_health(agent, now)).collect();
+        let main = config.default_agent_id();
+        let every = config.agents().iter().find(|agent| agent.id == main).map_or(0, |agent| agent.heartbeat.every.as_secs());
+        json!({
+            "ok": true,
+            "ts": now.wall_ms,
+            "durationMs": 0,
+            "channels": {}, "channelOrder": [], "channelLabels": {},
+            "heartbeatSeconds": if self.heartbeats.enabled { every } else { 0 },
+            "defaultAgentId": main,
+            "agents": agents,
+            "sessions": self.agent_sessions(&main, now, RECENT),
+            "clients": {
+                "connected": self.conns.len(),
+                "slowConsumersClosed": self.counters.slow_consumers,
+                "refusedHandshakes": self.counters.refused,
+                "handlerPanics": self.counters.panics,
+            },
+            "configWarnings": self.config_warnings,
+        })
+    }
+
+    fn agent_health(&self, agent: &Agent, now: Now) -> Value {
+        let beat = &agent.heartbeat;
+        let mut row = Map::new();
+        row.insert("agentId".into(), agent.id.as_str().into());
+        if let Some(name) = &agent.name {
+            row.insert("name".into(), name.as_str().into());
+        }
+        row.insert("isDefault".into(), (agent.id == self.config.default_agent_id()).into());
+        row.insert(
+            "heartbeat".into(),
+            json!({
+                "enabled": self.heartbeats.enabled && !beat.every.is_zero(),
+                "every": beat.every_text,
+                "everyMs": millis(beat.every),
+                "prompt": beat.prompt,
+                "target": beat.target,
+                "ackMaxChars": beat.ack_max_chars,
+            }),
+        );
+        row.insert("sessions".into(), self.agent_sessions(&agent.id, now, RECENT));
+        Value::Object(row)
+    }
+
+    fn agent_sessions(&self, agent: &str, now: Now, most: usize) -> Value {
+        let rows: Vec<&SessionRow> = self.sessions.iter().filter(|row| row.agent == agent).collect();
+        let recent: Vec<Value> = rows.iter().take(most).map(|row| row.to_recent(now.wall_ms)).collect();
+        json!({"path": self.sessions_file(agent), "count": rows.len(), "recent": recent})
+    }
+
+    /// The agent's session index on disk.
+    pub fn sessions_file(&self, agent: &str) -> String {
+        self.facts.paths.agents_dir.join(agent).join("sessions").join("sessions.json").display().to_string()
+    }
+
+    /// The status object.
+    pub fn status_object(&self, now: Now) -> Value {
+        let agents = self.config.agents();
+        let beats: Vec<Value> = agents
+            .iter()
+            .map(|agent| {
+                let beat = &agent.heartbeat;
+                let enabled = self.heartbeats.enabled && !beat.every.is_zero();
+                json!({"agentId": agent.id, "enabled": enabled, "every": beat.every_text, "everyMs": millis(beat.every)})
+            })
+            .collect();
+        let by_agent: Vec<Value> = agents.iter().map(|agent| self.agent_status(&agent.id, now)).collect();
+        let paths: Vec<String> = agents.iter().map(|agent| self.sessions_file(&agent.id)).collect();
+        json!({
+            "runtimeVersion": self.facts.version,
+            "heartbeat": {"defaultAgentId": self.config.default_agent_id(), "agents": beats},
+            "channelSummary": [],
+            "queuedSystemEvents": self.system_events.iter().collect::<Vec<_>>(),
+            "sessions": {
+                "paths": paths,
+                "count": self.sessions.len(),
+                "defaults": self.session_defaults(),
+                "recent": self.sessions.iter().take(RECENT_STATUS).map(|row| status_row(row, now)).collect::<Vec<_>>(),
+                "byAgent": by_agent,
+            },
+        })
+    }
+
+    fn agent_status(&self, agent: &str, now: Now) -> Value {
+        let rows: Vec<&SessionRow> = self.sessions.iter().filter(|row| row.agent == agent).collect();
+        let recent: Vec<Value> = rows.iter().take(RECENT_STATUS).map(|row| status_row(row, now)).collect();
+        json!({"agentId": agent, "path": self.sessions_file(agent), "count": rows.len(), "recent": recent})
+    }
+
+    /// What sessions without settings of their own use; empty where no model is configured.
+    pub fn session_defaults(&self) -> Value {
+        let mut defaults = Map::new();
+        if let Some((provider, model)) = self.config.default_model() {
+            defaults.insert("modelProvider".into(), provider.into());
+            if let Some(tokens) = self.config.context_tokens(&provider_of(&defaults), &model) {
+                defaults.insert("contextTokens".into(), tokens.into());
+            }
+            defaults.insert("model".into(), model.into());
+        }
+        for name in ["modelProvider", "model", "contextTokens"] {
+            defaults.entry(name).or_insert(Value::Null);
+        }
+        Value::Object(defaults)
+    }
+}
+
+fn provider_of(defaults: &Map<String, Value>) -> String {
+    defaults.get("modelProvider").and_then(Value::as_str).unwrap_or_default().to_string()
+}
+
+fn status_row(row: &SessionRow, now: Now) -> Value {
+    let mut entry = row.entry.clone();
+    entry.retain(|name, _| {
+        ["sessionId", "thinkingLevel", "systemSent", "abortedLastRun", "inputTokens", "outputTokens", "totalTokens", "model", "contextTokens"]
+            .contains(&name.as_str())
+    });
+    entry.insert("agentId".into(), row.agent.as_str().into());
+    entry.insert("key".into(), row.key.as_str().into());
+    entry.insert("kind".into(), row.kind().into());
+    entry.insert("updatedAt".into(), row.updated_ms.into());
+    entry.insert("age".into(), now.wall_ms.saturating_sub(row.updated_ms).into());
+    let flags = flags(&entry);
+    entry.insert("flags".into(), flags);
+    usage(&mut entry);
+    Value::Object(entry)
+}
+
+fn flags(entry: &Map<String, Value>) -> Value {
+    let mut flags = Vec::new();
+    if let Some(level) = entry.get("thinkingLevel").and_then(Value::as_str) {
+        flags.push(format!("think:{level}"));
+    }
+    if entry.get("systemSent").and_then(Value::as_bool) == Some(true) {
+        flags.push("system".to_string());
+    }
+    if let Some(id) = entry.get("sessionId").and_then(Value::as_str) {
+        flags.push(format!("id:{id}"));
+    }
+    flags.into()
+}
+
+/// `remainingTokens` and `percentUsed` where both sides are known.
+fn usage(entry: &mut Map<String, Value>) {
+    let number = |name: &str| entry.get(name).and_then(Value::as_u64);
+    let (Some(total), Some(context)) = (number("totalTokens"), number("contextTokens")) else { return };
+    if context > 0 {
+        entry.insert("remainingTokens".into(), context.saturating_sub(total).into());
+        entry.insert("percentUsed".into(), (total.saturating_mul(100) / context).min(999).into());
+    }
+}
+
+/// Milliseconds for the wire.
+pub fn millis(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,12 @@
+//! The handlers, one file per family. Each takes the state and a checked request and returns an
+//! answer; effects go into the list. No sockets, files, clock or randomness.
+
+pub mod agents;
+pub mod channels;
+pub mod config;
+pub mod devices;
+pub mod health;
+pub mod logs;
+pub mod nodes;
+pub mod sessions;
+pub mod system;

@@ -1,0 +1,285 @@
+//! Everything the gateway knows while it runs, owned by the state thread alone.
+//! Small methods without I/O, clock or randomness of their own.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::auth::{Logins, Secrets};
+use super::conn::Peer;
+use super::event::{ConnId, Effect, Timer};
+use super::health::HealthCache;
+use super::pairing_devices::DeviceBook;
+use super::pairing_nodes::NodeBook;
+use super::presence::Presence;
+use super::sessions::SessionRow;
+use crate::config::model::Config;
+use crate::config::paths::Paths;
+use crate::limits;
+use crate::sys::clock::Now;
+use crate::sys::id::Entropy;
+
+/// Facts that hold for the life of the process.
+pub struct Facts {
+    /// Program version.
+    pub version: &'static str,
+    /// Host name.
+    pub host: String,
+    /// First address that is not loopback.
+    pub ip: Option<String>,
+    /// `linux 6.1.0` and the like.
+    pub platform: String,
+    /// `Linux`, `Mac`, `Windows`.
+    pub device_family: &'static str,
+    /// CPU architecture as Node names it.
+    pub arch: &'static str,
+    /// Port in use.
+    pub port: u16,
+    /// Where this instance keeps its files.
+    pub paths: Paths,
+    /// The gateway's own device id and public key.
+    pub identity: Option<(String, String)>,
+    /// Interval of the `tick` event.
+    pub tick: Duration,
+    /// Time a handshake may take.
+    pub handshake: Duration,
+    /// Wall-clock time of the start, milliseconds since the epoch.
+    pub started_ms: u64,
+    /// Monotonic time of the start.
+    pub started: Duration,
+}
+
+/// Where a connection stands.
+pub enum Phase {
+    /// The challenge was sent.
+    Challenged {
+        /// The challenge's nonce.
+        nonce: String,
+    },
+    /// The handshake succeeded; `hello-ok` waits for the disk.
+    Joining(Box<Session>),
+    /// In use.
+    Ready(Box<Session>),
+    /// A close frame is queued; whatever still comes in is ignored.
+    Closing,
+}
+
+/// One WebSocket.
+pub struct Conn {
+    /// Who it is, as far as the upgrade request tells.
+    pub peer: Peer,
+    /// Where it stands.
+    pub phase: Phase,
+    /// Its public id, a UUID.
+    pub public_id: String,
+    /// When it was opened.
+    pub opened: Duration,
+    /// A ping was sent and nothing has come since.
+    pub pinged: bool,
+}
+
+/// What the handshake established.
+#[derive(Debug, Clone)]
+pub struct Session {
+    /// Negotiated protocol, 3 or 4.
+    pub protocol: u8,
+    /// `operator` or `node`.
+    pub role: Role,
+    /// Effective scopes.
+    pub scopes: Vec<String>,
+    /// `client.id`.
+    pub client_id: String,
+    /// `client.mode`.
+    pub client_mode: String,
+    /// The whole `client` object, for listings.
+    pub client: Value,
+    /// The device, if one was proven.
+    pub device_id: Option<String>,
+    /// Key in the presence list, if this client is shown there.
+    pub presence_key: Option<String>,
+    /// How it authenticated.
+    pub method: &'static str,
+    /// Declared capabilities.
+    pub caps: Vec<String>,
+    /// Invokable commands of a node, filtered by the platform's allowlist.
+    pub commands: Vec<String>,
+    /// Permissions a node declares.
+    pub permissions: Option<Value>,
+    /// A node's search path.
+    pub path_env: Option<String>,
+    /// Wall-clock time of the handshake, milliseconds.
+    pub connected_ms: u64,
+    /// Events sent so far.
+    pub seq: u64,
+    /// Unauthorised calls in a row.
+    pub unauthorized: u32,
+}
+
+/// What a connection is allowed to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// A person's or program's control connection.
+    Operator,
+    /// A device that lends abilities.
+    Node,
+}
+
+impl Role {
+    /// The role's name on the wire.
+    pub fn name(self) -> &'static str {
+        match self {
+            Role::Operator => "operator",
+            Role::Node => "node",
+        }
+    }
+}
+
+/// Numbers about the process's life.
+#[derive(Debug, Default, Clone)]
+pub struct Counters {
+    /// WebSockets opened.
+    pub opened: u64,
+    /// Handshakes that succeeded.
+    pub admitted: u64,
+    /// Handshakes that were refused.
+    pub refused: u64,
+    /// Requests answered.
+    pub requests: u64,
+    /// Requests answered with an error.
+    pub failed: u64,
+    /// Handlers that panicked.
+    pub panics: u64,
+    /// Clients closed because they did not read.
+    pub slow_consumers: u64,
+}
+
+/// Heartbeat settings that clients may change.
+pub struct Heartbeats {
+    /// Whether heartbeats run at all.
+    pub enabled: bool,
+    /// The last heartbeat event.
+    pub last: Option<Value>,
+}
+
+/// When the next presence broadcast may go out.
+#[derive(Default)]
+pub struct PresenceGate {
+    /// Time of the last broadcast.
+    pub last: Option<Duration>,
+    /// A broadcast is held back and its timer set.
+    pub held: bool,
+}
+
+/// When the next health refresh may run.
+#[derive(Default)]
+pub struct HealthGate {
+    /// A refresh is due by timer.
+    pub held: bool,
+}
+
+/// All of it.
+pub struct State {
+    /// Unchanging facts.
+    pub facts: Facts,
+    /// The configuration in force; replaced whole.
+    pub config: Arc<Config>,
+    /// Warnings of the last configuration load, for `health`.
+    pub config_warnings: usize,
+    /// What clients must present.
+    pub secrets: Secrets,
+    /// Origins that browsers may come from.
+    pub allowed_origins: Vec<String>,
+    /// Source of ids, nonces and tokens.
+    pub entropy: Entropy,
+    /// Every open WebSocket, by number.
+    pub conns: BTreeMap<ConnId, Conn>,
+    /// Who is there.
+    pub presence: Presence,
+    /// Distance of presence broadcasts.
+    pub presence_gate: PresenceGate,
+    /// The health object.
+    pub health: HealthCache,
+    /// Distance of health refreshes.
+    pub health_gate: HealthGate,
+    /// Paired devices and pending requests.
+    pub devices: DeviceBook,
+    /// The device book changed without anyone waiting for it.
+    pub devices_touched: bool,
+    /// Paired nodes and pending requests.
+    pub nodes: NodeBook,
+    /// Failed logins by address.
+    pub logins: Logins,
+    /// Sessions as the last reading of the indexes found them.
+    pub sessions: Vec<SessionRow>,
+    /// Heartbeat settings.
+    pub heartbeats: Heartbeats,
+    /// Prompt lines waiting for the main session's next turn.
+    pub system_events: VecDeque<String>,
+    /// Numbers.
+    pub counters: Counters,
+    /// The gateway is on its way out.
+    pub stopping: bool,
+}
+
+impl State {
+    /// What is to be done before the first event.
+    pub fn start(&mut self, now: Now, fx: &mut Vec<Effect>) {
+        self.refresh_health(now, fx);
+        self.load_sessions(fx);
+        fx.push(Effect::Timer(self.facts.tick, Timer::Tick));
+        fx.push(Effect::Timer(limits::PING, Timer::Ping));
+        fx.push(Effect::Timer(limits::SWEEP, Timer::Sweep));
+        fx.push(Effect::Timer(limits::HEALTH_AGE, Timer::Health));
+    }
+
+    /// The session of a connection in use.
+    pub fn session(&self, conn: ConnId) -> Option<&Session> {
+        match &self.conns.get(&conn)?.phase {
+            Phase::Ready(session) => Some(session),
+            _ => None,
+        }
+    }
+
+    /// The session of a connection in use, to change.
+    pub fn session_mut(&mut self, conn: ConnId) -> Option<&mut Session> {
+        match &mut self.conns.get_mut(&conn)?.phase {
+            Phase::Ready(session) => Some(session),
+            _ => None,
+        }
+    }
+
+    /// All connections in use.
+    pub fn sessions_in_use(&self) -> impl Iterator<Item = (ConnId, &Conn, &Session)> {
+        self.conns.iter().filter_map(|(id, conn)| match &conn.phase {
+            Phase::Ready(session) => Some((*id, conn, session.as_ref())),
+            _ => None,
+        })
+    }
+
+    /// Ends a connection from our side.
+    pub fn close(&mut self, conn: ConnId, code: u16, reason: impl Into<String>, fx: &mut Vec<Effect>) {
+        let Some(entry) = self.conns.get_mut(&conn) else { return };
+        if matches!(entry.phase, Phase::Closing) {
+            return;
+        }
+        let before = std::mem::replace(&mut entry.phase, Phase::Closing);
+        let reason = reason.into();
+        log::debug!(target: "gateway/ws", "→ close conn={conn} code={code} reason={reason}");
+        fx.push(Effect::Close(conn, code, reason));
+        if let Phase::Ready(session) | Phase::Joining(session) = before {
+            self.left(&session);
+        }
+    }
+
+    /// Takes a client that is leaving out of the presence list's living.
+    pub fn left(&mut self, session: &Session) {
+        let _ = session;
+    }
+
+    /// Time since the gateway started.
+    pub fn uptime(&self, now: Now) -> Duration {
+        now.mono.saturating_sub(self.facts.started)
+    }
+}

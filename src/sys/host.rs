@@ -1,0 +1,148 @@
+//! Facts about the machine, named as the original clients know them. Reads small system files; knows nothing of
+//! what they are shown for.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::Read;
+use std::net::{IpAddr, Ipv4Addr, UdpSocket};
+use std::path::Path;
+use std::process::Command;
+
+/// Bytes read of one system file; the routing table of a host with thousands of addresses is cut.
+const SYSTEM_FILE_BYTES: u64 = 256 * 1024;
+
+/// The machine's name; `localhost` when it has none.
+pub fn hostname() -> String {
+    let name = first_line("/proc/sys/kernel/hostname").or_else(|| first_line("/etc/hostname")).or_else(|| uname("-n"));
+    name.unwrap_or_else(|| "localhost".to_owned())
+}
+
+/// The kernel's release, such as `6.8.0-45-generic`; empty when unknown.
+pub fn kernel_release() -> String {
+    first_line("/proc/sys/kernel/osrelease").or_else(|| uname("-r")).unwrap_or_default()
+}
+
+/// The processor architecture in Node's naming.
+pub fn arch() -> &'static str {
+    node_arch(std::env::consts::ARCH)
+}
+
+/// The operating system in Node's naming.
+pub fn platform() -> &'static str {
+    node_platform(std::env::consts::OS)
+}
+
+/// The address other machines most likely reach this one at: the one the kernel would send from to the outside.
+/// Connecting a datagram socket sends nothing; the target is a documentation address (RFC 5737).
+pub fn primary_address() -> Option<Ipv4Addr> {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+    socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).ok()?;
+    match socket.local_addr().ok()?.ip() {
+        IpAddr::V4(address) if outward(address) => Some(address),
+        _ => None,
+    }
+}
+
+/// All IPv4 addresses of this machine but loopback and link-local ones, the primary one first.
+pub fn lan_addresses() -> Vec<Ipv4Addr> {
+    let table = read("/proc/net/fib_trie").unwrap_or_default();
+    let primary = primary_address();
+    let others = local_addresses(&table).into_iter().filter(|address| outward(*address) && Some(*address) != primary);
+    primary.into_iter().chain(others).collect()
+}
+
+/// The number of the user this process runs as; `None` where it cannot be learnt without unsafe code.
+pub fn user_id() -> Option<u32> {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata("/proc/self").ok().map(|facts| facts.uid())
+}
+
+fn outward(address: Ipv4Addr) -> bool {
+    !(address.is_loopback() || address.is_link_local() || address.is_unspecified() || address.is_broadcast())
+}
+
+fn node_arch(rust: &'static str) -> &'static str {
+    match rust {
+        "x86_64" => "x64",
+        "x86" => "ia32",
+        "aarch64" => "arm64",
+        "powerpc64" => "ppc64",
+        "loongarch64" => "loong64",
+        other => other,
+    }
+}
+
+fn node_platform(rust: &'static str) -> &'static str {
+    match rust {
+        "macos" => "darwin",
+        "windows" => "win32",
+        "solaris" | "illumos" => "sunos",
+        other => other,
+    }
+}
+
+/// The addresses marked as this host's own in the text of the kernel's routing trie: a line `|-- 10.0.0.5` followed
+/// by `/32 host LOCAL`.
+fn local_addresses(table: &str) -> BTreeSet<Ipv4Addr> {
+    let mut found = BTreeSet::new();
+    let mut last: Option<Ipv4Addr> = None;
+    for line in table.lines() {
+        let line = line.trim();
+        if let Some(text) = line.strip_prefix("|-- ") {
+            last = text.trim().parse().ok();
+        } else if line.starts_with("/32 host LOCAL") {
+            found.extend(last);
+        }
+    }
+    found
+}
+
+fn first_line(path: &str) -> Option<String> {
+    let text = read(path)?;
+    text.lines().map(str::trim).find(|line| !line.is_empty()).map(str::to_owned)
+}
+
+fn read(path: impl AsRef<Path>) -> Option<String> {
+    let mut bytes = Vec::new();
+    File::open(path).ok()?.take(SYSTEM_FILE_BYTES).read_to_end(&mut bytes).ok()?;
+    Some(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Systems without `/proc` tell through a program that all of them have.
+fn uname(option: &str) -> Option<String> {
+    let output = Command::new("uname").arg(option).output().ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    Some(text.trim().to_owned()).filter(|text| !text.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_follow_node() {
+        assert_eq!(node_arch("x86_64"), "x64");
+        assert_eq!(node_arch("aarch64"), "arm64");
+        assert_eq!(node_arch("riscv64"), "riscv64");
+        assert_eq!(node_platform("macos"), "darwin");
+        assert_eq!(node_platform("linux"), "linux");
+    }
+
+    #[test]
+    fn finds_own_addresses_in_the_routing_trie() {
+        let table = "Main:\n  +-- 0.0.0.0/0 3 0 5\n     |-- 0.0.0.0\n        /0 universe UNICAST\n     +-- 10.1.2.0/24 2 0 2\n        \
+            |-- 10.1.2.0\n           /24 link UNICAST\n        |-- 10.1.2.15\n           /32 host LOCAL\n        \
+            |-- 10.1.2.255\n           /32 link BROADCAST\nLocal:\n     |-- 127.0.0.1\n        /32 host LOCAL\n";
+        let found: Vec<_> = local_addresses(table).into_iter().filter(|address| outward(*address)).collect();
+        assert_eq!(found, [Ipv4Addr::new(10, 1, 2, 15)]);
+        assert!(local_addresses("|-- nonsense\n/32 host LOCAL\n").is_empty());
+    }
+
+    #[test]
+    fn facts_of_this_machine_are_one_line_each() {
+        for fact in [hostname(), kernel_release()] {
+            assert!(!fact.is_empty() && !fact.contains('\n'), "{fact:?}");
+        }
+        assert!(lan_addresses().iter().all(|address| outward(*address)));
+    }
+}
