@@ -9,6 +9,7 @@ pub mod client;
 pub mod config;
 pub mod gateway;
 pub mod http;
+pub mod identity;
 pub mod limits;
 pub mod protocol;
 pub mod store;

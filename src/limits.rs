@@ -177,3 +177,5 @@ pub const LOCK_POLL: Duration = Duration::from_millis(50);
 pub const TICK_MIN: Duration = Duration::from_secs(1);
 /// Largest request body any HTTP route takes (http.md 6.2: 20 MiB); a larger declared one is refused unread.
 pub const HTTP_BODY_BYTES: u64 = 20 * 1024 * 1024;
+/// Entries of the record of trouble (`diagnostics.stability`).
+pub const TROUBLE_ENTRIES: usize = 256;

@@ -364,9 +364,21 @@ const RELOAD: &[(&str, ReloadKind)] = &[
     ("ui", ReloadKind::None),
 ];
 
-/// Ends of names that hold secrets wherever they stand; compared in lower case.
-const SECRET_NAMES: &[&str] =
-    &["token", "password", "passwd", "passphrase", "secret", "apikey", "api_key", "privatekey", "accesskey"];
+/// Ends of names that hold secrets wherever they stand; compared in lower case without `-` and `_`.
+const SECRET_NAMES: &[&str] = &[
+    "token",
+    "password",
+    "passwd",
+    "passphrase",
+    "secret",
+    "apikey",
+    "privatekey",
+    "accesskey",
+    "secretkey",
+    "authorization",
+    "cookie",
+    "serviceaccount",
+];
 
 /// The row with exactly this pattern.
 pub fn row(pattern: &str) -> Option<&'static Key> {
@@ -399,26 +411,32 @@ pub fn last(path: &str) -> &str {
     path.rsplit_once('.').map_or(path, |(_, name)| name)
 }
 
-/// Whether the value at a path must not be shown: its row says so, or its name does.
+/// Whether the value at a path must not be shown: its row says so, or its name does, or it is a variable.
 pub fn is_sensitive(path: &str) -> bool {
-    let by_row = find(path).map(|key| key.sensitive);
-    by_row == Some(true) || is_secret_name(last(path)) || is_secret_list(path)
+    let by_row = find(path).is_some_and(|key| key.sensitive);
+    by_row || is_secret_name(name_of(path)) || is_variable(path)
 }
 
-/// Items of a list count by the name of the list.
-fn is_secret_list(path: &str) -> bool {
-    last(path).bytes().all(|b| b.is_ascii_digit()) && is_secret_name(last(parent(path)))
+/// The same for a text: there `tokens` are secrets, while a number of `maxTokens` is none.
+pub fn is_sensitive_text(path: &str) -> bool {
+    is_sensitive(path) || name_of(path).strip_suffix('s').is_some_and(is_secret_name)
+}
+
+/// The name that says what a value is; items of a list count by the name of the list.
+fn name_of(path: &str) -> &str {
+    let name = last(path);
+    let index = !name.is_empty() && name.bytes().all(|b| b.is_ascii_digit());
+    if index { last(parent(path)) } else { name }
+}
+
+/// The `env` block is where people keep keys, whatever they call them.
+fn is_variable(path: &str) -> bool {
+    path.strip_prefix("env.").is_some_and(|rest| !rest.starts_with("shellEnv"))
 }
 
 fn is_secret_name(name: &str) -> bool {
-    let name = name.to_ascii_lowercase().replace('-', "_");
-    SECRET_NAMES.iter().any(|end| name.ends_with(end) || name.strip_suffix('s').is_some_and(|name| name.ends_with(end)))
-        && !is_token_count(&name)
-}
-
-/// `maxTokens` and its kind count tokens of a model; they are no secrets.
-fn is_token_count(name: &str) -> bool {
-    name.ends_with("tokens")
+    let name = name.to_ascii_lowercase().replace(['-', '_'], "");
+    SECRET_NAMES.iter().any(|end| name.ends_with(end))
 }
 
 /// What a change of this path asks of a running gateway.
@@ -474,7 +492,15 @@ mod tests {
         {
             assert!(is_sensitive(path), "{path}");
         }
-        for path in ["gateway.port", "a.b.maxTokens", "session.mainKey", "gateway.auth.mode", "tokenizer"] {
+        assert!(is_sensitive_text("a.botTokens.0") && is_sensitive("env.vars.ANY") && is_sensitive("a.private_key"));
+        for path in [
+            "gateway.port",
+            "a.b.maxTokens",
+            "env.shellEnv.enabled",
+            "session.mainKey",
+            "gateway.auth.mode",
+            "tokenizer",
+        ] {
             assert!(!is_sensitive(path), "{path}");
         }
     }

@@ -11,12 +11,12 @@ use data_encoding::HEXLOWER;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
-use super::env::Env;
+use super::env::{Env, dotenv_additions};
 use super::include::{self, read_text};
 use super::json5;
 use super::keys;
 use super::model::Config;
-use super::paths::Paths;
+use super::paths::{Paths, Profile};
 use super::substitute::{env_block, substitute};
 use super::validate::validate;
 
@@ -74,6 +74,18 @@ impl fmt::Debug for Snapshot {
         out.field("path", &self.path).field("exists", &self.exists).field("hash", &self.hash);
         out.field("issues", &self.issues).field("warnings", &self.warnings).finish_non_exhaustive()
     }
+}
+
+/// Applies the profile, finds the places of files and adds the `.env` files, in that order: a `.env` file can set
+/// secrets and ports but cannot move the state directory that is already chosen.
+pub fn prepare(env: Env, profile: &Profile) -> (Env, Paths) {
+    let mut env = env;
+    profile.apply(&mut env);
+    let paths = Paths::resolve(&env, profile);
+    for (name, value) in dotenv_additions(&env, &paths.state_dir) {
+        env.set(&name, value);
+    }
+    (env, paths)
 }
 
 /// Reads the configuration; a missing file is an empty one (lifecycle.md 3).
@@ -144,7 +156,7 @@ fn hides(path: &str, text: &str) -> bool {
     let reference = text.strip_prefix("${").and_then(|rest| rest.strip_suffix('}'));
     let names_only =
         reference.is_some_and(|name| name.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_'));
-    (keys::is_sensitive(path) && !names_only) || has_url_secret(text)
+    (keys::is_sensitive_text(path) && !names_only) || has_url_secret(text)
 }
 
 /// Whether an address carries a password or a token of its own.
@@ -199,9 +211,29 @@ fn resolve(snapshot: &mut Snapshot) {
     let found = validate(&value);
     snapshot.issues.extend(found.issues);
     snapshot.warnings.extend(found.warnings);
+    snapshot.warnings.extend(newer(&value, env!("CARGO_PKG_VERSION")));
     snapshot.config = Arc::new(Config::from_value(value.clone()));
     snapshot.resolved = value;
 }
+
+/// A warning when a newer program wrote the file (lifecycle.md 3).
+fn newer(value: &Value, own: &str) -> Option<Issue> {
+    let path = "meta.lastTouchedVersion";
+    let theirs = value.get("meta")?.get("lastTouchedVersion")?.as_str()?;
+    let shown: String = theirs.chars().take(40).collect();
+    let message = format!("Config was last written by a newer OpenClaw ({shown}); current version is {own}.");
+    (version(theirs)? > version(own)?).then(|| Issue { path: path.to_string(), message })
+}
+
+/// Year, month and patch of a version such as `2026.2.9`.
+fn version(text: &str) -> Option<[u64; 3]> {
+    let mut parts = text.trim_start_matches('v').split(['.', '-', '+']);
+    let mut next = || parts.next()?.parse().ok();
+    Some([next()?, next()?, next()?])
+}
+
+#[cfg(test)]
+mod tests;
 
 #[cfg(test)]
 pub(crate) mod testing {

@@ -8,17 +8,23 @@ pub mod json5;
 pub mod load;
 pub mod model;
 pub mod paths;
+pub mod resolve;
 pub mod schema;
 pub mod secret;
 pub mod substitute;
+pub mod target;
+pub mod token;
 
+mod authplan;
 mod keys;
 mod sections;
 mod validate;
 mod value;
 
 pub use env::Env;
-pub use load::{Issue, Snapshot, load, redacted};
+pub use load::{Issue, Snapshot, load, prepare, redacted};
 pub use model::Config;
 pub use paths::{Paths, Profile};
+pub use resolve::{AuthPlan, Flags, Plan, Refusal, plan};
 pub use secret::Secret;
+pub use target::{Target, TargetError, TargetFlags, client_target};

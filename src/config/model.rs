@@ -2,7 +2,6 @@
 //! Owns field names and default values; built from any JSON value without failing. Knows no file.
 
 use std::net::IpAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -12,7 +11,8 @@ use super::value::Node;
 use crate::limits;
 
 pub use super::sections::{
-    Agent, AgentDefaults, Agents, Heartbeat, Identity, Model, ModelChoice, ModelCost, Provider, ResolvedAgent,
+    ActiveHours, Agent, AgentDefaults, Agents, Heartbeat, Identity, MAIN_AGENT, Model, ModelChoice, ModelCost,
+    Provider, ResolvedAgent, ResolvedHeartbeat,
 };
 
 /// The gateway port when nobody says otherwise (lifecycle.md 1).
@@ -411,11 +411,6 @@ impl Config {
     /// The id of the default agent.
     pub fn default_agent_id(&self) -> &str {
         self.agents.default_id()
-    }
-
-    /// A workspace or store path as written, made absolute.
-    pub fn path(&self, written: &str, paths: &super::paths::Paths) -> PathBuf {
-        paths.expand(written, &paths.state_dir)
     }
 }
 

@@ -211,6 +211,14 @@ impl Paths {
         shorten_home(&self.home, path)
     }
 
+    /// A command to suggest to a person, carrying the active profile (cli.md 1.4).
+    pub fn command(&self, words: &str) -> String {
+        match &self.profile {
+            Some(name) => format!("openclaw --profile {name} {words}"),
+            None => format!("openclaw {words}"),
+        }
+    }
+
     /// Makes a configured path absolute: `~` is the home directory, relative paths start at `base`.
     pub fn expand(&self, path: &str, base: &Path) -> PathBuf {
         expand(path, &self.home, base)
@@ -323,7 +331,7 @@ mod tests {
     }
 
     fn env() -> Env {
-        Env::of([("HOME", "/home/ada")]).with_cwd("/work")
+        Env::of([("HOME", "/home/ada")]).with_cwd("/somewhere")
     }
 
     #[test]
@@ -343,6 +351,13 @@ mod tests {
         assert_eq!(paths.config_file, Path::new("/home/ada/.openclaw-Rescue/openclaw.json"));
         assert_eq!(paths.workspace, Path::new("/home/ada/.openclaw/workspace-Rescue"));
         assert_eq!(paths.log_stem, "openclaw-Rescue");
+    }
+
+    #[test]
+    fn suggested_commands_carry_the_profile() {
+        let command = |profile| Paths::resolve(&env(), &profile).command("setup");
+        assert_eq!(command(Profile::none()), "openclaw setup");
+        assert_eq!(command(Profile::named("rescue").unwrap()), "openclaw --profile rescue setup");
     }
 
     #[test]
@@ -366,9 +381,9 @@ mod tests {
     #[test]
     fn set_variables_win_over_the_profile() {
         let env = Env::of([("HOME", "/h"), ("OPENCLAW_STATE_DIR", "state"), ("OPENCLAW_CONFIG_PATH", "~/c.json5")])
-            .with_cwd("/work");
+            .with_cwd("/somewhere");
         let paths = Paths::resolve(&env, &Profile::named("x").unwrap());
-        assert_eq!(paths.state_dir, Path::new("/work/state"));
+        assert_eq!(paths.state_dir, Path::new("/somewhere/state"));
         assert_eq!(paths.config_file, Path::new("/h/c.json5"));
     }
 
@@ -388,8 +403,8 @@ mod tests {
 
     #[test]
     fn without_any_home_the_current_directory_serves() {
-        let paths = Paths::resolve(&Env::of([]).with_cwd("/work"), &Profile::none());
-        assert_eq!(paths.state_dir, Path::new("/work/.openclaw"));
+        let paths = Paths::resolve(&Env::of([]).with_cwd("/somewhere"), &Profile::none());
+        assert_eq!(paths.state_dir, Path::new("/somewhere/.openclaw"));
     }
 
     #[test]

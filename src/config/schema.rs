@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
-pub use super::keys::{KEYS, Key, ReloadKind, Type, is_sensitive, reload_kind};
+pub use super::keys::{KEYS, Key, ReloadKind, Type, is_sensitive, is_sensitive_text, reload_kind};
 pub use super::validate::{Validation, validate};
 
 use super::keys;

@@ -24,9 +24,14 @@ impl Missing {
         self.path == "gateway.auth" || self.path.starts_with("gateway.auth.")
     }
 
-    /// The message for an issue or a warning.
+    /// The message for an issue, or for a warning that also says what became of the value.
     pub fn message(&self) -> String {
-        format!("Missing env var \"{}\" referenced at config path: {}", self.name, self.path)
+        let fate = match (self.is_fatal(), self.secret) {
+            (true, _) => "",
+            (false, true) => " (the secret stays unset)",
+            (false, false) => " (kept as written)",
+        };
+        format!("Missing env var \"{}\" referenced at config path: {}{fate}", self.name, self.path)
     }
 }
 
@@ -64,7 +69,7 @@ fn walk(value: &mut Value, env: &Env, path: &mut Vec<String>, missing: &mut Vec<
             Ok(expanded) => *text = expanded,
             Err(name) => {
                 let dotted = path.join(".");
-                let secret = keys::is_sensitive(&dotted);
+                let secret = keys::is_sensitive_text(&dotted);
                 missing.push(Missing { name, path: dotted, secret });
             }
         },

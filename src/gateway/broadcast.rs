@@ -73,7 +73,7 @@ fn may_see(session: &Session, row: &table::Event) -> bool {
     if session.protocol < row.since {
         return false;
     }
-    match if session.protocol >= 4 { row.guard_v4 } else { row.guard_v3 } {
+    match row.guard(session.protocol) {
         Scope::None => true,
         guard => session.role == Role::Operator && guard.allowed_by(&session.scopes),
     }

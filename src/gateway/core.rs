@@ -16,8 +16,9 @@ use super::event::{Admission, Class, ConnId, Effect, Event, HttpAnswer, Input, N
 use super::handle::handle;
 use super::state::State;
 use super::timers::Timers;
+use super::trouble::Trouble;
 use crate::sys::clock::Clock;
-use crate::sys::notify;
+use crate::sys::notify::Notifier;
 
 /// Handling one event should take microseconds; beyond this it is worth a line in the log.
 const SLOW: Duration = Duration::from_millis(20);
@@ -34,12 +35,20 @@ pub struct Core {
     next_ticket: u64,
     timers: Timers,
     effects: Vec<Effect>,
+    notifier: Notifier,
     exit: bool,
 }
 
 impl Core {
     /// A core around this state.
-    pub fn new(state: State, clock: Clock, hub: Arc<Hub>, events: Receiver<Event>, disk: Sender<(Job, Then)>) -> Core {
+    pub fn new(
+        state: State,
+        clock: Clock,
+        hub: Arc<Hub>,
+        events: Receiver<Event>,
+        disk: Sender<(Job, Then)>,
+        notifier: Notifier,
+    ) -> Core {
         Core {
             state,
             clock,
@@ -51,6 +60,7 @@ impl Core {
             next_ticket: 0,
             timers: Timers::default(),
             effects: Vec::new(),
+            notifier,
             exit: false,
         }
     }
@@ -68,6 +78,11 @@ impl Core {
                 Err(_) => break,
             }
         }
+    }
+
+    /// After the loop: lets go of everything, so that the disk thread ends when its queue is done.
+    pub fn finish(self) {
+        drop(self.disk);
     }
 
     /// The next event, or `None` when a timer is due first.
@@ -149,7 +164,8 @@ impl Core {
             }
             Effect::Disk(job, then) => self.disk(job, then),
             Effect::Timer(after, timer) => self.timers.set(self.clock.now().mono + after, timer),
-            Effect::Notify(Notice::Stopping) => notify::stopping(),
+            Effect::Notify(Notice::Stopping) => self.notifier.stopping(),
+            Effect::Notify(Notice::Alive) => self.notifier.alive(),
             Effect::StopAccepting => self.hub.stopping.store(true, Ordering::Relaxed),
             Effect::Exit => self.exit = true,
         }
@@ -184,7 +200,7 @@ impl Core {
     fn slow(&mut self, conn: ConnId) {
         let queued = self.links.get(&conn).map_or(0, |link| link.outbox.queued());
         log::warn!(target: "gateway/ws", "closing slow consumer conn={conn} queued={queued}");
-        self.state.counters.slow_consumers += 1;
+        self.state.trouble.add(Trouble::SlowConsumer, Some(conn), self.clock.now().wall_ms);
         self.close(conn, 1008, "slow consumer".to_string());
     }
 

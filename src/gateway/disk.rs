@@ -22,19 +22,22 @@ use crate::sys::thread;
 
 /// Something to do with files.
 pub enum Job {
-    /// Replace a file atomically.
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// Its new content.
-        bytes: Vec<u8>,
-    },
+    /// Replace files, each atomically, in this order.
+    Write(Vec<FileWrite>),
     /// Read the end of the log.
     Tail(TailRequest),
     /// Read the configuration anew.
     Config,
     /// Read the session indexes of these agents.
     Sessions(Vec<(String, PathBuf)>),
+}
+
+/// A file's new content.
+pub struct FileWrite {
+    /// The file.
+    pub path: PathBuf,
+    /// All of it.
+    pub bytes: Vec<u8>,
 }
 
 /// How a job went.
@@ -55,7 +58,7 @@ impl Done {
     /// The outcome of a job that was never taken.
     pub fn refused(job: &Job) -> Done {
         match job {
-            Job::Write { .. } => Done::Written(Err("too many writes are waiting".to_string())),
+            Job::Write(_) => Done::Written(Err("too many writes are waiting".to_string())),
             Job::Tail(_) => Done::Tail(Err("too many reads are waiting".to_string())),
             Job::Config | Job::Sessions(_) => Done::Refused,
         }
@@ -130,16 +133,18 @@ fn run(place: &Place, queue: &Receiver<(Job, Then)>, events: &Sender<Event>) {
     }
 }
 
-/// A write that nobody waits for is left out when a later one to the same file waits behind it.
+/// A write that nobody waits for is left out when a later one to the same files waits behind it.
 fn superseded(job: &Job, then: &Then, behind: &VecDeque<(Job, Then)>) -> bool {
-    let Job::Write { path, .. } = job else { return false };
-    matches!(then, Then::Nothing)
-        && behind.iter().any(|(later, _)| matches!(later, Job::Write { path: other, .. } if other == path))
+    let (Job::Write(files), Then::Nothing) = (job, then) else { return false };
+    let rewritten = |path: &PathBuf| {
+        behind.iter().any(|(later, _)| matches!(later, Job::Write(files) if files.iter().any(|file| file.path == *path)))
+    };
+    files.iter().all(|file| rewritten(&file.path))
 }
 
 fn perform(place: &Place, job: Job) -> Done {
     match job {
-        Job::Write { path, bytes } => Done::Written(write(&path, &bytes)),
+        Job::Write(files) => Done::Written(files.iter().try_for_each(write)),
         Job::Tail(request) => {
             let request = TailRequest { file: (place.log_file)(), ..request };
             Done::Tail(tail::tail(&request).map_err(|error| error.to_string()))
@@ -149,10 +154,9 @@ fn perform(place: &Place, job: Job) -> Done {
     }
 }
 
-fn write(path: &std::path::Path, bytes: &[u8]) -> Result<(), String> {
-    atomic::write(path, bytes, 0o600).map_err(|error| {
-        log::error!(target: "store", "cannot write file={} error={error}", path.display());
-        format!("cannot write {}: {error}", path.display())
+fn write(file: &FileWrite) -> Result<(), String> {
+    atomic::write(&file.path, &file.bytes, 0o600).map_err(|error| {
+        log::error!(target: "store", "cannot write file={} error={error}", file.path.display());
+        format!("cannot write {}: {error}", file.path.display())
     })
 }
-

@@ -9,10 +9,11 @@ use super::broadcast;
 use super::event::{Answer, Call, ConnId, Effect, Handled};
 use super::methods::{agents, channels, config, devices, health, logs, nodes, sessions, system};
 use super::state::{Role, Session, State};
+use super::trouble::Trouble;
 use crate::limits;
 use crate::protocol::errors::{Code, WireError};
 use crate::protocol::methods;
-use crate::protocol::table::{Handler, Method, Roles, Scope};
+use crate::protocol::table::{Handler, Method, Scope};
 use crate::sys::clock::Now;
 
 /// A request on its way through a handler.
@@ -65,7 +66,7 @@ fn answer(state: &mut State, conn: ConnId, id: &str, call: Call, now: Now, fx: &
         Call::Known(row, params) => (row, params),
         Call::Unknown(name) => return Err(unknown(&name)),
     };
-    let params = params.map_err(|text| WireError::invalid(format!("invalid {} params: {text}", row.name)))?;
+    let params = params.map_err(WireError::invalid)?;
     let request = Request { conn, id, params, now };
     run(state, row, request, fx)
 }
@@ -73,10 +74,11 @@ fn answer(state: &mut State, conn: ConnId, id: &str, call: Call, now: Now, fx: &
 /// Runs the handler so that a bug in it costs one answer, not the process.
 fn run(state: &mut State, row: &'static Method, request: Request<'_>, fx: &mut Vec<Effect>) -> Handled {
     let before = fx.len();
+    let (conn, now_ms) = (request.conn, request.now.wall_ms);
     match catch_unwind(AssertUnwindSafe(|| handler(state, row.handler, request, fx))) {
         Ok(handled) => handled,
         Err(_) => {
-            state.counters.panics += 1;
+            state.trouble.add(Trouble::Panic, Some(conn), now_ms);
             fx.truncate(before);
             log::error!(target: "gateway", "handler panicked method={}", row.name);
             Err(WireError::unavailable("internal error; see the gateway log"))
@@ -118,14 +120,8 @@ fn authorize(state: &mut State, conn: ConnId, call: &Call, fx: &mut Vec<Effect>)
 fn permit(session: &Session, call: &Call) -> Result<(), WireError> {
     let scope = match call {
         Call::Known(row, _) => {
-            let role = session.role;
-            let fits = match row.roles {
-                Roles::Any => true,
-                Roles::Operator => role == Role::Operator,
-                Roles::Node => role == Role::Node,
-            };
-            if !fits {
-                return Err(WireError::invalid(format!("unauthorized role: {}", role.name())));
+            if !row.roles(session.protocol).allow(session.role.name()) {
+                return Err(WireError::invalid(format!("unauthorized role: {}", session.role.name())));
             }
             row.scope(session.protocol)
         }
@@ -157,11 +153,9 @@ fn handler(state: &mut State, handler: Handler, request: Request<'_>, fx: &mut V
         Handler::LastHeartbeat => system::last_heartbeat(state),
         Handler::SetHeartbeats => system::set_heartbeats(state, &request, fx),
         Handler::Wake => system::wake(state, &request),
-        Handler::SystemInfo => system::info(state, &request),
         Handler::DiagnosticsStability => system::stability(state, &request),
         Handler::GatewayIdentityGet => system::identity(state),
         Handler::UpdateStatus => system::update_status(),
-        Handler::CommandsList => system::commands(),
         Handler::LogsTail => logs::tail(&request, fx),
         Handler::DevicePairList => devices::list(state, &request),
         Handler::DevicePairApprove => devices::approve(state, &request, fx),

@@ -1,7 +1,7 @@
 //! Everything that can happen to the gateway, and everything it can want done about it.
 //! Closed enums on purpose: a new variant is a change of architecture. Holds no behaviour.
 
-use std::net::SocketAddr;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -98,7 +98,7 @@ pub enum Inbound {
     Connect {
         /// Request id.
         id: String,
-        /// The parameters, or the validator's text.
+        /// The parameters, or the text that refuses them.
         params: Result<Value, String>,
     },
     /// Any other request.
@@ -121,7 +121,7 @@ pub enum Inbound {
 
 /// A called method.
 pub enum Call {
-    /// It has a row; the parameters are checked (`Err` holds the validator's text).
+    /// It has a row; the parameters are checked (`Err` holds the text that refuses them).
     Known(&'static Method, Result<Value, String>),
     /// It has none.
     Unknown(String),
@@ -164,7 +164,7 @@ pub enum HttpAsk {
 #[derive(Debug, Clone)]
 pub struct Caller {
     /// Address of the client.
-    pub addr: SocketAddr,
+    pub ip: IpAddr,
     /// A direct request from this machine (`spec/http.md` 5.2).
     pub local: bool,
     /// Bearer credential.
@@ -174,12 +174,10 @@ pub struct Caller {
 /// What the state answers to HTTP.
 #[derive(Debug, Clone)]
 pub struct HttpAnswer {
-    /// Ready or started.
-    pub ok: bool,
-    /// Parts that are not.
-    pub failing: Vec<String>,
-    /// Time since start.
-    pub uptime: Duration,
+    /// Parts that are not ready.
+    pub failing: Vec<&'static str>,
+    /// Milliseconds since start.
+    pub uptime_ms: u64,
     /// Whether the caller may see more than `ok`.
     pub detailed: bool,
 }
@@ -201,6 +199,8 @@ pub enum Timer {
     Health,
     /// Refresh the health object once, because something changed.
     HealthSoon,
+    /// Tell the service manager that the state thread is alive.
+    Watchdog,
     /// Stop waiting for clients to leave.
     Shutdown,
 }
@@ -254,6 +254,8 @@ pub enum Effect {
 pub enum Notice {
     /// The gateway is stopping.
     Stopping,
+    /// The state thread is alive.
+    Alive,
 }
 
 /// What a finished handshake means for the reader.

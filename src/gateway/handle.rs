@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::broadcast;
 use super::conn::Peer;
-use super::disk::{Commit, Done, Then, Waiting};
+use super::disk::{Done, Then, Waiting};
 use super::dispatch;
 use super::event::{ConnId, Effect, Ended, HttpAnswer, HttpAsk, Inbound, Input, Notice, Timer, Violation};
 use super::handshake;
@@ -96,7 +96,7 @@ fn closed(state: &mut State, conn: ConnId, why: &Ended, now: Now, fx: &mut Vec<E
     match entry.phase {
         Phase::Ready(session) | Phase::Joining(session) => {
             log::debug!(target: "gateway/ws", "→ close conn={conn} why={why:?} durationMs={lasted}");
-            departed(state, &session, now, fx);
+            state.left(&session, fx);
         }
         Phase::Challenged { .. } => {
             log::info!(target: "gateway/ws", "closed before connect conn={conn} remote={} why={why:?}", entry.peer.addr);
@@ -108,21 +108,12 @@ fn closed(state: &mut State, conn: ConnId, why: &Ended, now: Now, fx: &mut Vec<E
     }
 }
 
-/// A client that was in use has gone.
-fn departed(state: &mut State, session: &Session, now: Now, fx: &mut Vec<Effect>) {
-    state.left(session, now.wall_ms);
-    if !state.stopping {
-        state.presence_changed(now, fx);
-    }
-}
-
 fn http(state: &mut State, ask: &HttpAsk, now: Now) -> HttpAnswer {
     let (HttpAsk::Ready(caller) | HttpAsk::Startup(caller)) = ask;
-    let failing = if state.stopping { vec!["stopping".to_string()] } else { Vec::new() };
+    let failing = if state.stopping { vec!["stopping"] } else { Vec::new() };
     HttpAnswer {
-        ok: failing.is_empty(),
         failing,
-        uptime: state.uptime(now),
+        uptime_ms: super::health::millis(state.uptime(now)),
         detailed: caller.local || state.bearer_is_valid(caller, now),
     }
 }
@@ -130,8 +121,8 @@ fn http(state: &mut State, ask: &HttpAsk, now: Now) -> HttpAnswer {
 fn stored(state: &mut State, then: Then, done: Done, now: Now, fx: &mut Vec<Effect>) {
     match (then, done) {
         (Then::Nothing, _) => {}
-        (Then::Commit(commit), Done::Written(Ok(()))) => committed(state, commit, now, fx),
-        (Then::Commit(commit), Done::Written(Err(text))) => not_committed(state, commit, &text, fx),
+        (Then::Commit(commit), Done::Written(Ok(()))) => state.committed(commit, now, fx),
+        (Then::Commit(commit), Done::Written(Err(text))) => state.not_committed(commit, &text, now, fx),
         (Then::LogsTail(waiting), Done::Tail(tail)) => answer(state, &waiting, tail.map(tail_answer), "log read failed: ", fx),
         (Then::ConfigGet(waiting), Done::Config(snapshot)) => {
             broadcast::reply(fx, waiting.conn, &waiting.id, &config::snapshot(&snapshot));
@@ -148,7 +139,7 @@ fn stored(state: &mut State, then: Then, done: Done, now: Now, fx: &mut Vec<Effe
         (Then::LogsTail(waiting) | Then::ConfigGet(waiting) | Then::SecretsReload(waiting), _) => {
             broadcast::fail(fx, waiting.conn, &waiting.id, &WireError::unavailable("the disk is busy; try again"));
         }
-        (Then::Commit(commit), _) => not_committed(state, commit, "the disk is busy", fx),
+        (Then::Commit(commit), _) => state.not_committed(commit, "the disk is busy", now, fx),
         (Then::Sessions, _) => {}
     }
 }
@@ -175,35 +166,6 @@ fn tail_answer(tail: Tail) -> Value {
     })
 }
 
-fn committed(state: &mut State, commit: Commit, now: Now, fx: &mut Vec<Effect>) {
-    for (name, payload) in &commit.events {
-        state.broadcast(name, payload, fx);
-    }
-    if let Some((waiting, payload)) = &commit.reply {
-        broadcast::reply(fx, waiting.conn, &waiting.id, payload);
-    }
-    for conn in commit.revoked {
-        state.close(conn, 4001, "client invalidated: device removed", fx);
-    }
-    if let Some(greeting) = commit.greeting {
-        handshake::welcome(state, *greeting, now, fx);
-    }
-}
-
-/// The change stays in memory and is written with the next one, but whoever asked must not believe
-/// that it is safe.
-fn not_committed(state: &mut State, commit: Commit, text: &str, fx: &mut Vec<Effect>) {
-    state.devices_touched = true;
-    let error = WireError::unavailable(format!("not saved: {text}"));
-    if let Some((waiting, _)) = &commit.reply {
-        broadcast::fail(fx, waiting.conn, &waiting.id, &error);
-    }
-    if let Some(greeting) = commit.greeting {
-        broadcast::fail(fx, greeting.conn, &greeting.id, &error);
-        state.close(greeting.conn, 1011, error.message, fx);
-    }
-}
-
 fn due(state: &mut State, timer: Timer, now: Now, fx: &mut Vec<Effect>) {
     match timer {
         Timer::Handshake(conn) => handshake_expired(state, conn, fx),
@@ -221,6 +183,10 @@ fn due(state: &mut State, timer: Timer, now: Now, fx: &mut Vec<Effect>) {
         Timer::Health => {
             state.refresh_health(now, fx);
             fx.push(Effect::Timer(limits::HEALTH_AGE, Timer::Health));
+        }
+        Timer::Watchdog => {
+            fx.push(Effect::Notify(Notice::Alive));
+            fx.extend(state.facts.watchdog.map(|interval| Effect::Timer(interval, Timer::Watchdog)));
         }
         Timer::Shutdown => fx.push(Effect::Exit),
     }
@@ -258,7 +224,8 @@ fn ping(state: &mut State, fx: &mut Vec<Effect>) {
 }
 
 fn sweep(state: &mut State, now: Now, fx: &mut Vec<Effect>) {
-    state.expire(now, fx);
+    state.expire(now);
+    state.save_unsaved(fx);
     fx.push(Effect::Timer(limits::SWEEP, Timer::Sweep));
 }
 
@@ -282,6 +249,7 @@ fn stop(state: &mut State, fx: &mut Vec<Effect>) {
     fx.push(Effect::StopAccepting);
     state.broadcast("shutdown", &json!({"reason": "gateway stopping"}), fx);
     state.stopping = true;
+    state.save_unsaved(fx);
     let all: Vec<ConnId> = state.conns.keys().copied().collect();
     for conn in all {
         state.close(conn, 1012, "service restart", fx);

@@ -2,13 +2,15 @@
 //! Builds payloads only; when to refresh is decided in `handle`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
 use super::event::{Effect, Timer};
 use super::sessions::SessionRow;
 use super::state::State;
-use crate::config::model::Agent;
+use super::trouble::Trouble;
+use crate::config::sections::{ResolvedAgent, ResolvedHeartbeat};
 use crate::limits;
 use crate::sys::clock::Now;
 
@@ -53,9 +55,11 @@ impl State {
 
     fn health_object(&self, now: Now) -> Value {
         let config = &self.config;
-        let agents: Vec<Value> = config.agents().iter().map(|agent| self.agent_health(agent, now)).collect();
+        let listed = config.agents.resolved();
+        let agents: Vec<Value> = listed.iter().map(|agent| self.agent_health(agent, now)).collect();
         let main = config.default_agent_id();
-        let every = config.agents().iter().find(|agent| agent.id == main).map_or(0, |agent| agent.heartbeat.every.as_secs());
+        let beat = listed.iter().find(|agent| agent.id == main).and_then(|agent| agent.heartbeat.as_ref());
+        let every = beat.map_or(0, |beat| beat.every.as_secs());
         json!({
             "ok": true,
             "ts": now.wall_ms,
@@ -64,38 +68,42 @@ impl State {
             "heartbeatSeconds": if self.heartbeats.enabled { every } else { 0 },
             "defaultAgentId": main,
             "agents": agents,
-            "sessions": self.agent_sessions(&main, now, RECENT),
+            "sessions": self.agent_sessions(main, now, RECENT),
             "clients": {
                 "connected": self.conns.len(),
-                "slowConsumersClosed": self.counters.slow_consumers,
+                "slowConsumersClosed": self.trouble.count(Trouble::SlowConsumer),
                 "refusedHandshakes": self.counters.refused,
-                "handlerPanics": self.counters.panics,
+                "handlerPanics": self.trouble.count(Trouble::Panic),
             },
             "configWarnings": self.config_warnings,
         })
     }
 
-    fn agent_health(&self, agent: &Agent, now: Now) -> Value {
-        let beat = &agent.heartbeat;
+    fn agent_health(&self, agent: &ResolvedAgent, now: Now) -> Value {
         let mut row = Map::new();
         row.insert("agentId".into(), agent.id.as_str().into());
         if let Some(name) = &agent.name {
             row.insert("name".into(), name.as_str().into());
         }
-        row.insert("isDefault".into(), (agent.id == self.config.default_agent_id()).into());
-        row.insert(
-            "heartbeat".into(),
-            json!({
-                "enabled": self.heartbeats.enabled && !beat.every.is_zero(),
-                "every": beat.every_text,
-                "everyMs": millis(beat.every),
-                "prompt": beat.prompt,
-                "target": beat.target,
-                "ackMaxChars": beat.ack_max_chars,
-            }),
-        );
+        row.insert("isDefault".into(), agent.is_default.into());
+        row.insert("heartbeat".into(), self.heartbeat(agent.heartbeat.as_ref()));
         row.insert("sessions".into(), self.agent_sessions(&agent.id, now, RECENT));
         Value::Object(row)
+    }
+
+    /// A heartbeat as clients show it; an agent without one has it disabled (protocol.md 11.1).
+    fn heartbeat(&self, beat: Option<&ResolvedHeartbeat>) -> Value {
+        let Some(beat) = beat else {
+            return json!({"enabled": false, "every": "disabled", "everyMs": null, "prompt": "", "target": "none", "ackMaxChars": 0});
+        };
+        json!({
+            "enabled": self.heartbeats.enabled && !beat.every.is_zero(),
+            "every": interval(beat.every),
+            "everyMs": millis(beat.every),
+            "prompt": beat.prompt,
+            "target": beat.target,
+            "ackMaxChars": beat.ack_max_chars,
+        })
     }
 
     fn agent_sessions(&self, agent: &str, now: Now, most: usize) -> Value {
@@ -111,13 +119,12 @@ impl State {
 
     /// The status object.
     pub fn status_object(&self, now: Now) -> Value {
-        let agents = self.config.agents();
+        let agents = self.config.agents.resolved();
         let beats: Vec<Value> = agents
             .iter()
             .map(|agent| {
-                let beat = &agent.heartbeat;
-                let enabled = self.heartbeats.enabled && !beat.every.is_zero();
-                json!({"agentId": agent.id, "enabled": enabled, "every": beat.every_text, "everyMs": millis(beat.every)})
+                let beat = self.heartbeat(agent.heartbeat.as_ref());
+                json!({"agentId": agent.id, "enabled": beat["enabled"], "every": beat["every"], "everyMs": beat["everyMs"]})
             })
             .collect();
         let by_agent: Vec<Value> = agents.iter().map(|agent| self.agent_status(&agent.id, now)).collect();
@@ -143,25 +150,31 @@ impl State {
         json!({"agentId": agent, "path": self.sessions_file(agent), "count": rows.len(), "recent": recent})
     }
 
-    /// What sessions without settings of their own use; empty where no model is configured.
+    /// What sessions without settings of their own use; `null` where no model is configured.
     pub fn session_defaults(&self) -> Value {
-        let mut defaults = Map::new();
-        if let Some((provider, model)) = self.config.default_model() {
-            defaults.insert("modelProvider".into(), provider.into());
-            if let Some(tokens) = self.config.context_tokens(&provider_of(&defaults), &model) {
-                defaults.insert("contextTokens".into(), tokens.into());
-            }
-            defaults.insert("model".into(), model.into());
-        }
-        for name in ["modelProvider", "model", "contextTokens"] {
-            defaults.entry(name).or_insert(Value::Null);
-        }
-        Value::Object(defaults)
+        let agents = self.config.agents.resolved();
+        let choice = agents.iter().find(|agent| agent.is_default).and_then(|agent| agent.model.as_ref());
+        let (provider, model) = choice.map_or((None, None), |choice| {
+            let (provider, model) = choice.split();
+            (provider, Some(model))
+        });
+        let known = self.config.providers.iter().filter(|row| provider.is_none_or(|id| id == row.id));
+        let row = known.flat_map(|row| &row.models).find(|row| Some(row.id.as_str()) == model);
+        json!({
+            "modelProvider": provider,
+            "model": model,
+            "contextTokens": row.and_then(|row| row.context_window),
+        })
     }
 }
 
-fn provider_of(defaults: &Map<String, Value>) -> String {
-    defaults.get("modelProvider").and_then(Value::as_str).unwrap_or_default().to_string()
+/// `30m`, `2h`, `90s`: the shortest form that is exact.
+fn interval(every: Duration) -> String {
+    match every.as_secs() {
+        secs if secs > 0 && secs % 3600 == 0 => format!("{}h", secs / 3600),
+        secs if secs > 0 && secs % 60 == 0 => format!("{}m", secs / 60),
+        secs => format!("{secs}s"),
+    }
 }
 
 fn status_row(row: &SessionRow, now: Now) -> Value {
@@ -206,6 +219,6 @@ fn usage(entry: &mut Map<String, Value>) {
 }
 
 /// Milliseconds for the wire.
-pub fn millis(duration: std::time::Duration) -> u64 {
+pub fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -1,23 +1,17 @@
 //! The `hello-ok` payload (protocol.md 5): one shape that a strict protocol 3 client and the closed
 //! protocol 4 schema both accept. Builds bytes from the state; decides nothing.
 
+use std::time::Duration;
+
 use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
+use super::pairing_devices::IssuedToken;
 use super::state::{Session, State};
 use crate::limits;
 use crate::protocol::{events, methods};
 use crate::sys::clock::Now;
-
-/// The credential that a greeting may carry.
-#[derive(Debug, Clone)]
-pub struct Issued {
-    /// The device token.
-    pub token: String,
-    /// When it was made, milliseconds since the epoch.
-    pub issued_ms: u64,
-}
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -54,7 +48,7 @@ struct Snapshot<'a> {
 }
 
 /// Serialises the greeting of a connection; `None` only if a cached part were not JSON.
-pub fn payload(state: &mut State, public_id: &str, session: &Session, issued: Option<&Issued>, now: Now) -> Option<String> {
+pub fn payload(state: &mut State, public_id: &str, session: &Session, issued: Option<&IssuedToken>, now: Now) -> Option<String> {
     let presence = RawValue::from_string(state.presence_json(now).to_string()).ok()?;
     let health = RawValue::from_string(state.health.json.to_string()).ok()?;
     let admin = session.scopes.iter().any(|scope| scope == "operator.admin");
@@ -77,10 +71,10 @@ pub fn payload(state: &mut State, public_id: &str, session: &Session, issued: Op
             config_path: admin.then(|| paths.config_file.display().to_string()),
             state_dir: admin.then(|| paths.state_dir.display().to_string()),
             session_defaults: session_defaults(state),
-            auth_mode: state.secrets.mode.name(),
+            auth_mode: state.secrets.mode().name(),
         },
         auth: auth(session, issued),
-        policy: policy(session.protocol),
+        policy: policy(session.protocol, state.facts.tick),
     };
     serde_json::to_string(&hello).ok()
 }
@@ -105,21 +99,21 @@ fn session_defaults(state: &State) -> Value {
     })
 }
 
-fn auth(session: &Session, issued: Option<&Issued>) -> Value {
+fn auth(session: &Session, issued: Option<&IssuedToken>) -> Value {
     let mut auth = json!({"role": session.role.name(), "scopes": session.scopes, "method": session.method});
     if let (Some(issued), Some(map)) = (issued, auth.as_object_mut()) {
         map.insert("deviceToken".into(), issued.token.as_str().into());
-        map.insert("issuedAtMs".into(), issued.issued_ms.into());
+        map.insert("issuedAtMs".into(), issued.issued_at_ms.into());
     }
     auth
 }
 
 /// What the connection may send and how often it hears a tick.
-fn policy(protocol: u8) -> Value {
+fn policy(protocol: u8, tick: Duration) -> Value {
     json!({
         "maxPayload": max_message(protocol),
         "maxBufferedBytes": max_buffered(protocol),
-        "tickIntervalMs": super::health::millis(limits::TICK),
+        "tickIntervalMs": super::health::millis(tick),
     })
 }
 

@@ -2,18 +2,27 @@
 //! Knows nothing of the command line; everything it needs is in [`Boot`].
 
 pub mod auth;
+pub mod beacon;
 mod broadcast;
+mod commit;
 pub mod conn;
+pub mod connect_params;
 pub mod core;
 pub mod device;
 pub mod disk;
 pub mod dispatch;
 pub mod event;
+pub mod field;
 pub mod handle;
 pub mod handshake;
 pub mod health;
+pub mod hello;
 mod living;
+pub mod logins;
 pub mod methods;
+pub mod node_commands;
+pub mod origin;
+pub mod pairing;
 pub mod pairing_devices;
 pub mod pairing_nodes;
 pub mod presence;
@@ -21,6 +30,7 @@ pub mod sessions;
 pub mod start;
 pub mod state;
 pub mod timers;
+pub mod trouble;
 
 use std::fmt;
 use std::io;
@@ -38,6 +48,7 @@ use crate::config::env::Env;
 use crate::config::load::Snapshot;
 use crate::config::paths::Paths;
 use crate::config::resolve::Plan;
+use crate::http::locality::RealIp;
 use crate::limits;
 use crate::sys::clock::Clock;
 use crate::sys::notify::Notifier;
@@ -131,9 +142,9 @@ pub fn run(boot: Boot, listeners: Listeners) -> Result<(), StartError> {
     let Boot { plan, snapshot, paths, env, clock, log_file, notifier } = boot;
     let state = start::state(&plan, &snapshot, &paths, &env, port, clock.now(), &notifier)?;
     let settings = HubSettings {
-        trusted_proxies: state.config.gateway.trusted_proxies.clone(),
+        proxies: start::proxies(&state.config.gateway),
+        real_ip: if state.config.gateway.allow_real_ip_fallback { RealIp::Fallback } else { RealIp::Ignore },
         hsts: state.config.gateway.http.strict_transport_security.clone(),
-        port,
     };
     let hub = Hub::new(events.clone(), settings);
     let place = Place { paths, env, log_file };

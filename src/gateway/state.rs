@@ -9,12 +9,15 @@ use serde_json::Value;
 
 use super::auth::{Logins, Secrets};
 use super::conn::Peer;
+use super::connect_params::Client;
 use super::event::{ConnId, Effect, Timer};
 use super::health::HealthCache;
-use super::pairing_devices::DeviceBook;
+use super::pairing::Change;
+use super::pairing_devices::{DeviceBook, TokenForm};
 use super::pairing_nodes::NodeBook;
 use super::presence::Presence;
 use super::sessions::SessionRow;
+use super::trouble::Record;
 use crate::config::model::Config;
 use crate::config::paths::Paths;
 use crate::limits;
@@ -45,6 +48,8 @@ pub struct Facts {
     pub tick: Duration,
     /// Time a handshake may take.
     pub handshake: Duration,
+    /// Interval in which the service manager wants a sign of life.
+    pub watchdog: Option<Duration>,
     /// Wall-clock time of the start, milliseconds since the epoch.
     pub started_ms: u64,
     /// Monotonic time of the start.
@@ -89,12 +94,8 @@ pub struct Session {
     pub role: Role,
     /// Effective scopes.
     pub scopes: Vec<String>,
-    /// `client.id`.
-    pub client_id: String,
-    /// `client.mode`.
-    pub client_mode: String,
-    /// The whole `client` object, for listings.
-    pub client: Value,
+    /// What the client says of itself.
+    pub client: Client,
     /// The device, if one was proven.
     pub device_id: Option<String>,
     /// Key in the presence list, if this client is shown there.
@@ -149,10 +150,6 @@ pub struct Counters {
     pub requests: u64,
     /// Requests answered with an error.
     pub failed: u64,
-    /// Handlers that panicked.
-    pub panics: u64,
-    /// Clients closed because they did not read.
-    pub slow_consumers: u64,
 }
 
 /// Heartbeat settings that clients may change.
@@ -189,6 +186,8 @@ pub struct State {
     pub config_warnings: usize,
     /// What clients must present.
     pub secrets: Secrets,
+    /// How a newly read configuration becomes secrets.
+    pub access: Access,
     /// Origins that browsers may come from.
     pub allowed_origins: Vec<String>,
     /// Source of ids, nonces and tokens.
@@ -205,10 +204,12 @@ pub struct State {
     pub health_gate: HealthGate,
     /// Paired devices and pending requests.
     pub devices: DeviceBook,
-    /// The device book changed without anyone waiting for it.
-    pub devices_touched: bool,
+    /// What of the device book is not on disk and nobody waits for.
+    pub devices_unsaved: Change,
     /// Paired nodes and pending requests.
     pub nodes: NodeBook,
+    /// What of the node book is not on disk and nobody waits for.
+    pub nodes_unsaved: Change,
     /// Failed logins by address.
     pub logins: Logins,
     /// Sessions as the last reading of the indexes found them.
@@ -219,6 +220,8 @@ pub struct State {
     pub system_events: VecDeque<String>,
     /// Numbers.
     pub counters: Counters,
+    /// What went wrong.
+    pub trouble: Record,
     /// The gateway is on its way out.
     pub stopping: bool,
 }
@@ -232,6 +235,9 @@ impl State {
         fx.push(Effect::Timer(limits::PING, Timer::Ping));
         fx.push(Effect::Timer(limits::SWEEP, Timer::Sweep));
         fx.push(Effect::Timer(limits::HEALTH_AGE, Timer::Health));
+        if let Some(interval) = self.facts.watchdog {
+            fx.push(Effect::Timer(interval, Timer::Watchdog));
+        }
     }
 
     /// The session of a connection in use.
@@ -269,17 +275,20 @@ impl State {
         log::debug!(target: "gateway/ws", "→ close conn={conn} code={code} reason={reason}");
         fx.push(Effect::Close(conn, code, reason));
         if let Phase::Ready(session) | Phase::Joining(session) = before {
-            self.left(&session);
+            self.left(&session, fx);
         }
-    }
-
-    /// Takes a client that is leaving out of the presence list's living.
-    pub fn left(&mut self, session: &Session) {
-        let _ = session;
     }
 
     /// Time since the gateway started.
     pub fn uptime(&self, now: Now) -> Duration {
         now.mono.saturating_sub(self.facts.started)
+    }
+}
+
+/// A new device token.
+pub fn device_token(entropy: &mut Entropy, form: TokenForm) -> String {
+    match form {
+        TokenForm::Hex32 => entropy.hex(16),
+        TokenForm::Base64Url43 => entropy.base64url(32),
     }
 }

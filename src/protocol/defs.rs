@@ -5,8 +5,8 @@
 //! where no schema was ever published.
 
 use super::kinds::{
-    BOOL, COUNT, Def, Field, Kind, NULLABLE_COUNT, NULLABLE_TEXT, OPEN, POSITIVE, STRING, STRINGS, TEXT, TEXTS, list,
-    opt, req, short,
+    BOOL, COUNT, Def, Field, Kind, NULLABLE_COUNT, NULLABLE_TEXT, POSITIVE, STRING, STRINGS, TEXT, TEXTS, list, opt,
+    req, short,
 };
 
 macro_rules! closed {
@@ -217,17 +217,6 @@ const FEATURES: Def = Def {
     ],
 };
 
-const ISSUED_TOKEN: Def = Def {
-    name: "IssuedToken",
-    doc: "A device token handed out beside the first one.",
-    kind: closed![
-        req("deviceToken", TEXT).doc("The token."),
-        req("role", TEXT).doc("Role it is for."),
-        req("scopes", TEXTS).doc("Scopes it grants."),
-        req("issuedAtMs", TS).doc("When it was made."),
-    ],
-};
-
 const HELLO_AUTH: Def = Def {
     name: "HelloAuth",
     doc: "What this connection may do.",
@@ -236,9 +225,6 @@ const HELLO_AUTH: Def = Def {
         req("role", TEXT).doc("Role of the connection."),
         req("scopes", TEXTS).doc("Scopes of the connection."),
         opt("issuedAtMs", TS).doc("When the device token was made."),
-        opt("recoveryMigrationAllowed", Kind::True).doc("Protocol 4; never sent by this gateway."),
-        opt("recoveryScope", TEXT).doc("Protocol 4; never sent by this gateway."),
-        opt("deviceTokens", list(&Kind::Ref(&ISSUED_TOKEN))).doc("Further tokens."),
     ],
 };
 
@@ -326,24 +312,6 @@ pub const SNAPSHOT: Def = Def {
 
 // Presence ------------------------------------------------------------------------------------------
 
-const PROFILE_REF: Def = Def {
-    name: "ProfileRef",
-    doc: "Which profile a person is.",
-    kind: closed![req("type", Kind::Lit("profile")).doc("Always `profile`."), req("id", TEXT).doc("The profile.")],
-};
-
-const PRESENCE_USER: Def = Def {
-    name: "PresenceUser",
-    doc: "The person behind a client.",
-    kind: closed![
-        req("id", TEXT).doc("Who."),
-        opt("identity", Kind::Ref(&PROFILE_REF)).doc("Profile."),
-        opt("email", TEXT).doc("Address."),
-        opt("name", TEXT).doc("Name."),
-        opt("avatarUrl", TEXT).doc("Picture."),
-    ],
-};
-
 /// One line of the presence list.
 pub const PRESENCE_ENTRY: Def = Def {
     name: "PresenceEntry",
@@ -368,8 +336,6 @@ pub const PRESENCE_ENTRY: Def = Def {
         opt("roles", TEXTS).doc("Roles of its connections."),
         opt("scopes", TEXTS).doc("Scopes of its connections."),
         opt("instanceId", TEXT).doc("Installation."),
-        opt("user", Kind::Ref(&PRESENCE_USER)).doc("The person; never sent by this gateway."),
-        opt("watchedSessions", TEXTS).doc("Sessions open there; never sent by this gateway."),
     ],
 };
 
@@ -404,13 +370,33 @@ const PLUGIN_ERROR: Def = Def {
     ],
 };
 
+const PLUGIN_DIAGNOSTIC: Def = Def {
+    name: "PluginDiagnostic",
+    doc: "Why a part is missing.",
+    kind: closed![
+        req("kind", Kind::Lit("plugin-verification")).doc("Always `plugin-verification`."),
+        req("reason", STRING).doc("In a word."),
+        req("detail", STRING).doc("In a sentence."),
+    ],
+};
+
+const PLUGIN_UNAVAILABLE: Def = Def {
+    name: "PluginUnavailable",
+    doc: "A configured part that is missing.",
+    kind: closed![
+        req("id", STRING).doc("Which."),
+        req("state", Kind::Lit("configured-unavailable")).doc("Always `configured-unavailable`."),
+        req("diagnostic", Kind::Ref(&PLUGIN_DIAGNOSTIC)).doc("Why."),
+    ],
+};
+
 const PLUGINS_HEALTH: Def = Def {
     name: "PluginsHealth",
     doc: "Which parts are loaded.",
     kind: closed![
         req("loaded", STRINGS).doc("Loaded parts."),
         req("errors", list(&Kind::Ref(&PLUGIN_ERROR))).doc("Failed parts."),
-        opt("unavailable", list(&OPEN)).doc("Configured but missing parts."),
+        opt("unavailable", list(&Kind::Ref(&PLUGIN_UNAVAILABLE))).doc("Configured but missing parts."),
     ],
 };
 
@@ -492,9 +478,6 @@ pub const HEALTH: Def = Def {
         req("durationMs", COUNT).doc("How long that took."),
         opt("eventLoop", Kind::Ref(&EVENT_LOOP)).doc("How busy the gateway is."),
         opt("plugins", Kind::Ref(&PLUGINS_HEALTH)).doc("Loaded parts."),
-        opt("contextEngines", OPEN).doc("Protocol 4; never sent by this gateway."),
-        opt("deliveryQueues", OPEN).doc("Protocol 4; never sent by this gateway."),
-        opt("modelPricing", OPEN).doc("Protocol 4; never sent by this gateway."),
         opt("configReload", Kind::Ref(&CONFIG_RELOAD)).doc("Reload state."),
         req("channels", Kind::Map(&Kind::Ref(&CHANNEL_HEALTH))).doc("Channels by id."),
         req("channelOrder", STRINGS).doc("Channel ids in the order to show."),

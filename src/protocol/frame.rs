@@ -141,7 +141,8 @@ pub struct StateVersion {
     pub health: u64,
 }
 
-/// The frame that answers a request; `payload` is serialised JSON.
+/// The frame that answers a request; `payload` is serialised JSON and goes out as it is, so `null`
+/// is for methods whose result is `null` only.
 pub fn response_ok(id: &str, payload: &str) -> Vec<u8> {
     let id = quoted(id);
     join(&[r#"{"type":"res","id":"#, &id, r#","ok":true,"payload":"#, payload, "}"])

@@ -62,6 +62,10 @@ impl Method {
 }
 
 const DEVICE_ID: Field = req("deviceId", TEXT).doc("The device.");
+// Both limits are far below 2^63; `try_from` is not const.
+const TAIL_LIMIT: Kind = Kind::Int { min: 1, max: TAIL_LINES_MAX as i64 };
+const TAIL_SIZE: Kind = Kind::Int { min: 1, max: TAIL_BYTES_MAX as i64 };
+
 const NODE_ID: Field = req("nodeId", TEXT).doc("The node.");
 const REQUEST_ID: Field = req("requestId", TEXT).doc("The pairing request.");
 const AGENT_ID: Field = opt("agentId", TEXT).doc("The agent; absent means the default one.");
@@ -96,18 +100,6 @@ pub const METHODS: &[Method] = &[
             opt("channel", TEXT).doc("Only this channel."),
         ])
         .gives(&Kind::Ref(&CHANNELS_STATUS)),
-    row("commands.list", Handler::CommandsList, "Chat commands.")
-        .only_v4(Scope::Read)
-        .takes(&closed![
-            opt("sessionKey", TEXT).doc("Commands of this session."),
-            AGENT_ID,
-            opt("provider", TEXT).doc("Commands of this channel."),
-            opt("scope", Kind::OneOf(COMMAND_SCOPES)).doc("Only those that work there."),
-            opt("includeArgs", BOOL).doc("Whether to describe arguments."),
-        ])
-        .gives(&closed![
-            req("commands", Kind::Arr { item: &Kind::Ref(&COMMAND), min: 0, max: 500 }).doc("The commands.")
-        ]),
     row("config.get", Handler::ConfigGet, "The configuration, without secrets.")
         .scopes(Scope::Admin, Scope::Read)
         .gives(&open![
@@ -222,8 +214,8 @@ pub const METHODS: &[Method] = &[
         .scope_both(Scope::Read)
         .takes(&closed![
             opt("cursor", COUNT).doc("Where the last answer ended."),
-            opt("limit", Kind::Int { min: 1, max: TAIL_LINES_MAX as i64 }).doc("Most lines."),
-            opt("maxBytes", Kind::Int { min: 1, max: TAIL_BYTES_MAX as i64 }).doc("Most bytes."),
+            opt("limit", TAIL_LIMIT).doc("Most lines."),
+            opt("maxBytes", TAIL_SIZE).doc("Most bytes."),
         ])
         .gives(&closed![
             req("file", TEXT).doc("The log file."),
@@ -380,28 +372,6 @@ pub const METHODS: &[Method] = &[
         .scope_both(Scope::Read)
         .takes(&OPEN)
         .gives(&list(&Kind::Ref(&PRESENCE_ENTRY))),
-    row("system.info", Handler::SystemInfo, "The machine the gateway runs on.").only_v4(Scope::Read).gives(&closed![
-        req("machineName", STRING).doc("Name for people."),
-        req("hostname", STRING).doc("Host name."),
-        req("platform", STRING).doc("Operating system, as Node.js names it."),
-        req("release", STRING).doc("Version of the kernel."),
-        req("arch", STRING).doc("Processor, as Node.js names it."),
-        req("osLabel", STRING).doc("Operating system for people."),
-        opt("lanAddress", STRING).doc("Address in the local network."),
-        opt("port", COUNT).doc("The gateway's port."),
-        req("nodeVersion", STRING).doc("Version of the runtime; this gateway names itself."),
-        req("pid", COUNT).doc("Process id."),
-        opt("processInstanceId", TEXT).doc("Changes with every start."),
-        req("uptimeMs", COUNT).doc("Time since the start."),
-        req("cpuCount", COUNT).doc("Processors."),
-        opt("cpuModel", STRING).doc("Their model."),
-        opt("loadAverage", Kind::Arr { item: &Kind::Num, min: 3, max: 3 }).doc("Load of 1, 5 and 15 minutes."),
-        req("memoryTotalBytes", COUNT).doc("Memory."),
-        req("memoryFreeBytes", COUNT).doc("Free memory."),
-        opt("diskTotalBytes", COUNT).doc("Disk."),
-        opt("diskAvailableBytes", COUNT).doc("Free disk."),
-        opt("diskPath", STRING).doc("Which disk."),
-    ]),
     row("update.status", Handler::UpdateStatus, "Whether there is a newer version.")
         .only_v4(Scope::Admin)
         .takes(&closed![opt("refreshCheckout", BOOL).doc("Accepted and unused.")])
@@ -489,7 +459,7 @@ mod tests {
         for (at, row) in METHODS.iter().enumerate() {
             assert!(METHODS[at + 1..].iter().all(|other| other.handler != row.handler), "{}", row.name);
         }
-        assert_eq!(METHODS.len(), Handler::CommandsList as usize + 1, "a handler has no row");
+        assert_eq!(METHODS.len(), Handler::DiagnosticsStability as usize + 1, "a handler has no row");
     }
 
     #[test]

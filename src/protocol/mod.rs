@@ -3,6 +3,8 @@
 //! Pure: no I/O, no clock, no logging; imports nobody but serde.
 
 pub mod check;
+#[cfg(test)]
+mod conformance;
 pub mod defs;
 pub mod emit;
 pub mod errors;

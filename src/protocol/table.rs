@@ -207,7 +207,5 @@ pub enum Handler {
     GatewayIdentityGet,
     UpdateStatus,
     SecretsReload,
-    SystemInfo,
     DiagnosticsStability,
-    CommandsList,
 }

@@ -6,5 +6,7 @@ pub mod date;
 pub mod host;
 pub mod id;
 pub mod notify;
+pub mod redact;
 pub mod signals;
 pub mod thread;
+pub mod zone;

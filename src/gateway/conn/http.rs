@@ -2,7 +2,7 @@
 //! the connection or ends it. The grammar and the answers are `crate::http`'s.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,12 +10,11 @@ use tungstenite::handshake::derive_accept_key;
 
 use super::gate::Permit;
 use super::{Hub, Peer, SHORTEST};
-use crate::gateway::event::{Caller, HttpAnswer, HttpAsk};
+use crate::gateway::event::{Caller, HttpAsk};
 use crate::http::head::{BodyLength, Head, HeadFault, HeadReader};
-use crate::http::locality::{self, Origin};
-use crate::http::pages;
+use crate::http::locality::{self, Unattributed};
 use crate::http::reply::{After, Context, DateText, Reply, write_switching};
-use crate::http::route::{Probe, Route, route};
+use crate::http::route::{self, Detail, Probe, Route, route, websocket_key, websocket_protocol};
 use crate::limits;
 use crate::sys::clock;
 
@@ -130,67 +129,68 @@ impl Server<'_> {
     }
 
     fn request(&mut self, head: &Head) -> Turn {
-        let origin = locality::origin(self.addr.ip(), head, &self.hub.settings.trusted_proxies);
+        let settings = &self.hub.settings;
+        let client = locality::client_address(self.addr.ip(), head, &settings.proxies, settings.real_ip);
         let route = route(head);
-        if let (Origin::Unattributed, false) = (&origin, matches!(route, Route::Probe(Probe::Live))) {
-            return self.refuse(&locality::attribution_required());
-        }
-        if let Route::WebSocket(key) = &route {
-            return self.upgrade(head, &origin, key);
+        let client = match (client, route) {
+            (Ok(client), _) => client,
+            (Err(_), Route::Probe(Probe::Live)) => self.addr.ip(),
+            (Err(Unattributed), _) => return self.refuse(&Unattributed.reply().closing()),
+        };
+        if route == Route::WebSocket {
+            return self.upgrade(head, client);
         }
         self.permit = None;
-        if self.hub.is_stopping() && !matches!(route, Route::Probe(_)) {
-            return self.refuse(&unavailable());
-        }
         if too_large(head) {
             return self.refuse(&Reply::too_large().closing());
         }
-        let reply = self.reply(head, &origin, &route);
+        let reply = self.reply(head, client, route);
         // No route takes a body yet: what comes with a request is drained and the connection ends,
         // because the next request could not be told from it.
         if head.body() == BodyLength::None { self.answer(head, &reply) } else { self.refuse(&reply.closing()) }
     }
 
-    fn reply(&self, head: &Head, origin: &Origin, route: &Route) -> Reply {
+    fn reply(&self, head: &Head, client: IpAddr, route: Route) -> Reply {
         match route {
-            Route::Index => pages::index(self.hub.settings.port),
-            Route::Probe(Probe::Live) => pages::live(),
-            Route::Probe(Probe::Ready) => {
-                let answer = self.hub.ask(HttpAsk::Ready(self.caller(head, origin)));
-                answer.map_or_else(silent, |answer| pages::ready(&answer.into()))
-            }
-            Route::Probe(Probe::Startup) => {
-                let answer = self.hub.ask(HttpAsk::Startup(self.caller(head, origin)));
-                answer.map_or_else(silent, |answer| pages::startup(&answer.into()))
-            }
-            Route::Refused(reply) => reply.clone(),
-            Route::WebSocket(_) | Route::NotFound => Reply::not_found(),
+            Route::Probe(Probe::Live) => route::live(),
+            Route::Probe(Probe::Ready) => match self.hub.ask(HttpAsk::Ready(self.caller(head, client))) {
+                Some(answer) => route::ready(&answer.failing, answer.uptime_ms, detail(answer.detailed)),
+                None => route::unavailable(),
+            },
+            Route::Probe(Probe::Startup) => match self.hub.ask(HttpAsk::Startup(self.caller(head, client))) {
+                Some(answer) => {
+                    route::startup(None, env!("CARGO_PKG_VERSION"), answer.uptime_ms, detail(answer.detailed))
+                }
+                None => route::unavailable(),
+            },
+            _ if self.hub.is_stopping() => route::unavailable(),
+            Route::Index => route::index(),
+            Route::Refused(refusal) => refusal.reply(),
+            Route::WebSocket => Reply::not_found(),
         }
     }
 
-    fn caller(&self, head: &Head, origin: &Origin) -> Caller {
+    fn caller(&self, head: &Head, client: IpAddr) -> Caller {
         Caller {
-            addr: SocketAddr::new(origin.client(self.addr.ip()), self.addr.port()),
-            local: origin.is_direct_local(),
+            ip: client,
+            local: locality::is_local_direct(self.addr.ip(), head),
             bearer: head.bearer().map(str::to_string),
         }
     }
 
-    fn upgrade(&mut self, head: &Head, origin: &Origin, key: &str) -> Turn {
+    fn upgrade(&mut self, head: &Head, client: IpAddr) -> Turn {
         if self.hub.is_stopping() {
-            return self.refuse(&unavailable());
+            return self.refuse(&route::upgrade_unavailable());
         }
+        let Some(key) = websocket_key(head) else { return Turn::Done };
         self.out.clear();
-        let protocol = head.header("sec-websocket-protocol").and_then(|list| list.split(',').next()).map(str::trim);
-        write_switching(&mut self.out, &derive_accept_key(key.as_bytes()), protocol);
+        write_switching(&mut self.out, &derive_accept_key(key.as_bytes()), websocket_protocol(head));
         if (&mut self.socket).write_all(&self.out).is_err() {
             return Turn::Done;
         }
         let text = |name: &str| head.header(name).map(str::to_string);
         let peer = Peer {
-            addr: SocketAddr::new(origin.client(self.addr.ip()), self.addr.port()),
-            local: locality::is_local_client(self.addr.ip(), head, origin),
-            loopback: origin.is_direct_local(),
+            addr: SocketAddr::new(client, self.addr.port()),
             host: text("host"),
             origin: text("origin"),
             user_agent: text("user-agent"),
@@ -247,12 +247,6 @@ fn too_large(head: &Head) -> bool {
     head.content_length().is_some_and(|length| length > limits::HTTP_BODY_BYTES)
 }
 
-/// The state thread did not answer in time.
-fn silent() -> Reply {
-    unavailable()
-}
-
-fn unavailable() -> Reply {
-    let text = "Gateway is temporarily unavailable while suspending or restarting";
-    Reply::error(503, text, "service_unavailable").header("Retry-After", "1").no_store().closing()
+fn detail(detailed: bool) -> Detail {
+    if detailed { Detail::Full } else { Detail::Plain }
 }

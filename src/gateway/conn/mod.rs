@@ -18,6 +18,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::event::{Admission, ConnId, Event, HttpAnswer, HttpAsk, Input};
+use crate::http::locality::{Proxies, RealIp};
 use crate::limits;
 use gate::Permit;
 use outbox::Outbox;
@@ -27,10 +28,6 @@ use outbox::Outbox;
 pub struct Peer {
     /// Address of the client: the socket's, or the one a trusted proxy vouches for.
     pub addr: SocketAddr,
-    /// Local by protocol 3's rule: loopback, a loopback `Host`, no forwarding headers (protocol.md 3.4).
-    pub local: bool,
-    /// Loopback socket without forwarding headers, whatever the `Host` says.
-    pub loopback: bool,
     /// `Host` header.
     pub host: Option<String>,
     /// `Origin` header.
@@ -65,11 +62,11 @@ pub struct Hub {
 /// Settings of the front door.
 pub struct HubSettings {
     /// Addresses whose forwarding headers count.
-    pub trusted_proxies: Vec<String>,
+    pub proxies: Proxies,
+    /// Whether a trusted proxy's `X-Real-IP` counts too.
+    pub real_ip: RealIp,
     /// Value of `Strict-Transport-Security`, if configured.
     pub hsts: Option<String>,
-    /// The gateway's port, for the texts of pages.
-    pub port: u16,
 }
 
 impl Hub {

@@ -55,7 +55,7 @@ fn call(request: Request) -> Inbound {
     };
     let params = params.unwrap_or_else(|| serde_json::Value::Object(serde_json::Map::new()));
     let faults = check::check(row.params, &params);
-    let params = if faults.is_empty() { Ok(params) } else { Err(check::text(&faults)) };
+    let params = if faults.is_empty() { Ok(params) } else { Err(row.refuse(&faults)) };
     Inbound::Call { id, call: Call::Known(row, params) }
 }
 
@@ -80,7 +80,7 @@ mod tests {
         let Step::ForwardConnect(Inbound::Connect { params, .. }) = read(Phase::AwaitConnect, &bad) else {
             panic!("not recognised as connect")
         };
-        assert!(params.unwrap_err().starts_with("at /client/id: must be equal to constant"));
+        assert!(params.unwrap_err().starts_with("invalid connect params: at /client/id: must be equal to constant"));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::config::model::Agent;
+use crate::config::sections::{Model, ResolvedAgent};
 use crate::gateway::dispatch::Request;
 use crate::gateway::event::{Answer, Handled};
 use crate::gateway::state::State;
@@ -13,22 +13,22 @@ const DEFAULT_NAME: &str = "Assistant";
 
 /// All configured agents.
 pub fn list(state: &State) -> Handled {
-    let agents: Vec<Value> = state.config.agents().iter().map(row).collect();
+    let agents: Vec<Value> = state.config.agents.resolved().iter().map(row).collect();
     Ok(Answer::Json(json!({
         "defaultId": state.config.default_agent_id(),
         "mainKey": state.config.session.main_key,
-        "scope": state.config.session.scope,
+        "scope": state.config.session.scope.name(),
         "agents": agents,
     })))
 }
 
-fn row(agent: &Agent) -> Value {
+fn row(agent: &ResolvedAgent) -> Value {
     let mut row = Map::new();
     row.insert("id".into(), agent.id.as_str().into());
     if let Some(name) = &agent.name {
         row.insert("name".into(), name.as_str().into());
     }
-    let identity = &agent.identity;
+    let identity = agent.identity.clone().unwrap_or_default();
     let members = [("name", &identity.name), ("theme", &identity.theme), ("emoji", &identity.emoji), ("avatar", &identity.avatar)];
     let identity: Map<String, Value> =
         members.iter().filter_map(|(name, text)| Some((name.to_string(), text.as_deref()?.into()))).collect();
@@ -41,10 +41,9 @@ fn row(agent: &Agent) -> Value {
 /// How an agent presents itself.
 pub fn identity(state: &State, request: &Request<'_>) -> Handled {
     let id = agent_id(state, request)?;
-    let agents = state.config.agents();
-    let agent = agents.iter().find(|agent| agent.id == id);
-    let identity = agent.map(|agent| agent.identity.clone()).unwrap_or_default();
-    let name = identity.name.or_else(|| agent.and_then(|agent| agent.name.clone()));
+    let agent = state.config.agents.find(&id);
+    let identity = agent.as_ref().and_then(|agent| agent.identity.clone()).unwrap_or_default();
+    let name = identity.name.or_else(|| agent.and_then(|agent| agent.name));
     let name = name.unwrap_or_else(|| DEFAULT_NAME.to_string());
     let avatar = identity.avatar.unwrap_or_else(|| name.chars().take(1).collect());
     let mut answer = json!({"agentId": id, "name": name, "avatar": avatar});
@@ -65,21 +64,26 @@ fn agent_id(state: &State, request: &Request<'_>) -> Result<String, WireError> {
             "invalid agent.identity.get params: agent \"{named}\" does not match session key agent \"{keyed}\""
         ))),
         (Some(id), _) | (None, Some(id)) => Ok(id),
-        (None, None) => Ok(state.config.default_agent_id()),
+        (None, None) => Ok(state.config.default_agent_id().to_string()),
     }
 }
 
 /// Models of the configured providers.
 pub fn models(state: &State) -> Handled {
-    let rows: Vec<Value> = state.config.models.iter().map(model).collect();
+    let rows: Vec<Value> = state
+        .config
+        .providers
+        .iter()
+        .flat_map(|provider| provider.models.iter().map(|model| row_of_model(&provider.id, model)))
+        .collect();
     Ok(Answer::Json(json!({"models": rows})))
 }
 
-fn model(model: &crate::config::model::Model) -> Value {
+fn row_of_model(provider: &str, model: &Model) -> Value {
     let mut row = Map::new();
     row.insert("id".into(), model.id.as_str().into());
     row.insert("name".into(), model.name.as_str().into());
-    row.insert("provider".into(), model.provider.as_str().into());
+    row.insert("provider".into(), provider.into());
     if let Some(tokens) = model.context_window {
         row.insert("contextWindow".into(), tokens.into());
     }

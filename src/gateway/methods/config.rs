@@ -54,7 +54,7 @@ pub fn schema(request: &Request<'_>) -> Handled {
         "schema": schema::json_schema(),
         "uiHints": schema::ui_hints(),
         "version": env!("CARGO_PKG_VERSION"),
-        "generatedAt": date::iso(request.now.wall_ms),
+        "generatedAt": date::iso_utc(request.now.wall_ms),
     })))
 }
 

@@ -17,7 +17,7 @@ pub fn list(state: &State, request: &Request<'_>) -> Handled {
     let offset = request.count("offset").and_then(|n| usize::try_from(n).ok()).unwrap_or(0);
     let page: Vec<Value> = rows.iter().skip(offset).take(limit).map(|row| row.to_wire()).collect();
     let agent = request.params.get("agentId").and_then(Value::as_str).map(str::to_string);
-    let agent = agent.unwrap_or_else(|| state.config.default_agent_id());
+    let agent = agent.unwrap_or_else(|| state.config.default_agent_id().to_string());
     let shown = offset.saturating_add(page.len());
     Ok(Answer::Json(json!({
         "ts": request.now.wall_ms,

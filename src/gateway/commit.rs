@@ -1,0 +1,103 @@
+//! Changes of the pairing books on their way to disk: nothing is acknowledged before it is there.
+//! Decides what is written and what is said afterwards; the writing is `disk`'s.
+
+use std::path::Path;
+
+use super::broadcast;
+use super::disk::{Commit, FileWrite, Job, Then};
+use super::event::Effect;
+use super::handshake;
+use super::pairing::{Change, Write};
+use super::state::State;
+use super::trouble::Trouble;
+use crate::protocol::errors::WireError;
+use crate::sys::clock::Now;
+
+impl State {
+    /// Saves what changed of the device book and then says what is to be said. A change that may be
+    /// lost waits for the next occasion, and nobody waits for it.
+    pub fn commit_devices(&mut self, change: Change, commit: Commit, now: Now, fx: &mut Vec<Effect>) {
+        self.devices_unsaved = self.devices_unsaved.and(change);
+        if !change.is_urgent() {
+            return self.committed(commit, now, fx);
+        }
+        let files = self.device_files();
+        fx.push(Effect::Disk(Job::Write(files), Then::Commit(commit)));
+    }
+
+    /// The same for the node book.
+    pub fn commit_nodes(&mut self, change: Change, commit: Commit, now: Now, fx: &mut Vec<Effect>) {
+        self.nodes_unsaved = self.nodes_unsaved.and(change);
+        if !change.is_urgent() {
+            return self.committed(commit, now, fx);
+        }
+        let files = self.node_files();
+        fx.push(Effect::Disk(Job::Write(files), Then::Commit(commit)));
+    }
+
+    /// Saves what nobody waits for.
+    pub fn save_unsaved(&mut self, fx: &mut Vec<Effect>) {
+        let mut files = self.device_files();
+        files.extend(self.node_files());
+        if !files.is_empty() {
+            fx.push(Effect::Disk(Job::Write(files), Then::Nothing));
+        }
+    }
+
+    fn device_files(&mut self) -> Vec<FileWrite> {
+        let change = std::mem::take(&mut self.devices_unsaved);
+        let dir = &self.facts.paths.devices_dir;
+        files(change, dir, || self.devices.paired_text(), || self.devices.pending_text())
+    }
+
+    fn node_files(&mut self) -> Vec<FileWrite> {
+        let change = std::mem::take(&mut self.nodes_unsaved);
+        let dir = &self.facts.paths.nodes_dir;
+        files(change, dir, || self.nodes.paired_text(), || self.nodes.pending_text())
+    }
+
+    /// The change is on disk: tell everyone concerned.
+    pub fn committed(&mut self, commit: Commit, now: Now, fx: &mut Vec<Effect>) {
+        for (name, payload) in &commit.events {
+            self.broadcast(name, payload, fx);
+        }
+        if let Some((waiting, payload)) = &commit.reply {
+            broadcast::reply(fx, waiting.conn, &waiting.id, payload);
+        }
+        for conn in commit.revoked {
+            self.close(conn, 4001, "client invalidated: device token revoked or device removed", fx);
+        }
+        if let Some(greeting) = commit.greeting {
+            handshake::welcome(self, &greeting, now, fx);
+        }
+    }
+
+    /// The change stays in memory and is written with the next one, but whoever asked for it must not
+    /// believe that it is safe.
+    pub fn not_committed(&mut self, commit: Commit, text: &str, now: Now, fx: &mut Vec<Effect>) {
+        self.trouble.add(Trouble::WriteFailed, None, now.wall_ms);
+        self.devices_unsaved = self.devices_unsaved.and(Change::BOTH);
+        self.nodes_unsaved = self.nodes_unsaved.and(Change::BOTH);
+        let error = WireError::unavailable(format!("not saved: {text}"));
+        if let Some((waiting, _)) = &commit.reply {
+            self.counters.failed += 1;
+            broadcast::fail(fx, waiting.conn, &waiting.id, &error);
+        }
+        if let Some(greeting) = commit.greeting {
+            self.counters.refused += 1;
+            broadcast::fail(fx, greeting.conn, &greeting.id, &error);
+            self.close(greeting.conn, 1011, error.message, fx);
+        }
+    }
+}
+
+fn files(change: Change, dir: &Path, paired: impl Fn() -> String, pending: impl Fn() -> String) -> Vec<FileWrite> {
+    let mut files = Vec::new();
+    if change.paired != Write::None {
+        files.push(FileWrite { path: dir.join("paired.json"), bytes: paired().into_bytes() });
+    }
+    if change.pending != Write::None {
+        files.push(FileWrite { path: dir.join("pending.json"), bytes: pending().into_bytes() });
+    }
+    files
+}

@@ -1,0 +1,363 @@
+//! The `connect` request, step by step in the order of protocol.md 2.2: version, role, origin,
+//! device, credentials, pairing, greeting. Pure; every refusal is one error and one close.
+
+use serde_json::{Value, json};
+
+use super::auth::{self, Caller, Method, Presented};
+use super::broadcast;
+use super::connect_params::ConnectParams;
+use super::device::{self, Attempt, Proof, ProvenDevice};
+use super::disk::Commit;
+use super::event::{Admission, ConnId, Effect};
+use super::hello;
+use super::node_commands;
+use super::origin::{self, OriginCheck, SharedSecret};
+use super::pairing::Verdict;
+use super::pairing_devices::{self, Arrival, Decision, IssuedToken};
+use super::state::{Phase, Role, Session, State, device_token};
+use crate::identity::signing_token;
+use crate::protocol::errors::{Code, WireError};
+use crate::sys::clock::Now;
+
+/// A greeting that waits until what it promises is on disk.
+pub struct Greeting {
+    /// Whom to greet.
+    pub conn: ConnId,
+    /// The id of its `connect`.
+    pub id: String,
+    /// A device token to hand out.
+    pub issued: Option<IssuedToken>,
+}
+
+/// Why a handshake ends: what the peer is told and how the socket is closed.
+struct Refusal {
+    error: WireError,
+    code: u16,
+    reason: Option<String>,
+}
+
+impl From<WireError> for Refusal {
+    fn from(error: WireError) -> Refusal {
+        Refusal { error, code: 1008, reason: None }
+    }
+}
+
+/// Decides on a `connect`.
+pub fn connect(state: &mut State, conn: ConnId, id: &str, params: Result<Value, String>, now: Now, fx: &mut Vec<Effect>) {
+    let outcome = params.map_err(WireError::invalid).and_then(ConnectParams::read).map_err(Refusal::from);
+    if let Err(refusal) = outcome.and_then(|params| admit(state, conn, id, &params, now, fx)) {
+        refuse(state, conn, id, refusal, fx);
+    }
+}
+
+fn refuse(state: &mut State, conn: ConnId, id: &str, refusal: Refusal, fx: &mut Vec<Effect>) {
+    state.counters.refused += 1;
+    let Refusal { error, code, reason } = refusal;
+    let remote = state.conns.get(&conn).map(|entry| entry.peer.addr.to_string()).unwrap_or_default();
+    log::info!(target: "gateway/ws", "connect refused conn={conn} remote={remote} code={} error={}", error.code.row().name, error.message);
+    broadcast::fail(fx, conn, id, &error);
+    state.close(conn, code, reason.unwrap_or(error.message), fx);
+}
+
+/// What the steps need of the connection.
+struct Door {
+    nonce: String,
+    peer: super::conn::Peer,
+}
+
+impl Door {
+    fn of(state: &State, conn: ConnId) -> Option<Door> {
+        let entry = state.conns.get(&conn)?;
+        let Phase::Challenged { nonce } = &entry.phase else { return None };
+        Some(Door { nonce: nonce.clone(), peer: entry.peer.clone() })
+    }
+
+    fn side(&self) -> origin::Peer<'_> {
+        origin::Peer { ip: self.peer.addr.ip(), host: self.peer.host.as_deref(), forwarded_by_stranger: false }
+    }
+}
+
+fn admit(state: &mut State, conn: ConnId, id: &str, params: &ConnectParams, now: Now, fx: &mut Vec<Effect>) -> Result<(), Refusal> {
+    let Some(door) = Door::of(state, conn) else { return Ok(()) };
+    let protocol = params.negotiate().map_err(|error| Refusal { error, code: 1002, reason: None })?;
+    let role = params.role().ok_or_else(|| WireError::invalid("invalid role"))?;
+    let page = OriginCheck {
+        protocol,
+        client_id: &params.client.id,
+        client_mode: &params.client.mode,
+        origin: door.peer.origin.as_deref(),
+        host: door.peer.host.as_deref(),
+        allowed: &state.allowed_origins,
+        guarded: state.secrets.mode() != auth::Mode::None,
+    };
+    origin::check(&page).map_err(|fault| fault.wire())?;
+    let silent_for = |secret| door.side().approves_silently(&page, secret);
+    let (silent, silent_with_secret) = (silent_for(SharedSecret::NotShown), silent_for(SharedSecret::Right));
+    let asked = Asked { protocol, role, local: door.side().is_local(), near: door.side().is_direct_loopback() };
+
+    let device = prove(params, &asked, &door, now)?;
+    let method = authenticate(state, params, &asked, device.as_ref(), &door, now)?;
+    let scopes = effective_scopes(params, &asked, device.is_some(), method);
+    let session = session(state, params, &asked, &device, method, scopes, now);
+    match device {
+        None => {
+            let greeting = Greeting { conn, id: id.to_string(), issued: None };
+            join(state, conn, session);
+            welcome(state, &greeting, now, fx);
+        }
+        Some(device) => {
+            let shared = matches!(method, Method::Token | Method::Password | Method::None);
+            let silent = if shared { silent_with_secret } else { silent };
+            let remote_ip = (!asked.local).then(|| door.peer.addr.ip().to_string());
+            let pairing = Pairing { params, device: &device, silent, remote_ip };
+            pair(state, (conn, id), &pairing, session, now, fx)?;
+        }
+    }
+    Ok(())
+}
+
+/// What a connection wants to be.
+struct Asked {
+    protocol: u8,
+    role: Role,
+    local: bool,
+    near: bool,
+}
+
+fn prove(params: &ConnectParams, asked: &Asked, door: &Door, now: Now) -> Result<Option<ProvenDevice>, WireError> {
+    let Some(claim) = &params.device else { return Ok(None) };
+    let credentials = &params.auth;
+    let token = signing_token(
+        credentials.token.as_deref(),
+        credentials.device_token.as_deref(),
+        credentials.bootstrap_token.as_deref(),
+    );
+    let proof = Proof {
+        id: &claim.id,
+        public_key: &claim.public_key,
+        signature: &claim.signature,
+        signed_at_ms: u64::try_from(claim.signed_at).unwrap_or(0),
+        nonce: claim.nonce.as_deref(),
+    };
+    let attempt = Attempt {
+        protocol: asked.protocol,
+        local: asked.local,
+        challenge: &door.nonce,
+        client_id: &params.client.id,
+        client_mode: &params.client.mode,
+        role: asked.role.name(),
+        scopes: &params.scopes,
+        token,
+        platform: &params.client.platform,
+        device_family: params.client.device_family.as_deref().unwrap_or_default(),
+        now_ms: now.wall_ms,
+    };
+    device::check(&proof, &attempt).map(Some).map_err(|fault| fault.wire())
+}
+
+/// Shared secret first, then the device's own token (protocol.md 3.6). A client that shows nothing
+/// at all and has no device is told to identify itself rather than that a secret is wrong.
+fn authenticate(
+    state: &mut State,
+    params: &ConnectParams,
+    asked: &Asked,
+    device: Option<&ProvenDevice>,
+    door: &Door,
+    now: Now,
+) -> Result<Method, WireError> {
+    let credentials = &params.auth;
+    let presented = Presented {
+        token: credentials.token.as_deref(),
+        password: credentials.password.as_deref(),
+        device_token: credentials.device_token.as_deref(),
+    };
+    let caller = Caller {
+        protocol: asked.protocol,
+        client_id: &params.client.id,
+        client_mode: &params.client.mode,
+        local: asked.local,
+        has_device: device.is_some(),
+    };
+    let devices = &state.devices;
+    let by_device = || {
+        device.is_some_and(|device| {
+            presented.device_tokens().any(|token| {
+                devices.verify_token(asked.protocol, &device.id, asked.role.name(), &params.scopes, token)
+            })
+        })
+    };
+    let from = (door.peer.addr.ip(), now.wall_ms);
+    let result = auth::login(&state.secrets, &presented, &mut state.logins, from, by_device);
+    let nothing_shown = presented.token.is_none() && presented.password.is_none() && presented.device_token.is_none();
+    match result {
+        Ok(method) if device.is_none() => without_device(state, params, method),
+        Ok(method) => Ok(method),
+        Err(_) if nothing_shown && device.is_none() => Err(identity_required(params)),
+        Err(reason) => Err(reason.wire(&caller)),
+    }
+}
+
+/// A browser page must prove its device unless the operator switched that off (protocol.md 3.3).
+fn without_device(state: &State, params: &ConnectParams, method: Method) -> Result<Method, WireError> {
+    let ui = &state.config.gateway.control_ui;
+    let waived = ui.allow_insecure_auth || ui.dangerously_disable_device_auth;
+    if params.is_control_ui() && !waived { Err(identity_required(params)) } else { Ok(method) }
+}
+
+fn identity_required(params: &ConnectParams) -> WireError {
+    if params.is_control_ui() {
+        let text = "control ui requires HTTPS or localhost (secure context)";
+        return WireError::invalid(text).with_details(json!({"code": "CONTROL_UI_DEVICE_IDENTITY_REQUIRED"}));
+    }
+    WireError::new(Code::NotPaired, "device identity required").with_details(json!({"code": "DEVICE_IDENTITY_REQUIRED"}))
+}
+
+/// Protocol 3 gives an operator without a list everything. Protocol 4 gives what is asked for; without
+/// a device the list survives only for programs on this machine that hold the shared secret
+/// (protocol.md 3.3, decisions.md 8).
+fn effective_scopes(params: &ConnectParams, asked: &Asked, has_device: bool, method: Method) -> Vec<String> {
+    if asked.role == Role::Node {
+        return Vec::new();
+    }
+    if asked.protocol < 4 && params.scopes.is_empty() {
+        return vec!["operator.admin".to_string()];
+    }
+    let secret = matches!(method, Method::Token | Method::Password | Method::None);
+    let keeps = asked.protocol < 4 || has_device || (asked.near && secret);
+    if keeps { params.scopes.clone() } else { Vec::new() }
+}
+
+fn session(
+    state: &State,
+    params: &ConnectParams,
+    asked: &Asked,
+    device: &Option<ProvenDevice>,
+    method: Method,
+    scopes: Vec<String>,
+    now: Now,
+) -> Box<Session> {
+    let nodes = &state.config.gateway.nodes;
+    let commands = match asked.role {
+        Role::Node => node_commands::permitted(&params.client.platform, params.client.device_family.as_deref(), &params.commands, nodes),
+        Role::Operator => Vec::new(),
+    };
+    Box::new(Session {
+        protocol: asked.protocol,
+        role: asked.role,
+        scopes,
+        client: params.client.clone(),
+        device_id: device.as_ref().map(|device| device.id.clone()),
+        presence_key: None,
+        method: method.name(),
+        caps: params.caps.clone(),
+        commands,
+        permissions: params.permissions.clone(),
+        path_env: params.path_env.clone(),
+        connected_ms: now.wall_ms,
+        seq: 0,
+        unauthorized: 0,
+    })
+}
+
+/// What the pairing step needs besides the session.
+struct Pairing<'a> {
+    params: &'a ConnectParams,
+    device: &'a ProvenDevice,
+    silent: bool,
+    remote_ip: Option<String>,
+}
+
+impl Pairing<'_> {
+    fn arrival<'a>(&'a self, session: &'a Session) -> Arrival<'a> {
+        let client = &self.params.client;
+        Arrival {
+            protocol: session.protocol,
+            device_id: &self.device.id,
+            public_key: &self.device.public_key,
+            role: session.role.name(),
+            scopes: &session.scopes,
+            silent: self.silent,
+            display_name: client.display_name.as_deref(),
+            platform: Some(&client.platform),
+            device_family: client.device_family.as_deref(),
+            client_id: &client.id,
+            client_mode: &client.mode,
+            remote_ip: self.remote_ip.as_deref(),
+        }
+    }
+}
+
+/// Looks the device up, approves or files a request, hands out its token. What the greeting promises
+/// must be on disk first.
+fn pair(
+    state: &mut State,
+    (conn, id): (ConnId, &str),
+    pairing: &Pairing<'_>,
+    session: Box<Session>,
+    now: Now,
+    fx: &mut Vec<Effect>,
+) -> Result<(), Refusal> {
+    let arrival = pairing.arrival(&session);
+    let (decision, mut change) = state.devices.arrive(&arrival, state.entropy.uuid(), now.wall_ms);
+    let mut commit = Commit::default();
+    match decision {
+        Decision::Paired | Decision::Unrecorded => {}
+        Decision::Approved { request_id } => {
+            let payload =
+                pairing_devices::resolved_payload(&request_id, &pairing.device.id, Verdict::Approved, now.wall_ms);
+            commit.events.push(("device.pair.resolved", payload));
+        }
+        Decision::Required(refusal) => {
+            if refusal.created {
+                commit.events.push(("device.pair.requested", pairing_devices::request_view(&refusal.request)));
+            }
+            let protocol = session.protocol;
+            state.commit_devices(change, commit, now, fx);
+            let reason = Some(refusal.close_reason(protocol));
+            return Err(Refusal { error: refusal.wire(protocol), code: 1008, reason });
+        }
+    }
+    let entropy = &mut state.entropy;
+    let token = state.devices.ensure_token(&arrival, now.wall_ms, |form| device_token(entropy, form));
+    let issued = token.map(|(issued, made)| {
+        change = change.and(made);
+        issued
+    });
+    change = change.and(state.devices.touch(&pairing.device.id, session.role.name(), now.wall_ms));
+    commit.greeting = Some(Box::new(Greeting { conn, id: id.to_string(), issued }));
+    join(state, conn, session);
+    state.commit_devices(change, commit, now, fx);
+    Ok(())
+}
+
+/// From here on the connection has a session, but hears nothing before its greeting.
+fn join(state: &mut State, conn: ConnId, session: Box<Session>) {
+    if let Some(entry) = state.conns.get_mut(&conn) {
+        entry.phase = Phase::Joining(session);
+    }
+}
+
+/// Sends `hello-ok`; the client is listed as present before the snapshot is taken (protocol.md 5.3).
+pub fn welcome(state: &mut State, greeting: &Greeting, now: Now, fx: &mut Vec<Effect>) {
+    let conn = greeting.conn;
+    let Some(entry) = state.conns.get_mut(&conn) else { return };
+    let Phase::Joining(mut session) = std::mem::replace(&mut entry.phase, Phase::Closing) else { return };
+    let (peer, public_id) = (entry.peer.clone(), entry.public_id.clone());
+    state.arrived(&mut session, &peer, &public_id, now);
+    let Some(payload) = hello::payload(state, &public_id, &session, greeting.issued.as_ref(), now) else { return };
+    let protocol = session.protocol;
+    log::info!(
+        target: "gateway/ws",
+        "→ hello-ok conn={conn} client={} mode={} version={} protocol={protocol} role={} auth={} remote={}",
+        session.client.id, session.client.mode, session.client.version, session.role.name(), session.method, peer.addr
+    );
+    state.counters.admitted += 1;
+    if let Some(entry) = state.conns.get_mut(&conn) {
+        entry.phase = Phase::Ready(session);
+    }
+    let admission = Admission { max_message: hello::max_message(protocol), max_buffered: hello::max_buffered(protocol) };
+    fx.push(Effect::Admit(conn, admission));
+    broadcast::reply_raw(fx, conn, &greeting.id, &payload);
+    state.presence_changed(now, fx);
+    state.health_soon(fx);
+}

@@ -1,0 +1,114 @@
+//! Presence, system events, heartbeat switches, and what the gateway says of itself.
+
+use serde_json::{Value, json};
+
+use crate::config::load::Snapshot;
+use crate::gateway::auth::{Mode, Secrets};
+use crate::gateway::beacon::{self, Beacon};
+use crate::gateway::broadcast;
+use crate::gateway::disk::Waiting;
+use crate::gateway::dispatch::Request;
+use crate::gateway::event::{Answer, ConnId, Effect, Handled};
+use crate::gateway::state::State;
+use crate::gateway::trouble::Query;
+use crate::limits;
+use crate::protocol::errors::WireError;
+use crate::sys::date;
+
+/// The list, not wrapped in an object (protocol.md 8.1).
+pub fn presence(state: &mut State, request: &Request<'_>) -> Handled {
+    Ok(Answer::Raw(state.presence_json(request.now)))
+}
+
+/// A beacon of a machine or app, or a line for the main session's next turn.
+pub fn event(state: &mut State, request: &Request<'_>, fx: &mut Vec<Effect>) -> Handled {
+    let beacon = Beacon::read(&request.params).ok_or_else(|| WireError::invalid("text required"))?;
+    let outcome = state.presence.beacon(&beacon, request.now.wall_ms);
+    if let Some(line) = beacon::prompt_line(&beacon, &outcome) {
+        queue(state, line);
+    }
+    state.presence_changed(request.now, fx);
+    Ok(Answer::Json(json!({"ok": true})))
+}
+
+/// Keeps the newest lines; the same line twice in a row counts once.
+fn queue(state: &mut State, line: String) {
+    if state.system_events.back() == Some(&line) {
+        return;
+    }
+    if state.system_events.len() >= limits::SYSTEM_EVENTS {
+        state.system_events.pop_front();
+    }
+    state.system_events.push_back(line);
+}
+
+/// The last heartbeat event, or `null`.
+pub fn last_heartbeat(state: &State) -> Handled {
+    Ok(Answer::Json(state.heartbeats.last.clone().unwrap_or(Value::Null)))
+}
+
+/// Switches heartbeats on or off for the life of the process.
+pub fn set_heartbeats(state: &mut State, request: &Request<'_>, fx: &mut Vec<Effect>) -> Handled {
+    let enabled = request.flag("enabled").unwrap_or(state.heartbeats.enabled);
+    state.heartbeats.enabled = enabled;
+    state.health_soon(fx);
+    Ok(Answer::Json(json!({"ok": true, "enabled": enabled})))
+}
+
+/// Queues a line for the main session. Heartbeat turns themselves belong to the agent's part.
+pub fn wake(state: &mut State, request: &Request<'_>) -> Handled {
+    let text = request.text("text").trim();
+    if text.is_empty() {
+        return Ok(Answer::Json(json!({"ok": false})));
+    }
+    let line = text.to_string();
+    queue(state, line);
+    Ok(Answer::Json(json!({"ok": true})))
+}
+
+/// The record of what went wrong since the start.
+pub fn stability(state: &State, request: &Request<'_>) -> Handled {
+    let query = Query {
+        limit: request.count("limit").and_then(|n| usize::try_from(n).ok()).unwrap_or(limits::TROUBLE_ENTRIES),
+        kind: request.params.get("type").and_then(Value::as_str),
+        since: request.count("sinceSeq").unwrap_or(0),
+    };
+    Ok(Answer::Json(state.trouble.answer(&query, date::iso_utc(request.now.wall_ms))))
+}
+
+/// The gateway's own device id and key, by which several addresses of one gateway are recognised.
+pub fn identity(state: &State) -> Handled {
+    match &state.facts.identity {
+        Some((device_id, public_key)) => Ok(Answer::Json(json!({"deviceId": device_id, "publicKey": public_key}))),
+        None => Err(WireError::unavailable("gateway identity is not available")),
+    }
+}
+
+/// This program never asks a registry for updates (decisions.md, lifecycle.md 5.2).
+pub fn update_status() -> Handled {
+    Ok(Answer::Json(json!({"sentinel": null, "updateAvailable": null, "effectiveChannel": "stable"})))
+}
+
+/// Takes over the secrets of a freshly read configuration and lets go of clients whose shared secret
+/// is no longer valid.
+pub fn secrets_reloaded(state: &mut State, waiting: &Waiting, snapshot: &Snapshot, fx: &mut Vec<Effect>) {
+    if !snapshot.valid {
+        let problem = snapshot.issues.first().map(ToString::to_string).unwrap_or_default();
+        let error = WireError::unavailable(format!("secrets not reloaded: invalid config: {problem}"));
+        return broadcast::fail(fx, waiting.conn, &waiting.id, &error);
+    }
+    let fresh = state.access.secrets(&snapshot.config);
+    if !fresh.same_as(&state.secrets) {
+        state.secrets = fresh;
+        let stale: Vec<ConnId> = state
+            .sessions_in_use()
+            .filter(|(conn, _, session)| *conn != waiting.conn && matches!(session.method, "token" | "password"))
+            .map(|(conn, ..)| conn)
+            .collect();
+        for conn in stale {
+            state.close(conn, 4001, "gateway auth changed", fx);
+        }
+    }
+    let warnings = snapshot.warnings.len();
+    broadcast::reply(fx, waiting.conn, &waiting.id, &json!({"ok": true, "warningCount": warnings}));
+}
