@@ -122,7 +122,7 @@ fn systemd_is_told_when_it_is_ready_and_when_it_stops() {
     let socket = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
     socket.set_read_timeout(Some(crate::harness::PATIENCE)).unwrap();
     let gateway = Setup::new().env("NOTIFY_SOCKET", path.to_str().unwrap()).start();
-    let mut next = |wanted: &str| loop {
+    let next = |wanted: &str| loop {
         let mut datagram = [0; 4096];
         let length = socket.recv(&mut datagram).unwrap_or_else(|error| panic!("no {wanted}: {error}"));
         if String::from_utf8_lossy(&datagram[..length]).lines().any(|line| line == wanted) {

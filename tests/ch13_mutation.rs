@@ -88,11 +88,16 @@ fn mutate(dice: &mut Dice, seed: &[u8]) -> Vec<u8> {
     bytes
 }
 
+fn mutate_one(dice: &mut Dice, list: &[Vec<u8>]) -> Vec<u8> {
+    let at = dice.below(list.len());
+    mutate(dice, &list[at])
+}
+
 /// Sends one mutated thing in one of the ways a stranger could and waits for whatever end it brings.
 fn provoke(gateway: &Gateway, dice: &mut Dice, frames: &[Vec<u8>], requests: &[Vec<u8>]) {
     match dice.below(4) {
         0 => {
-            let bytes = mutate(dice, &requests[dice.below(requests.len())]);
+            let bytes = mutate_one(dice, requests);
             let mut wire = Wire::open(gateway.port);
             wire.send(bytes);
             wire.finish();
@@ -100,7 +105,7 @@ fn provoke(gateway: &Gateway, dice: &mut Dice, frames: &[Vec<u8>], requests: &[V
             drain(&mut wire);
         }
         1 => {
-            let bytes = mutate(dice, &frames[dice.below(frames.len())]);
+            let bytes = mutate_one(dice, frames);
             let mut socket = Socket::open(gateway.port);
             socket.raw(&frame(true, 1, true, &bytes));
             socket.frame(true, 8, &[3, 232]);
@@ -109,7 +114,7 @@ fn provoke(gateway: &Gateway, dice: &mut Dice, frames: &[Vec<u8>], requests: &[V
         2 => {
             let mut peer = Peer::connect(gateway, if dice.below(2) == 0 { &V3 } else { &V4 }.get());
             for _ in 0..=dice.below(4) {
-                let bytes = mutate(dice, &frames[dice.below(frames.len())]);
+                let bytes = mutate_one(dice, frames);
                 peer.socket.raw(&frame(true, 1, true, &bytes));
             }
             peer.socket.frame(true, 8, &[3, 232]);
