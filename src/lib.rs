@@ -12,5 +12,6 @@ pub mod http;
 pub mod identity;
 pub mod limits;
 pub mod protocol;
+pub mod service;
 pub mod store;
 pub mod sys;

@@ -58,6 +58,20 @@ pub const HTTP_BODY: Duration = Duration::from_secs(30);
 pub const HTTP_DRAIN_BYTES: usize = 64 * KIB;
 /// Time for that drain.
 pub const HTTP_DRAIN: Duration = Duration::from_secs(1);
+/// Empty lines tolerated before a request line (RFC 9112, 2.2 asks for at least one).
+pub const HTTP_BLANK_LINES: u32 = 4;
+/// Bytes of one chunk-size line with its extensions; nobody uses extensions.
+pub const CHUNK_LINE_BYTES: usize = 256;
+/// Bytes of all chunk extensions of a body, so that tiny chunks cannot carry much of them.
+pub const CHUNK_EXTENSION_BYTES: usize = 4096;
+/// Lines of trailers, which are dropped.
+pub const HTTP_TRAILERS: usize = 16;
+/// Bytes of one trailer.
+pub const HTTP_TRAILER_BYTES: usize = 1024;
+/// Addresses looked at in one `X-Forwarded-For` chain; longer chains are not attributed.
+pub const FORWARDED_CHAIN: usize = 32;
+/// Largest piece given to the chunked encoder, which recurses once per chunk of a larger write.
+pub const SSE_CHUNK_BYTES: usize = 32 * KIB;
 /// Time an HTTP handler waits for the state thread.
 pub const STATE_REPLY: Duration = Duration::from_secs(5);
 
@@ -88,6 +102,8 @@ pub const PRESENCE_INTERVAL: Duration = Duration::from_millis(200);
 pub const PRESENCE_TEXT_CHARS: usize = 512;
 /// Items of one list in a presence entry.
 pub const PRESENCE_LIST_ITEMS: usize = 64;
+/// Characters of one queued system event: a beacon is one line, a note from a script a few paragraphs.
+pub const SYSTEM_EVENT_CHARS: usize = 4096;
 /// System events waiting for the main session's next turn.
 pub const SYSTEM_EVENTS: usize = 20;
 
@@ -117,6 +133,27 @@ pub const LOGIN_WINDOW: Duration = Duration::from_secs(60);
 pub const LOGIN_LOCKOUT: Duration = Duration::from_secs(300);
 /// Addresses whose failures are remembered; the oldest is forgotten first.
 pub const LOGIN_ADDRESSES: usize = 4096;
+
+/// Events the client keeps while nobody reads them; a call that waits long must not eat memory.
+pub const CLIENT_EVENTS: usize = 256;
+/// Addresses of one name that the client tries.
+pub const LOOKUP_ADDRESSES: usize = 8;
+/// Bytes of an identity or device token file.
+pub const IDENTITY_BYTES: usize = 64 * KIB;
+/// Time one subprocess of the command line may take (systemctl answers at once or hangs).
+pub const SUBPROCESS: Duration = Duration::from_secs(5);
+/// Bytes kept of a subprocess's output.
+pub const SUBPROCESS_BYTES: usize = 64 * KIB;
+/// Bytes read of a unit file or of the end of a log file.
+pub const UNIT_FILE_BYTES: usize = 256 * KIB;
+/// Unit files looked at in one directory.
+pub const UNIT_FILES: usize = 512;
+/// Processes whose open files are searched for a listening socket.
+pub const PROC_ENTRIES: usize = 8192;
+/// After this time a command that waits shows a spinner.
+pub const SPINNER_AFTER: Duration = Duration::from_secs(1);
+/// Time between two attempts of `logs --follow` to reach a gateway that went away.
+pub const FOLLOW_RETRY: Duration = Duration::from_millis(500);
 
 /// Events waiting for the state thread; a full queue blocks the readers, which is TCP backpressure.
 pub const EVENT_QUEUE: usize = 1024;
@@ -161,6 +198,10 @@ pub const LOG_GENERATIONS: u32 = 5;
 pub const LOG_AGE: Duration = Duration::from_secs(24 * 3600);
 /// Characters of one log message; the rest is cut and counted.
 pub const LOG_MESSAGE_CHARS: usize = 4096;
+/// Pause after a failed write to the log file (disk full) before the next try.
+pub const LOG_RETRY: Duration = Duration::from_secs(5);
+/// How often to look whether the log file was moved or removed by somebody else.
+pub const LOG_RECHECK: Duration = Duration::from_secs(1);
 /// `logs.tail`: default lines, largest lines, default bytes, largest bytes (lifecycle.md 15).
 pub const TAIL_LINES: usize = 500;
 /// See [`TAIL_LINES`].
@@ -179,3 +220,18 @@ pub const TICK_MIN: Duration = Duration::from_secs(1);
 pub const HTTP_BODY_BYTES: u64 = 20 * 1024 * 1024;
 /// Entries of the record of trouble (`diagnostics.stability`).
 pub const TROUBLE_ENTRIES: usize = 256;
+
+/// Entries of one directory looked at when leftovers or old logs are searched.
+pub const DIR_ENTRIES: usize = 10_000;
+/// Age at which an unfinished write of another process counts as left behind.
+pub const LEFTOVER_AGE: Duration = Duration::from_secs(60);
+/// Symbolic links followed to the real file; the kernel's own limit is 40.
+pub const SYMLINKS: usize = 16;
+/// Bytes read of one system file; the routing table of a host with thousands of addresses is cut.
+pub const SYSTEM_FILE_BYTES: u64 = 256 * 1024;
+/// Bytes of a time zone file; the largest ones in use have below 4 KiB.
+pub const ZONE_FILE_BYTES: u64 = 64 * 1024;
+/// Bytes of a time zone's name or rule.
+pub const ZONE_RULE_BYTES: usize = 128;
+/// How long a signal waits for room in the event queue before the process leaves without farewell.
+pub const SIGNAL_WAIT: Duration = Duration::from_millis(500);

@@ -17,7 +17,7 @@ pub mod token;
 
 mod authplan;
 mod keys;
-mod sections;
+pub mod sections;
 mod validate;
 mod value;
 

@@ -21,6 +21,20 @@ pub enum Mode {
     Password,
     /// No secret: only for private ingress.
     None,
+    /// A reverse proxy in front names the user.
+    TrustedProxy,
+}
+
+impl Mode {
+    /// Its name in the configuration and in `hello-ok.snapshot.authMode`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Mode::Token => "token",
+            Mode::Password => "password",
+            Mode::None => "none",
+            Mode::TrustedProxy => "trusted-proxy",
+        }
+    }
 }
 
 /// The gateway's configured secrets, as digests.
@@ -67,6 +81,8 @@ pub struct Presented<'a> {
     pub password: Option<&'a str>,
     /// `auth.deviceToken`.
     pub device_token: Option<&'a str>,
+    /// The user a trusted proxy vouches for.
+    pub proxy_user: Option<&'a str>,
 }
 
 impl<'a> Presented<'a> {
@@ -92,6 +108,8 @@ pub enum Method {
     DeviceToken,
     /// Mode `none`.
     None,
+    /// A reverse proxy vouched for the user.
+    TrustedProxy,
 }
 
 impl Method {
@@ -102,6 +120,7 @@ impl Method {
             Method::Password => "password",
             Method::DeviceToken => "device-token",
             Method::None => "none",
+            Method::TrustedProxy => "trusted-proxy",
         }
     }
 }
@@ -121,6 +140,8 @@ pub enum Reason {
     PasswordMismatch,
     /// Password mode without a password.
     PasswordNotConfigured,
+    /// Trusted-proxy mode, and no trusted proxy named a user.
+    ProxyUserMissing,
     /// Only a device token was presented, and it is not valid.
     DeviceTokenMismatch,
     /// Too many failures; try again after this many milliseconds.
@@ -148,6 +169,12 @@ pub struct Caller<'a> {
 pub fn check_shared(secrets: &Secrets, presented: &Presented<'_>) -> Result<Method, Reason> {
     let (expected, method, missing, mismatch, unset) = match secrets.mode {
         Mode::None => return Ok(Method::None),
+        Mode::TrustedProxy if presented.proxy_user.is_some() => return Ok(Method::TrustedProxy),
+        // A direct caller on this machine may use the password, where one is set (http.md 5.1).
+        Mode::TrustedProxy => {
+            let (missing, unset) = (Reason::ProxyUserMissing, Reason::ProxyUserMissing);
+            (secrets.password, Method::Password, missing, Reason::PasswordMismatch, unset)
+        }
         Mode::Token => {
             (secrets.token, Method::Token, Reason::TokenMissing, Reason::TokenMismatch, Reason::TokenNotConfigured)
         }
@@ -203,6 +230,7 @@ impl Reason {
             Reason::PasswordMismatch => ("password_mismatch", "AUTH_PASSWORD_MISMATCH"),
             Reason::PasswordNotConfigured => ("password_missing_config", "AUTH_PASSWORD_NOT_CONFIGURED"),
             Reason::DeviceTokenMismatch => ("device_token_mismatch", "AUTH_DEVICE_TOKEN_MISMATCH"),
+            Reason::ProxyUserMissing => ("trusted_proxy_user_missing", "AUTH_UNAUTHORIZED"),
             Reason::RateLimited(_) => ("rate_limited", "AUTH_RATE_LIMITED"),
             Reason::Other => ("unauthorized", "AUTH_UNAUTHORIZED"),
         }
@@ -223,8 +251,13 @@ impl Reason {
             Reason::PasswordNotConfigured => {
                 "unauthorized: gateway password not configured on gateway (set gateway.auth.password)".into()
             }
-            Reason::DeviceTokenMismatch => "unauthorized: device token mismatch (rotate/reissue device token)".into(),
-            Reason::RateLimited(_) => "unauthorized: too many failed authentication attempts (retry later)".into(),
+            Reason::ProxyUserMissing => {
+                "unauthorized: no trusted proxy identified a user (connect through the proxy; see gateway.trustedProxies and gateway.auth.trustedProxy.userHeader)".into()
+            }
+            Reason::DeviceTokenMismatch => {
+                "unauthorized: device token not valid (pair the device again or present the gateway secret)".into()
+            }
+            Reason::RateLimited(_) => "unauthorized: this address failed too often (wait and try again)".into(),
             Reason::Other => "unauthorized".into(),
         }
     }
@@ -275,7 +308,7 @@ fn token_hint(caller: &Caller<'_>) -> &'static str {
 
 fn password_hint(caller: &Caller<'_>) -> &'static str {
     match caller.client_mode {
-        "cli" if caller.local && caller.protocol >= 4 => "use this gateway's gateway.auth.password",
+        "cli" if caller.local && caller.protocol >= 4 => "use this gateway's gateway.auth.password or pair the device",
         "cli" => "set gateway.remote.password to match gateway.auth.password",
         _ if is_page(caller) => "enter the password in Control UI settings",
         _ => "provide gateway auth password",

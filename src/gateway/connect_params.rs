@@ -1,6 +1,8 @@
 //! The checked parameters of `connect` as a typed value, and which protocol they lead to.
 //! The schema has been checked by the reader; here is only what the handshake reads.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -24,7 +26,7 @@ pub struct ConnectParams {
     #[serde(default)]
     pub commands: Vec<String>,
     /// Permissions a node has from its system.
-    pub permissions: Option<Value>,
+    pub permissions: Option<BTreeMap<String, bool>>,
     /// A node's search path.
     pub path_env: Option<String>,
     /// `operator` unless said otherwise.
@@ -155,7 +157,15 @@ mod tests {
 
     #[test]
     fn picks_the_newest_protocol_both_speak() {
-        let table = [((3, 3), Some(3)), ((4, 4), Some(4)), ((3, 4), Some(4)), ((1, 9), Some(4)), ((1, 3), Some(3)), ((5, 9), None), ((1, 2), None)];
+        let table = [
+            ((3, 3), Some(3)),
+            ((4, 4), Some(4)),
+            ((3, 4), Some(4)),
+            ((1, 9), Some(4)),
+            ((1, 3), Some(3)),
+            ((5, 9), None),
+            ((1, 2), None),
+        ];
         for ((min, max), expected) in table {
             assert_eq!(params(min, max).negotiate().ok(), expected, "{min}..{max}");
         }

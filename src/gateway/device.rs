@@ -248,7 +248,8 @@ mod tests {
 
     #[test]
     fn every_signed_field_is_covered() {
-        let changes: [(&str, fn(&mut Proof<'_>, &mut Attempt<'_>)); 9] = [
+        type Tamper = fn(&mut Proof<'_>, &mut Attempt<'_>);
+        let changes: [(&str, Tamper); 9] = [
             ("client id", |_, a| a.client_id = "test"),
             ("client mode", |_, a| a.client_mode = "ui"),
             ("role", |_, a| a.role = "node"),

@@ -25,11 +25,22 @@ pub enum Job {
     /// Replace files, each atomically, in this order.
     Write(Vec<FileWrite>),
     /// Read the end of the log.
-    Tail(TailRequest),
+    Tail(TailAsk),
     /// Read the configuration anew.
     Config,
     /// Read the session indexes of these agents.
     Sessions(Vec<(String, PathBuf)>),
+}
+
+/// Which part of the log is wanted; the file is the one in use.
+#[derive(Debug, Clone, Copy)]
+pub struct TailAsk {
+    /// Byte offset up to which the caller has read.
+    pub cursor: Option<u64>,
+    /// Most lines.
+    pub limit: usize,
+    /// Most bytes.
+    pub max_bytes: usize,
 }
 
 /// A file's new content.
@@ -110,7 +121,7 @@ pub struct Place {
     /// The environment the configuration is resolved with.
     pub env: Env,
     /// Asked for at each job: the log file changes with the date.
-    pub log_file: Box<dyn Fn() -> PathBuf + Send>,
+    pub log_file: Box<dyn Fn() -> Option<PathBuf> + Send>,
 }
 
 /// Starts the thread. It ends when the sender is dropped, after everything queued is on disk.
@@ -137,7 +148,9 @@ fn run(place: &Place, queue: &Receiver<(Job, Then)>, events: &Sender<Event>) {
 fn superseded(job: &Job, then: &Then, behind: &VecDeque<(Job, Then)>) -> bool {
     let (Job::Write(files), Then::Nothing) = (job, then) else { return false };
     let rewritten = |path: &PathBuf| {
-        behind.iter().any(|(later, _)| matches!(later, Job::Write(files) if files.iter().any(|file| file.path == *path)))
+        behind
+            .iter()
+            .any(|(later, _)| matches!(later, Job::Write(files) if files.iter().any(|file| file.path == *path)))
     };
     files.iter().all(|file| rewritten(&file.path))
 }
@@ -145,13 +158,16 @@ fn superseded(job: &Job, then: &Then, behind: &VecDeque<(Job, Then)>) -> bool {
 fn perform(place: &Place, job: Job) -> Done {
     match job {
         Job::Write(files) => Done::Written(files.iter().try_for_each(write)),
-        Job::Tail(request) => {
-            let request = TailRequest { file: (place.log_file)(), ..request };
-            Done::Tail(tail::tail(&request).map_err(|error| error.to_string()))
-        }
+        Job::Tail(ask) => Done::Tail(read_log(place, ask)),
         Job::Config => Done::Config(Box::new(load::load(&place.paths, &place.env))),
         Job::Sessions(stores) => Done::Sessions(sessions::read_all(&stores)),
     }
+}
+
+fn read_log(place: &Place, ask: TailAsk) -> Result<Tail, String> {
+    let TailAsk { cursor, limit, max_bytes } = ask;
+    let file = (place.log_file)().ok_or("the log file is switched off")?;
+    tail::tail(TailRequest { file: &file, cursor, limit, max_bytes }).map_err(|error| error.to_string())
 }
 
 fn write(file: &FileWrite) -> Result<(), String> {

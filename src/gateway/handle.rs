@@ -12,7 +12,7 @@ use super::dispatch;
 use super::event::{ConnId, Effect, Ended, HttpAnswer, HttpAsk, Inbound, Input, Notice, Timer, Violation};
 use super::handshake;
 use super::methods::{config, system};
-use super::state::{Conn, Phase, Session, State};
+use super::state::{Conn, Phase, State};
 use crate::limits;
 use crate::protocol::errors::WireError;
 use crate::protocol::frame;
@@ -56,7 +56,7 @@ fn inbound(state: &mut State, conn: ConnId, frame: Inbound, now: Now, fx: &mut V
     alive(state, conn);
     let Some(entry) = state.conns.get(&conn) else { return };
     match (&entry.phase, frame) {
-        (Phase::Closing, _) => {}
+        (Phase::Closing(_), _) => {}
         (_, Inbound::Fatal(violation)) => violated(state, conn, violation, fx),
         (Phase::Challenged { .. }, Inbound::Connect { id, params }) => {
             handshake::connect(state, conn, &id, params, now, fx);
@@ -94,14 +94,16 @@ fn closed(state: &mut State, conn: ConnId, why: &Ended, now: Now, fx: &mut Vec<E
     let Some(entry) = state.conns.remove(&conn) else { return };
     let lasted = now.mono.saturating_sub(entry.opened).as_millis();
     match entry.phase {
-        Phase::Ready(session) | Phase::Joining(session) => {
+        Phase::Ready(session) | Phase::Closing(Some(session)) => {
             log::debug!(target: "gateway/ws", "→ close conn={conn} why={why:?} durationMs={lasted}");
-            state.left(&session, fx);
+            state.left(&session, now, fx);
         }
         Phase::Challenged { .. } => {
             log::info!(target: "gateway/ws", "closed before connect conn={conn} remote={} why={why:?}", entry.peer.addr);
         }
-        Phase::Closing => log::debug!(target: "gateway/ws", "closed conn={conn} durationMs={lasted}"),
+        Phase::Joining(_) | Phase::Closing(None) => {
+            log::debug!(target: "gateway/ws", "closed conn={conn} durationMs={lasted}");
+        }
     }
     if state.stopping && state.conns.is_empty() {
         fx.push(Effect::Exit);
@@ -123,7 +125,9 @@ fn stored(state: &mut State, then: Then, done: Done, now: Now, fx: &mut Vec<Effe
         (Then::Nothing, _) => {}
         (Then::Commit(commit), Done::Written(Ok(()))) => state.committed(commit, now, fx),
         (Then::Commit(commit), Done::Written(Err(text))) => state.not_committed(commit, &text, now, fx),
-        (Then::LogsTail(waiting), Done::Tail(tail)) => answer(state, &waiting, tail.map(tail_answer), "log read failed: ", fx),
+        (Then::LogsTail(waiting), Done::Tail(tail)) => {
+            answer(state, &waiting, tail.map(tail_answer), "log read failed: ", fx)
+        }
         (Then::ConfigGet(waiting), Done::Config(snapshot)) => {
             broadcast::reply(fx, waiting.conn, &waiting.id, &config::snapshot(&snapshot));
         }

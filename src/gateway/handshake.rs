@@ -1,7 +1,7 @@
 //! The `connect` request, step by step in the order of protocol.md 2.2: version, role, origin,
 //! device, credentials, pairing, greeting. Pure; every refusal is one error and one close.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::auth::{self, Caller, Method, Presented};
 use super::broadcast;
@@ -10,13 +10,14 @@ use super::device::{self, Attempt, Proof, ProvenDevice};
 use super::disk::Commit;
 use super::event::{Admission, ConnId, Effect};
 use super::hello;
-use super::node_commands;
+use super::no_device::{self, Bare};
+use super::node_commands::{self, Platform};
 use super::origin::{self, OriginCheck, SharedSecret};
-use super::pairing::Verdict;
+use super::pairing::{Verdict, effective_scopes};
 use super::pairing_devices::{self, Arrival, Decision, IssuedToken};
 use super::state::{Phase, Role, Session, State, device_token};
 use crate::identity::signing_token;
-use crate::protocol::errors::{Code, WireError};
+use crate::protocol::errors::WireError;
 use crate::sys::clock::Now;
 
 /// A greeting that waits until what it promises is on disk.
@@ -43,7 +44,14 @@ impl From<WireError> for Refusal {
 }
 
 /// Decides on a `connect`.
-pub fn connect(state: &mut State, conn: ConnId, id: &str, params: Result<Value, String>, now: Now, fx: &mut Vec<Effect>) {
+pub fn connect(
+    state: &mut State,
+    conn: ConnId,
+    id: &str,
+    params: Result<Value, String>,
+    now: Now,
+    fx: &mut Vec<Effect>,
+) {
     let outcome = params.map_err(WireError::invalid).and_then(ConnectParams::read).map_err(Refusal::from);
     if let Err(refusal) = outcome.and_then(|params| admit(state, conn, id, &params, now, fx)) {
         refuse(state, conn, id, refusal, fx);
@@ -77,7 +85,14 @@ impl Door {
     }
 }
 
-fn admit(state: &mut State, conn: ConnId, id: &str, params: &ConnectParams, now: Now, fx: &mut Vec<Effect>) -> Result<(), Refusal> {
+fn admit(
+    state: &mut State,
+    conn: ConnId,
+    id: &str,
+    params: &ConnectParams,
+    now: Now,
+    fx: &mut Vec<Effect>,
+) -> Result<(), Refusal> {
     let Some(door) = Door::of(state, conn) else { return Ok(()) };
     let protocol = params.negotiate().map_err(|error| Refusal { error, code: 1002, reason: None })?;
     let role = params.role().ok_or_else(|| WireError::invalid("invalid role"))?;
@@ -93,11 +108,16 @@ fn admit(state: &mut State, conn: ConnId, id: &str, params: &ConnectParams, now:
     origin::check(&page).map_err(|fault| fault.wire())?;
     let silent_for = |secret| door.side().approves_silently(&page, secret);
     let (silent, silent_with_secret) = (silent_for(SharedSecret::NotShown), silent_for(SharedSecret::Right));
-    let asked = Asked { protocol, role, local: door.side().is_local(), near: door.side().is_direct_loopback() };
+    // Protocol 4 counts any direct loopback socket as local, protocol 3 looks at the Host too (protocol.md 3.4).
+    let side = door.side();
+    let local = if protocol >= 4 { side.is_direct_loopback() } else { side.is_local() };
+    let asked = Asked { protocol, role, local };
 
     let device = prove(params, &asked, &door, now)?;
-    let method = authenticate(state, params, &asked, device.as_ref(), &door, now)?;
-    let scopes = effective_scopes(params, &asked, device.is_some(), method);
+    let bare = bare(state, params, &asked, device.is_some());
+    let method = authenticate(state, params, &bare, device.as_ref(), &door, now)?;
+    let wanted = effective_scopes(protocol, role.name(), Some(&params.scopes));
+    let scopes = if device.is_some() { wanted } else { no_device::scopes(&bare, wanted, method) };
     let session = session(state, params, &asked, &device, method, scopes, now);
     match device {
         None => {
@@ -106,8 +126,7 @@ fn admit(state: &mut State, conn: ConnId, id: &str, params: &ConnectParams, now:
             welcome(state, &greeting, now, fx);
         }
         Some(device) => {
-            let shared = matches!(method, Method::Token | Method::Password | Method::None);
-            let silent = if shared { silent_with_secret } else { silent };
+            let silent = if method != Method::DeviceToken { silent_with_secret } else { silent };
             let remote_ip = (!asked.local).then(|| door.peer.addr.ip().to_string());
             let pairing = Pairing { params, device: &device, silent, remote_ip };
             pair(state, (conn, id), &pairing, session, now, fx)?;
@@ -121,7 +140,18 @@ struct Asked {
     protocol: u8,
     role: Role,
     local: bool,
-    near: bool,
+}
+
+fn bare<'a>(state: &State, params: &'a ConnectParams, asked: &Asked, has_device: bool) -> Bare<'a> {
+    let ui = &state.config.gateway.control_ui;
+    let caller = Caller {
+        protocol: asked.protocol,
+        client_id: &params.client.id,
+        client_mode: &params.client.mode,
+        local: asked.local,
+        has_device,
+    };
+    Bare { caller, role: asked.role.name(), ui_exempt: ui.allow_insecure_auth || ui.dangerously_disable_device_auth }
 }
 
 fn prove(params: &ConnectParams, asked: &Asked, door: &Door, now: Now) -> Result<Option<ProvenDevice>, WireError> {
@@ -155,12 +185,11 @@ fn prove(params: &ConnectParams, asked: &Asked, door: &Door, now: Now) -> Result
     device::check(&proof, &attempt).map(Some).map_err(|fault| fault.wire())
 }
 
-/// Shared secret first, then the device's own token (protocol.md 3.6). A client that shows nothing
-/// at all and has no device is told to identify itself rather than that a secret is wrong.
+/// Shared secret first, then the device's own token (protocol.md 3.6); without a device the rules of 3.3.
 fn authenticate(
     state: &mut State,
     params: &ConnectParams,
-    asked: &Asked,
+    bare: &Bare<'_>,
     device: Option<&ProvenDevice>,
     door: &Door,
     now: Now,
@@ -170,61 +199,19 @@ fn authenticate(
         token: credentials.token.as_deref(),
         password: credentials.password.as_deref(),
         device_token: credentials.device_token.as_deref(),
-    };
-    let caller = Caller {
-        protocol: asked.protocol,
-        client_id: &params.client.id,
-        client_mode: &params.client.mode,
-        local: asked.local,
-        has_device: device.is_some(),
+        proxy_user: door.peer.proxy_user.as_deref(),
     };
     let devices = &state.devices;
-    let by_device = || {
-        device.is_some_and(|device| {
-            presented.device_tokens().any(|token| {
-                devices.verify_token(asked.protocol, &device.id, asked.role.name(), &params.scopes, token)
-            })
-        })
-    };
+    let protocol = bare.caller.protocol;
+    let valid =
+        |device: &ProvenDevice, token| devices.verify_token(protocol, &device.id, bare.role, &params.scopes, token);
+    let by_device = || device.is_some_and(|device| presented.device_tokens().any(|token| valid(device, token)));
     let from = (door.peer.addr.ip(), now.wall_ms);
     let result = auth::login(&state.secrets, &presented, &mut state.logins, from, by_device);
-    let nothing_shown = presented.token.is_none() && presented.password.is_none() && presented.device_token.is_none();
-    match result {
-        Ok(method) if device.is_none() => without_device(state, params, method),
-        Ok(method) => Ok(method),
-        Err(_) if nothing_shown && device.is_none() => Err(identity_required(params)),
-        Err(reason) => Err(reason.wire(&caller)),
+    match device {
+        Some(_) => result.map_err(|reason| reason.wire(&bare.caller)),
+        None => no_device::check(bare, result).map_err(|fault| fault.wire(&bare.caller)),
     }
-}
-
-/// A browser page must prove its device unless the operator switched that off (protocol.md 3.3).
-fn without_device(state: &State, params: &ConnectParams, method: Method) -> Result<Method, WireError> {
-    let ui = &state.config.gateway.control_ui;
-    let waived = ui.allow_insecure_auth || ui.dangerously_disable_device_auth;
-    if params.is_control_ui() && !waived { Err(identity_required(params)) } else { Ok(method) }
-}
-
-fn identity_required(params: &ConnectParams) -> WireError {
-    if params.is_control_ui() {
-        let text = "control ui requires HTTPS or localhost (secure context)";
-        return WireError::invalid(text).with_details(json!({"code": "CONTROL_UI_DEVICE_IDENTITY_REQUIRED"}));
-    }
-    WireError::new(Code::NotPaired, "device identity required").with_details(json!({"code": "DEVICE_IDENTITY_REQUIRED"}))
-}
-
-/// Protocol 3 gives an operator without a list everything. Protocol 4 gives what is asked for; without
-/// a device the list survives only for programs on this machine that hold the shared secret
-/// (protocol.md 3.3, decisions.md 8).
-fn effective_scopes(params: &ConnectParams, asked: &Asked, has_device: bool, method: Method) -> Vec<String> {
-    if asked.role == Role::Node {
-        return Vec::new();
-    }
-    if asked.protocol < 4 && params.scopes.is_empty() {
-        return vec!["operator.admin".to_string()];
-    }
-    let secret = matches!(method, Method::Token | Method::Password | Method::None);
-    let keeps = asked.protocol < 4 || has_device || (asked.near && secret);
-    if keeps { params.scopes.clone() } else { Vec::new() }
 }
 
 fn session(
@@ -238,7 +225,11 @@ fn session(
 ) -> Box<Session> {
     let nodes = &state.config.gateway.nodes;
     let commands = match asked.role {
-        Role::Node => node_commands::permitted(&params.client.platform, params.client.device_family.as_deref(), &params.commands, nodes),
+        Role::Node => {
+            let platform = Platform::of(Some(&params.client.platform), params.client.device_family.as_deref());
+            let allowlist = node_commands::allowlist(platform, &nodes.allow_commands, &nodes.deny_commands);
+            node_commands::kept(&params.commands, &allowlist)
+        }
         Role::Operator => Vec::new(),
     };
     Box::new(Session {
@@ -341,7 +332,7 @@ fn join(state: &mut State, conn: ConnId, session: Box<Session>) {
 pub fn welcome(state: &mut State, greeting: &Greeting, now: Now, fx: &mut Vec<Effect>) {
     let conn = greeting.conn;
     let Some(entry) = state.conns.get_mut(&conn) else { return };
-    let Phase::Joining(mut session) = std::mem::replace(&mut entry.phase, Phase::Closing) else { return };
+    let Phase::Joining(mut session) = std::mem::replace(&mut entry.phase, Phase::Closing(None)) else { return };
     let (peer, public_id) = (entry.peer.clone(), entry.public_id.clone());
     state.arrived(&mut session, &peer, &public_id, now);
     let Some(payload) = hello::payload(state, &public_id, &session, greeting.issued.as_ref(), now) else { return };
@@ -355,7 +346,8 @@ pub fn welcome(state: &mut State, greeting: &Greeting, now: Now, fx: &mut Vec<Ef
     if let Some(entry) = state.conns.get_mut(&conn) {
         entry.phase = Phase::Ready(session);
     }
-    let admission = Admission { max_message: hello::max_message(protocol), max_buffered: hello::max_buffered(protocol) };
+    let admission =
+        Admission { max_message: hello::max_message(protocol), max_buffered: hello::max_buffered(protocol) };
     fx.push(Effect::Admit(conn, admission));
     broadcast::reply_raw(fx, conn, &greeting.id, &payload);
     state.presence_changed(now, fx);

@@ -180,8 +180,18 @@ fn interval(every: Duration) -> String {
 fn status_row(row: &SessionRow, now: Now) -> Value {
     let mut entry = row.entry.clone();
     entry.retain(|name, _| {
-        ["sessionId", "thinkingLevel", "systemSent", "abortedLastRun", "inputTokens", "outputTokens", "totalTokens", "model", "contextTokens"]
-            .contains(&name.as_str())
+        [
+            "sessionId",
+            "thinkingLevel",
+            "systemSent",
+            "abortedLastRun",
+            "inputTokens",
+            "outputTokens",
+            "totalTokens",
+            "model",
+            "contextTokens",
+        ]
+        .contains(&name.as_str())
     });
     entry.insert("agentId".into(), row.agent.as_str().into());
     entry.insert("key".into(), row.key.as_str().into());

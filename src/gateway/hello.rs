@@ -48,7 +48,13 @@ struct Snapshot<'a> {
 }
 
 /// Serialises the greeting of a connection; `None` only if a cached part were not JSON.
-pub fn payload(state: &mut State, public_id: &str, session: &Session, issued: Option<&IssuedToken>, now: Now) -> Option<String> {
+pub fn payload(
+    state: &mut State,
+    public_id: &str,
+    session: &Session,
+    issued: Option<&IssuedToken>,
+    now: Now,
+) -> Option<String> {
     let presence = RawValue::from_string(state.presence_json(now).to_string()).ok()?;
     let health = RawValue::from_string(state.health.json.to_string()).ok()?;
     let admin = session.scopes.iter().any(|scope| scope == "operator.admin");

@@ -1,6 +1,7 @@
 //! The daemon: boot, the state thread's loop, shutdown. See `lib.rs` for the map.
 //! Knows nothing of the command line; everything it needs is in [`Boot`].
 
+pub mod access;
 pub mod auth;
 pub mod beacon;
 mod broadcast;
@@ -20,7 +21,9 @@ pub mod hello;
 mod living;
 pub mod logins;
 pub mod methods;
+pub mod no_device;
 pub mod node_commands;
+pub mod node_list;
 pub mod origin;
 pub mod pairing;
 pub mod pairing_devices;
@@ -67,7 +70,7 @@ pub struct Boot {
     /// The clock, started as early as possible.
     pub clock: Clock,
     /// The file the log goes to now.
-    pub log_file: Box<dyn Fn() -> PathBuf + Send>,
+    pub log_file: Box<dyn Fn() -> Option<PathBuf> + Send>,
     /// The way to the service manager.
     pub notifier: Notifier,
 }
@@ -118,14 +121,15 @@ pub struct Listeners {
 pub fn listen(plan: &Plan) -> Result<Listeners, StartError> {
     let mut listeners = Listeners { sockets: Vec::new(), missing: Vec::new() };
     let mut port = plan.port;
-    for (index, host) in plan.hosts.iter().enumerate() {
+    let optional = plan.optional_hosts.iter().map(|host| (host, true));
+    for (host, optional) in plan.hosts.iter().map(|host| (host, false)).chain(optional) {
         let addr = SocketAddr::new(*host, port);
         match TcpListener::bind(addr).and_then(|socket| Ok((socket.local_addr()?, socket))) {
             Ok((bound, socket)) => {
                 port = bound.port();
                 listeners.sockets.push((socket, bound));
             }
-            Err(error) if index > 0 => listeners.missing.push((addr, error)),
+            Err(error) if optional => listeners.missing.push((addr, error)),
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => return Err(StartError::PortBusy(addr)),
             Err(error) => return Err(StartError::Bind(addr, error)),
         }
@@ -133,22 +137,25 @@ pub fn listen(plan: &Plan) -> Result<Listeners, StartError> {
     Ok(listeners)
 }
 
-/// Runs the gateway on these listeners until it is told to stop. Returns after everything
-/// acknowledged is on disk.
-pub fn run(boot: Boot, listeners: Listeners) -> Result<(), StartError> {
+/// Runs the gateway on these listeners until it is told to stop; `ready` is called once clients are
+/// served. Returns after everything acknowledged is on disk.
+pub fn run(boot: Boot, listeners: Listeners, ready: impl FnOnce()) -> Result<(), StartError> {
     let _lock = start::lock(&boot.paths, &boot.env)?;
     let port = listeners.sockets.first().map_or(boot.plan.port, |(_, addr)| addr.port());
     let (events, queue) = bounded(limits::EVENT_QUEUE);
     let Boot { plan, snapshot, paths, env, clock, log_file, notifier } = boot;
-    let state = start::state(&plan, &snapshot, &paths, &env, port, clock.now(), &notifier)?;
+    let state = start::state(&plan, &snapshot, &paths, port, clock.now(), &notifier)?;
+    let proxy_mode = state.secrets.mode() == auth::Mode::TrustedProxy;
     let settings = HubSettings {
+        proxy_login: proxy_mode.then(|| start::proxy_login(&state.config)).flatten(),
         proxies: start::proxies(&state.config.gateway),
         real_ip: if state.config.gateway.allow_real_ip_fallback { RealIp::Fallback } else { RealIp::Ignore },
         hsts: state.config.gateway.http.strict_transport_security.clone(),
     };
     let hub = Hub::new(events.clone(), settings);
     let place = Place { paths, env, log_file };
-    let (disk, store) = disk::spawn(place, events.clone()).map_err(|e| StartError::System("cannot start a thread", e))?;
+    let (disk, store) =
+        disk::spawn(place, events.clone()).map_err(|e| StartError::System("cannot start a thread", e))?;
     install_signals(events)?;
     let total = Total::new(plan.max_connections);
     let mut addresses = Vec::new();
@@ -158,6 +165,7 @@ pub fn run(boot: Boot, listeners: Listeners) -> Result<(), StartError> {
             .map_err(|e| StartError::System("cannot start a thread", e))?;
     }
     start::announce(&addresses, &listeners.missing, &notifier);
+    ready();
     let mut core = Core::new(state, clock, hub, queue, disk, notifier);
     core.run();
     core.finish();
@@ -169,12 +177,11 @@ pub fn run(boot: Boot, listeners: Listeners) -> Result<(), StartError> {
 fn install_signals(events: Sender<Event>) -> Result<(), StartError> {
     let deliver = move |signal| {
         log::info!(target: "gateway", "signal received what={signal:?}");
-        // A signal that finds the queue full would wait behind a flood; exiting late is worse than
-        // exiting without farewell.
-        if events.send_timeout(Event::Input(Input::Signal(signal)), limits::STATE_REPLY).is_err() {
+        // A signal must not wait for long behind a flood of requests: leaving late is worse than
+        // leaving without farewell.
+        if events.send_timeout(Event::Input(Input::Signal(signal)), limits::SIGNAL_WAIT).is_err() {
             std::process::exit(0);
         }
     };
     signals::install(deliver).map_err(StartError::Signals)
 }
-

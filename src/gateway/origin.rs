@@ -45,8 +45,8 @@ impl OriginFault {
         let mut details = Map::new();
         details.insert("code".into(), "CONTROL_UI_ORIGIN_NOT_ALLOWED".into());
         let reason = match self {
-            OriginFault::Invalid => "origin missing or invalid",
-            OriginFault::NotAllowed(_) => "origin not allowed",
+            OriginFault::Invalid => "origin-invalid",
+            OriginFault::NotAllowed(_) => "origin-not-allowed",
         };
         details.insert("reason".into(), reason.into());
         if let OriginFault::NotAllowed(origin) = self {
@@ -406,7 +406,7 @@ mod tests {
         );
         let details = wire.details.unwrap();
         assert_eq!(details["code"], "CONTROL_UI_ORIGIN_NOT_ALLOWED");
-        assert_eq!(details["reason"], "origin not allowed");
+        assert_eq!(details["reason"], "origin-not-allowed");
         assert_eq!(details["configLine"], "gateway.controlUi.allowedOrigins: [\"https://evil.example\"]");
         assert!(OriginFault::Invalid.wire().details.unwrap().get("configLine").is_none());
     }

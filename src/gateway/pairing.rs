@@ -122,9 +122,34 @@ fn grants(protocol: u8, granted: &[String], scope: &str) -> bool {
     has(scope) || implied
 }
 
+/// The scopes a connection asks for in effect: on protocol 3 an operator that names none means admin, on protocol 4
+/// none (protocol.md 2.1).
+pub fn effective_scopes(protocol: u8, role: &str, requested: Option<&[String]>) -> Vec<String> {
+    match requested {
+        Some(scopes) if !scopes.is_empty() => scopes.to_vec(),
+        _ if protocol < 4 && role == "operator" => vec!["operator.admin".to_string()],
+        _ => Vec::new(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_operator_without_scopes_is_admin_on_3_and_nothing_on_4() {
+        let read = ["operator.read".to_string()];
+        for (protocol, role, requested, expected) in [
+            (3, "operator", None, &["operator.admin"][..]),
+            (3, "operator", Some(&[][..]), &["operator.admin"]),
+            (3, "operator", Some(&read[..]), &["operator.read"]),
+            (3, "node", None, &[]),
+            (4, "operator", None, &[]),
+            (4, "operator", Some(&read[..]), &["operator.read"]),
+        ] {
+            assert_eq!(effective_scopes(protocol, role, requested), expected, "{protocol} {role} {requested:?}");
+        }
+    }
 
     #[test]
     fn scopes_are_compared_per_protocol() {

@@ -128,18 +128,18 @@ impl Need {
             }
             Need::RoleUpgrade => (
                 "role-upgrade",
-                "device is asking for a higher role than currently approved",
-                "Review the requested role upgrade, then approve the pending request.",
+                "this device has no approval for the role it asks for",
+                "Check the role in the pending request and approve it if you expect it.",
             ),
             Need::ScopeUpgrade => (
                 "scope-upgrade",
-                "device is asking for more scopes than currently approved",
-                "Review the requested scopes, then approve the pending upgrade.",
+                "this device has no approval for all scopes it asks for",
+                "Check the scopes in the pending request and approve it if you expect them.",
             ),
             Need::MetadataUpgrade => (
                 "metadata-upgrade",
-                "device identity changed and must be re-approved",
-                "Review the refreshed device details, then approve the pending request.",
+                "this device reports another platform than the approved one",
+                "Check platform and family in the pending request and approve it if the device is yours.",
             ),
         }
     }
@@ -259,9 +259,7 @@ impl DeviceBook {
     fn approve_silently(&mut self, arrival: &Arrival<'_>, request_id: String, now_ms: u64) -> (Decision, Change) {
         let old = self.pending_of(arrival.device_id).map(|request| request.request_id.clone());
         let pending = if old.is_some() { Write::Now } else { Write::None };
-        if let Some(old) = &old {
-            self.pending.remove(old);
-        }
+        self.settle(arrival.device_id);
         let request = new_request(arrival, old.unwrap_or(request_id), now_ms, self.is_known(arrival.device_id));
         let request_id = request.request_id.clone();
         match self.admit(request, now_ms) {
@@ -279,8 +277,7 @@ impl DeviceBook {
                 let refusal = Refusal { need, request: old.clone(), created: false };
                 return (Decision::Required(Box::new(refusal)), Change::NONE);
             }
-            let old = old.request_id.clone();
-            self.pending.remove(&old);
+            self.settle(arrival.device_id);
         }
         self.make_room();
         self.pending.insert(fresh.request_id.clone(), fresh.clone());
@@ -314,7 +311,7 @@ impl DeviceBook {
         self.expire(now_ms);
         let request = self.pending.get(request_id).cloned().ok_or(PairFault::UnknownRequest)?;
         let device = self.admit(request, now_ms)?.clone();
-        self.pending.remove(request_id);
+        self.settle(&device.device_id);
         Ok((device, Change::BOTH))
     }
 
@@ -334,11 +331,7 @@ impl DeviceBook {
     /// Forgets a device, its tokens and its pending request.
     pub fn remove(&mut self, device_id: &str) -> Result<(PairedDevice, Change), PairFault> {
         let device = self.paired.remove(device_id).ok_or(PairFault::UnknownDevice)?;
-        let pending = self.pending_of(device_id).map(|request| request.request_id.clone());
-        let change = if pending.is_some() { Change::BOTH } else { Change::PAIRED };
-        if let Some(pending) = pending {
-            self.pending.remove(&pending);
-        }
+        let change = if self.settle(device_id) { Change::BOTH } else { Change::PAIRED };
         Ok((device, change))
     }
 
@@ -447,6 +440,13 @@ impl DeviceBook {
 
     fn is_known(&self, device_id: &str) -> bool {
         self.paired.contains_key(device_id)
+    }
+
+    /// Drops a device's requests; an original's file may hold several.
+    fn settle(&mut self, device_id: &str) -> bool {
+        let before = self.pending.len();
+        self.pending.retain(|_, request| request.device_id != device_id);
+        self.pending.len() != before
     }
 
     fn pending_of(&self, device_id: &str) -> Option<&PendingDevice> {

@@ -23,10 +23,32 @@ pub struct SessionRow {
 
 /// Members of a stored entry that go to clients unchanged (protocol.md 8.5).
 const WIRE_MEMBERS: &[&str] = &[
-    "label", "displayName", "channel", "chatType", "origin", "sessionId", "systemSent", "abortedLastRun",
-    "thinkingLevel", "verboseLevel", "reasoningLevel", "elevatedLevel", "sendPolicy", "inputTokens", "outputTokens",
-    "totalTokens", "modelProvider", "model", "contextTokens", "deliveryContext", "lastChannel", "lastTo",
-    "lastAccountId", "spawnedBy", "groupActivation", "responseUsage",
+    "label",
+    "displayName",
+    "channel",
+    "chatType",
+    "origin",
+    "sessionId",
+    "systemSent",
+    "abortedLastRun",
+    "thinkingLevel",
+    "verboseLevel",
+    "reasoningLevel",
+    "elevatedLevel",
+    "sendPolicy",
+    "inputTokens",
+    "outputTokens",
+    "totalTokens",
+    "modelProvider",
+    "model",
+    "contextTokens",
+    "deliveryContext",
+    "lastChannel",
+    "lastTo",
+    "lastAccountId",
+    "spawnedBy",
+    "groupActivation",
+    "responseUsage",
 ];
 
 /// Reads the indexes of these agents; a missing or unreadable one counts as empty and is logged.
@@ -105,7 +127,8 @@ mod tests {
     use super::*;
 
     fn example() -> SessionRow {
-        let entry = json!({"updatedAt": 5000, "sessionId": "s-1", "model": "m", "skillsSnapshot": {"x": 1}, "label": null});
+        let entry =
+            json!({"updatedAt": 5000, "sessionId": "s-1", "model": "m", "skillsSnapshot": {"x": 1}, "label": null});
         row("main", "agent:main:main".to_string(), entry).unwrap()
     }
 

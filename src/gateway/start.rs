@@ -8,14 +8,29 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use serde::de::DeserializeOwned;
+
 use super::StartError;
-use super::state::{Counters, Facts, Heartbeats, State};
+use super::access::Access;
+use super::auth::{LoginLimits, Logins};
+use super::health::HealthCache;
+use super::pairing::Change;
+use super::pairing_devices::DeviceBook;
+use super::pairing_nodes::NodeBook;
+use super::presence::Presence;
+use super::state::{Counters, Facts, HealthGate, Heartbeats, PresenceGate, State};
+use super::trouble::Record;
 use crate::config::env::Env;
 use crate::config::load::Snapshot;
+use crate::config::model::{Config, Gateway};
 use crate::config::paths::Paths;
 use crate::config::resolve::Plan;
+use crate::http::locality::Proxies;
+use crate::http::proxy_login::ProxyLogin;
+use crate::identity::{DeviceFile, SecretKey};
 use crate::limits;
 use crate::store::atomic;
+use crate::store::records::{self, Records};
 use crate::sys::clock::Now;
 use crate::sys::host;
 use crate::sys::id::Entropy;
@@ -63,4 +78,168 @@ fn owner(file: &mut File) -> String {
         Ok(pid) => format!(" (pid {pid})"),
         Err(_) => String::new(),
     }
+}
+
+/// The state before the first event.
+pub fn state(
+    plan: &Plan,
+    snapshot: &Snapshot,
+    paths: &Paths,
+    port: u16,
+    now: Now,
+    notifier: &Notifier,
+) -> Result<State, StartError> {
+    let mut entropy = Entropy::from_os().map_err(|error| StartError::System("no random numbers", error))?;
+    let facts = facts(plan, paths, snapshot, port, now, notifier, &mut entropy)?;
+    let dir = |dir: &Path, name: &str| dir.join(name);
+    let devices = DeviceBook::load(
+        book(&dir(&paths.devices_dir, "paired.json"))?,
+        book(&dir(&paths.devices_dir, "pending.json"))?,
+        now.wall_ms,
+    );
+    let nodes = NodeBook::load(
+        book(&dir(&paths.nodes_dir, "paired.json"))?,
+        book(&dir(&paths.nodes_dir, "pending.json"))?,
+        now.wall_ms,
+    );
+    let access = Access::of(plan);
+    Ok(State {
+        presence: Presence::new(&facts.own()),
+        facts,
+        config: snapshot.config.clone(),
+        config_warnings: snapshot.warnings.len(),
+        secrets: access.now(),
+        access,
+        allowed_origins: plan.allowed_origins.clone(),
+        entropy,
+        conns: BTreeMap::new(),
+        presence_gate: PresenceGate::default(),
+        health: HealthCache::default(),
+        health_gate: HealthGate::default(),
+        devices,
+        devices_unsaved: Change::NONE,
+        nodes,
+        nodes_unsaved: Change::NONE,
+        logins: Logins::new(login_limits(&snapshot.config.gateway)),
+        sessions: Vec::new(),
+        heartbeats: Heartbeats { enabled: true, last: None },
+        system_events: VecDeque::new(),
+        counters: Counters::default(),
+        trouble: Record::default(),
+        stopping: false,
+    })
+}
+
+fn facts(
+    plan: &Plan,
+    paths: &Paths,
+    snapshot: &Snapshot,
+    port: u16,
+    now: Now,
+    notifier: &Notifier,
+    entropy: &mut Entropy,
+) -> Result<Facts, StartError> {
+    Ok(Facts {
+        version: env!("CARGO_PKG_VERSION"),
+        host: host::hostname(),
+        ip: host::primary_address().map(|ip| ip.to_string()),
+        platform: format!("{} {}", host::platform(), host::kernel_release()),
+        arch: host::arch(),
+        port,
+        paths: paths.clone(),
+        identity: Some(identity(&paths.identity_dir.join("gateway.json"), entropy, now.wall_ms)?),
+        tick: tick(&snapshot.env),
+        handshake: plan.handshake,
+        watchdog: notifier.watchdog_interval(),
+        started: now.mono,
+    })
+}
+
+/// A store of records; one that cannot be read stops the start, because going on would overwrite it.
+fn book<T: DeserializeOwned>(path: &Path) -> Result<Records<T>, StartError> {
+    let fail = |cause: String| StartError::State(path.to_path_buf(), cause);
+    let bytes = atomic::read_bounded(path, limits::STATE_FILE_BYTES).map_err(|error| fail(error.to_string()))?;
+    let text = String::from_utf8(bytes.unwrap_or_default()).map_err(|error| fail(error.to_string()))?;
+    let records = records::parse(&text).map_err(|error| fail(error.to_string()))?;
+    if !records.skipped.is_empty() {
+        keep_copy(path, &text, &records.skipped)?;
+    }
+    Ok(records)
+}
+
+/// Records that this program cannot read would be lost with the next write, so the file is kept aside.
+fn keep_copy(path: &Path, text: &str, skipped: &[String]) -> Result<(), StartError> {
+    let copy = path.with_extension("unreadable.json");
+    log::warn!(
+        target: "store", "some records cannot be read and are left out file={} count={} copy={}",
+        path.display(), skipped.len(), copy.display()
+    );
+    atomic::write(&copy, text.as_bytes(), 0o600).map_err(|error| StartError::State(copy, error.to_string()))
+}
+
+/// The gateway's own key pair, made at the first start; kept apart from the command line's device.
+fn identity(path: &Path, entropy: &mut Entropy, now_ms: u64) -> Result<(String, String), StartError> {
+    let fail = |cause: String| StartError::State(path.to_path_buf(), cause);
+    let bytes = atomic::read_bounded(path, limits::STATE_FILE_BYTES).map_err(|error| fail(error.to_string()))?;
+    let file = match bytes {
+        Some(bytes) => DeviceFile::parse(&String::from_utf8_lossy(&bytes)).map_err(|error| fail(error.to_string()))?,
+        None => {
+            let mut seed = [0_u8; 32];
+            entropy.fill(&mut seed);
+            let key = SecretKey::from_seed(seed).map_err(|error| fail(error.to_string()))?;
+            let file = DeviceFile { key, created_at_ms: now_ms };
+            atomic::write(path, file.to_text().as_bytes(), 0o600).map_err(|error| fail(error.to_string()))?;
+            file
+        }
+    };
+    let public = file.key.public();
+    Ok((public.device_id(), public.encode()))
+}
+
+fn login_limits(gateway: &Gateway) -> LoginLimits {
+    let limit = &gateway.auth.rate_limit;
+    LoginLimits {
+        attempts: limit.max_attempts,
+        window_ms: super::health::millis(limit.window),
+        lockout_ms: super::health::millis(limit.lockout),
+        exempt_loopback: limit.exempt_loopback,
+    }
+}
+
+/// `OPENCLAW_GATEWAY_TICK_MS` for tests and very slow links; clients learn the interval from `hello-ok`.
+fn tick(env: &Env) -> Duration {
+    let asked = env.get("OPENCLAW_GATEWAY_TICK_MS").and_then(|text| text.trim().parse::<u64>().ok());
+    asked.map_or(limits::TICK, Duration::from_millis).clamp(limits::TICK_MIN, limits::TICK)
+}
+
+/// The proxies whose headers count; an entry that is neither address nor range is said aloud.
+pub fn proxies(gateway: &Gateway) -> Proxies {
+    let (proxies, faulty) = Proxies::parse(gateway.trusted_proxies.iter().map(String::as_str));
+    for entry in faulty {
+        log::warn!(target: "gateway", "gateway.trustedProxies entry is neither an address nor a range entry={entry}");
+    }
+    proxies
+}
+
+/// How the proxy names the user; without it nobody can log in, which is worth a warning.
+pub fn proxy_login(config: &Config) -> Option<ProxyLogin> {
+    let login = config.raw.pointer("/gateway/auth/trustedProxy").and_then(ProxyLogin::read);
+    if login.is_none() {
+        log::warn!(target: "gateway", "gateway.auth.trustedProxy.userHeader is not set: no proxy user can log in");
+    }
+    login
+}
+
+/// The lines that scripts wait for (cli.md 3), and the service manager's.
+pub fn announce(addresses: &[SocketAddr], missing: &[(SocketAddr, io::Error)], notifier: &Notifier) {
+    for (addr, error) in missing {
+        log::warn!(target: "gateway", "failed to bind loopback alias {addr} ({error})");
+    }
+    for (index, addr) in addresses.iter().enumerate() {
+        let pid = if index == 0 { format!(" (PID {})", std::process::id()) } else { String::new() };
+        log::info!(target: "gateway", "listening on ws://{addr}{pid}");
+    }
+    log::info!(target: "gateway", "ready");
+    let first = addresses.first().map(ToString::to_string).unwrap_or_default();
+    notifier.ready(&format!("listening on ws://{first}"));
 }

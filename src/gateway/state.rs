@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::access::Access;
 use super::auth::{Logins, Secrets};
 use super::conn::Peer;
 use super::connect_params::Client;
@@ -15,7 +16,7 @@ use super::health::HealthCache;
 use super::pairing::Change;
 use super::pairing_devices::{DeviceBook, TokenForm};
 use super::pairing_nodes::NodeBook;
-use super::presence::Presence;
+use super::presence::{OwnFacts, Presence, PresenceKey};
 use super::sessions::SessionRow;
 use super::trouble::Record;
 use crate::config::model::Config;
@@ -34,8 +35,6 @@ pub struct Facts {
     pub ip: Option<String>,
     /// `linux 6.1.0` and the like.
     pub platform: String,
-    /// `Linux`, `Mac`, `Windows`.
-    pub device_family: &'static str,
     /// CPU architecture as Node names it.
     pub arch: &'static str,
     /// Port in use.
@@ -50,8 +49,6 @@ pub struct Facts {
     pub handshake: Duration,
     /// Interval in which the service manager wants a sign of life.
     pub watchdog: Option<Duration>,
-    /// Wall-clock time of the start, milliseconds since the epoch.
-    pub started_ms: u64,
     /// Monotonic time of the start.
     pub started: Duration,
 }
@@ -68,7 +65,7 @@ pub enum Phase {
     /// In use.
     Ready(Box<Session>),
     /// A close frame is queued; whatever still comes in is ignored.
-    Closing,
+    Closing(Option<Box<Session>>),
 }
 
 /// One WebSocket.
@@ -99,7 +96,7 @@ pub struct Session {
     /// The device, if one was proven.
     pub device_id: Option<String>,
     /// Key in the presence list, if this client is shown there.
-    pub presence_key: Option<String>,
+    pub presence_key: Option<PresenceKey>,
     /// How it authenticated.
     pub method: &'static str,
     /// Declared capabilities.
@@ -107,7 +104,7 @@ pub struct Session {
     /// Invokable commands of a node, filtered by the platform's allowlist.
     pub commands: Vec<String>,
     /// Permissions a node declares.
-    pub permissions: Option<Value>,
+    pub permissions: Option<BTreeMap<String, bool>>,
     /// A node's search path.
     pub path_env: Option<String>,
     /// Wall-clock time of the handshake, milliseconds.
@@ -226,6 +223,25 @@ pub struct State {
     pub stopping: bool,
 }
 
+impl Facts {
+    /// What the presence list says of the gateway itself.
+    pub fn own(&self) -> OwnFacts {
+        let family = match self.platform.split(' ').next() {
+            Some("macos") => "Mac",
+            Some("windows") => "Windows",
+            _ => "Linux",
+        };
+        OwnFacts {
+            host: self.host.clone(),
+            ip: self.ip.clone().unwrap_or_else(|| self.host.clone()),
+            version: self.version.to_string(),
+            platform: self.platform.clone(),
+            device_family: family.to_string(),
+            model_identifier: self.arch.to_string(),
+        }
+    }
+}
+
 impl State {
     /// What is to be done before the first event.
     pub fn start(&mut self, now: Now, fx: &mut Vec<Effect>) {
@@ -264,19 +280,21 @@ impl State {
         })
     }
 
-    /// Ends a connection from our side.
+    /// Ends a connection from our side. Its client stays listed until the reader has gone.
     pub fn close(&mut self, conn: ConnId, code: u16, reason: impl Into<String>, fx: &mut Vec<Effect>) {
         let Some(entry) = self.conns.get_mut(&conn) else { return };
-        if matches!(entry.phase, Phase::Closing) {
-            return;
-        }
-        let before = std::mem::replace(&mut entry.phase, Phase::Closing);
+        let session = match std::mem::replace(&mut entry.phase, Phase::Closing(None)) {
+            Phase::Closing(session) => {
+                entry.phase = Phase::Closing(session);
+                return;
+            }
+            Phase::Ready(session) => Some(session),
+            Phase::Challenged { .. } | Phase::Joining(_) => None,
+        };
+        entry.phase = Phase::Closing(session);
         let reason = reason.into();
         log::debug!(target: "gateway/ws", "→ close conn={conn} code={code} reason={reason}");
         fx.push(Effect::Close(conn, code, reason));
-        if let Phase::Ready(session) | Phase::Joining(session) = before {
-            self.left(&session, fx);
-        }
     }
 
     /// Time since the gateway started.

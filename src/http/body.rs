@@ -4,15 +4,8 @@
 use std::fmt;
 
 use crate::http::head::BodyLength;
+use crate::limits;
 
-/// Bytes of one chunk-size line with its extensions; nobody uses extensions.
-const SIZE_LINE_BYTES: usize = 256;
-/// Bytes of all chunk extensions of a body, so that tiny chunks cannot carry much of them.
-const EXTENSION_BYTES: usize = 4096;
-/// Lines of trailers, which are dropped.
-const TRAILERS: usize = 16;
-/// Bytes of one trailer.
-const TRAILER_BYTES: usize = 1024;
 /// Hexadecimal digits of a chunk size.
 const SIZE_DIGITS: usize = 15;
 
@@ -141,7 +134,7 @@ impl BodyReader {
         extension: bool,
     ) -> Result<State, BodyFault> {
         self.extensions += usize::from(extension);
-        if length >= SIZE_LINE_BYTES || self.extensions > EXTENSION_BYTES {
+        if length >= limits::CHUNK_LINE_BYTES || self.extensions > limits::CHUNK_EXTENSION_BYTES {
             return Err(BodyFault::Malformed("chunk extension too long"));
         }
         let length = length + 1;
@@ -170,12 +163,12 @@ impl BodyReader {
             (b'\n', true) if length == 0 => Ok(State::Done),
             (b'\n', true) => {
                 self.trailers += 1;
-                let room = self.trailers < TRAILERS;
+                let room = self.trailers < limits::HTTP_TRAILERS;
                 if room { Ok(State::Trailer { length: 0, carriage: false }) } else { Err(TRAILER_FAULT) }
             }
             (_, true) | (b'\n', false) => Err(TRAILER_FAULT),
             (b'\r', false) => Ok(State::Trailer { length, carriage: true }),
-            (_, false) if length < TRAILER_BYTES => Ok(State::Trailer { length: length + 1, carriage }),
+            (_, false) if length < limits::HTTP_TRAILER_BYTES => Ok(State::Trailer { length: length + 1, carriage }),
             (_, false) => Err(TRAILER_FAULT),
         }
     }
@@ -270,14 +263,14 @@ mod tests {
 
     #[test]
     fn extensions_and_trailers_are_bounded() {
-        let long = format!("1;{}\r\na\r\n", "x".repeat(SIZE_LINE_BYTES));
+        let long = format!("1;{}\r\na\r\n", "x".repeat(limits::CHUNK_LINE_BYTES));
         assert!(matches!(chunked(long.as_bytes()), Err(BodyFault::Malformed(_))));
         let many = format!("1;{}\r\na\r\n", "x".repeat(200)).repeat(30);
         assert!(matches!(chunked(many.as_bytes()), Err(BodyFault::Malformed(_))));
         let trailers = |count, size| format!("0\r\n{}\r\n", format!("A: {}\r\n", "b".repeat(size)).repeat(count));
-        assert!(chunked(trailers(TRAILERS - 1, 9).as_bytes()).unwrap().2);
-        assert!(chunked(trailers(TRAILERS, 9).as_bytes()).is_err());
-        assert!(chunked(trailers(1, TRAILER_BYTES).as_bytes()).is_err());
+        assert!(chunked(trailers(limits::HTTP_TRAILERS - 1, 9).as_bytes()).unwrap().2);
+        assert!(chunked(trailers(limits::HTTP_TRAILERS, 9).as_bytes()).is_err());
+        assert!(chunked(trailers(1, limits::HTTP_TRAILER_BYTES).as_bytes()).is_err());
     }
 
     #[test]

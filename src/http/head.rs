@@ -6,8 +6,6 @@ use std::ops::Range;
 
 use crate::limits;
 
-/// Empty lines tolerated before a request line (RFC 9112, 2.2 asks for at least one).
-const BLANK_LINES: u32 = 4;
 /// Digits of a `Content-Length`: more could overflow, and no body of ours is near it.
 const LENGTH_DIGITS: usize = 18;
 /// Methods with a meaning anywhere in HTTP; all others are not implemented.
@@ -74,7 +72,7 @@ impl HeadReader {
             self.buf.drain(..2);
             (self.scanned, self.line_start) = (0, 0);
             self.blank_lines += 1;
-            if self.blank_lines > BLANK_LINES {
+            if self.blank_lines > limits::HTTP_BLANK_LINES {
                 return Err(HeadFault::Malformed("too many empty lines before the request line"));
             }
         }

@@ -5,9 +5,7 @@ use std::net::IpAddr;
 
 use crate::http::head::Head;
 use crate::http::reply::Reply;
-
-/// Addresses looked at in one `X-Forwarded-For` chain; longer chains are not attributed.
-const CHAIN: usize = 32;
+use crate::limits;
 
 /// Addresses and ranges of `gateway.trustedProxies`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -110,12 +108,13 @@ pub fn client_address(peer: IpAddr, head: &Head, proxies: &Proxies, real_ip: Rea
 
 /// The rightmost address of the chain that is no trusted proxy: everything left of it was written by strangers.
 fn forwarded_client(head: &Head, proxies: &Proxies, real_ip: RealIp) -> Option<IpAddr> {
-    let chain: Vec<&str> = head.all("x-forwarded-for").flat_map(|value| value.split(',')).take(CHAIN + 1).collect();
+    let chain: Vec<&str> =
+        head.all("x-forwarded-for").flat_map(|value| value.split(',')).take(limits::FORWARDED_CHAIN + 1).collect();
     if chain.is_empty() {
         let value = head.header("x-real-ip").filter(|_| real_ip == RealIp::Fallback)?;
         return parse_address(value);
     }
-    if chain.len() > CHAIN {
+    if chain.len() > limits::FORWARDED_CHAIN {
         return None;
     }
     for entry in chain.iter().rev() {
@@ -262,7 +261,10 @@ mod tests {
         {
             assert_eq!(client(&format!("X-Forwarded-For: {refused}"), ignore), None, "{refused}");
         }
-        assert_eq!(client(&format!("X-Forwarded-For: {}9.9.9.9", "10.0.0.2,".repeat(CHAIN)), ignore), None);
+        assert_eq!(
+            client(&format!("X-Forwarded-For: {}9.9.9.9", "10.0.0.2,".repeat(limits::FORWARDED_CHAIN)), ignore),
+            None
+        );
         assert_eq!(client("X-Real-IP: 203.0.113.7", ignore), None);
         assert_eq!(client("X-Real-IP: 203.0.113.7", RealIp::Fallback), Some(ip("203.0.113.7")));
         assert_eq!(client("Forwarded: for=203.0.113.7", RealIp::Fallback), None);

@@ -6,6 +6,7 @@ pub mod head;
 pub mod locality;
 pub mod origin;
 pub mod pages;
+pub mod proxy_login;
 pub mod reply;
 pub mod route;
 pub mod sse;

@@ -6,9 +6,7 @@ use std::io::{self, Write};
 use chunked_transfer::Encoder;
 
 use crate::http::reply::{self, After, Context};
-
-/// Largest piece given to the encoder, which recurses once per chunk of a larger write.
-const CHUNK: usize = 32 * 1024;
+use crate::limits;
 
 /// An open event stream. Dropping it without [`EventStream::finish`] leaves the stream visibly cut off.
 #[derive(Debug)]
@@ -65,7 +63,9 @@ impl<W: Write> EventStream<W> {
         writer.write_all(&head)?;
         writer.flush()?;
         let out = match chunked {
-            true => Output::Chunked(Encoder::with_chunks_size(Gate { inner: writer, open: true }, CHUNK)),
+            true => {
+                Output::Chunked(Encoder::with_chunks_size(Gate { inner: writer, open: true }, limits::SSE_CHUNK_BYTES))
+            }
             false => Output::Plain(writer),
         };
         Ok(EventStream { out, line: Vec::new() })
@@ -112,7 +112,7 @@ impl<W: Write> EventStream<W> {
     fn send(&mut self) -> io::Result<()> {
         match &mut self.out {
             Output::Chunked(encoder) => {
-                for piece in self.line.chunks(CHUNK) {
+                for piece in self.line.chunks(limits::SSE_CHUNK_BYTES) {
                     encoder.write_all(piece)?;
                     encoder.flush()?;
                 }
@@ -225,7 +225,7 @@ mod tests {
     #[test]
     fn a_large_event_arrives_whole() {
         let mut wire = Wire::default();
-        let data = "y".repeat(3 * CHUNK + 17);
+        let data = "y".repeat(3 * limits::SSE_CHUNK_BYTES + 17);
         let mut stream = EventStream::start(&mut wire, &context(1)).unwrap();
         stream.data(&data).unwrap();
         stream.finish().unwrap();

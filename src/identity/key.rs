@@ -58,6 +58,11 @@ impl PublicKey {
         HEXLOWER.encode(&Sha256::digest(self.0))
     }
 
+    /// `{deviceId, publicKey}`: how an identity is announced (`gateway.identity.get`).
+    pub fn announcement(&self) -> serde_json::Value {
+        serde_json::json!({"deviceId": self.device_id(), "publicKey": self.encode()})
+    }
+
     /// The PEM form of files.
     pub fn to_pem(&self) -> String {
         pem("PUBLIC KEY", &[&SPKI_HEAD[..], &self.0[..]].concat())

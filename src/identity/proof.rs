@@ -104,6 +104,21 @@ mod tests {
         assert_eq!(payload(Form::V3, &claim(&scopes)), format!("v3|{seven}|n|macos 15.0|mac"));
     }
 
+    /// Made with OpenSSL (through Node) from the seed of 32 sevens.
+    #[test]
+    fn keys_and_signatures_agree_with_openssl() {
+        let pem = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIAcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcH\n-----END PRIVATE KEY-----\n";
+        let key = SecretKey::from_pem(pem).unwrap();
+        assert_eq!(key.to_pem(), pem);
+        assert_eq!(key.public().encode(), "6kpsY-KcUgq-9VB7Ey7F-ZVHdq6-vnuSQh7qaRRG0iw");
+        assert_eq!(key.public().device_id(), "fe812c12f3ab4ce6ac5db69ac352f906cb1b11ef43fb33e252ef7ff552263889");
+        assert!(key.public().to_pem().contains("\nMCowBQYDK2VwAyEA6kpsY+KcUgq+9VB7Ey7F+ZVHdq6+vnuSQh7qaRRG0iw=\n"));
+        let scopes = ["operator.write".to_string(), "operator.admin".to_string()];
+        let expected = "n8DF82TmAupfioiXH-0vkrNP0vAD17Ho8NBRnGNvLzoDAiaPdDdaqiRr9FFcuEcxdHRiBFZ-BhgZLPHmHaz7Cw";
+        assert_eq!(sign_payload(&key, Form::V3, &claim(&scopes)), expected);
+        assert!(key.public().verify(&payload(Form::V3, &claim(&scopes)), expected));
+    }
+
     #[test]
     fn absent_parts_leave_empty_fields() {
         let bare = Claim { token: "", device_family: "", ..claim(&[]) };

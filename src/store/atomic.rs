@@ -7,7 +7,8 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+
+use crate::limits;
 
 /// Mode of state files: they hold secrets.
 pub const PRIVATE: u32 = 0o600;
@@ -15,12 +16,6 @@ pub const PRIVATE: u32 = 0o600;
 const PRIVATE_DIR: u32 = 0o700;
 /// End of the names of unfinished writes.
 const SUFFIX: &str = ".openclaw.tmp";
-/// Age at which an unfinished write of another process counts as left behind.
-const LEFTOVER_AGE: Duration = Duration::from_secs(60);
-/// Entries of a directory that [`clean`] looks at.
-const ENTRIES: usize = 10_000;
-/// Links followed to the real file; the kernel's own limit is 40.
-const LINKS: usize = 16;
 
 static COUNTER: AtomicU64 = AtomicU64::new(0);
 
@@ -63,7 +58,7 @@ pub fn clean(dir: &Path) -> io::Result<usize> {
         Err(fault) if fault.kind() == ErrorKind::NotFound => return Ok(0),
         other => other?,
     };
-    let leftovers = entries.take(ENTRIES).filter_map(Result::ok).map(|entry| entry.path());
+    let leftovers = entries.take(limits::DIR_ENTRIES).filter_map(Result::ok).map(|entry| entry.path());
     Ok(leftovers.filter(|path| is_leftover(path) && fs::remove_file(path).is_ok()).count())
 }
 
@@ -102,7 +97,7 @@ fn writer(name: &str) -> Option<u32> {
 fn is_leftover(path: &Path) -> bool {
     let Some(pid) = path.file_name().and_then(|name| name.to_str()).and_then(writer) else { return false };
     let Ok(facts) = fs::symlink_metadata(path) else { return false };
-    let old = facts.modified().ok().and_then(|at| at.elapsed().ok()).is_some_and(|age| age > LEFTOVER_AGE);
+    let old = facts.modified().ok().and_then(|at| at.elapsed().ok()).is_some_and(|age| age > limits::LEFTOVER_AGE);
     facts.is_file() && pid != process::id() && (old || is_gone(pid))
 }
 
@@ -114,7 +109,7 @@ fn is_gone(pid: u32) -> bool {
 /// The real place behind symbolic links, also when the last of them points to nothing yet.
 fn resolve(path: &Path) -> io::Result<PathBuf> {
     let mut current = path.to_owned();
-    for _ in 0..LINKS {
+    for _ in 0..limits::SYMLINKS {
         match fs::read_link(&current) {
             Ok(target) => current = parent(&current).join(target),
             Err(_) => return Ok(current),

@@ -5,8 +5,8 @@ use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-/// Entries of the log directory looked at when the asked file is missing.
-const ENTRIES: usize = 10_000;
+use crate::limits;
+
 /// Shape of the date in a daily file's name; `d` stands for a digit.
 const DAY: &[u8] = b"dddd-dd-dd";
 
@@ -112,7 +112,7 @@ fn whole_lines(bytes: &[u8], inside: bool, limit: usize) -> (Vec<String>, usize)
 /// The newest file with the same prefix when the asked name ends in `YYYY-MM-DD.log`.
 fn newest_sibling(path: &Path) -> Option<PathBuf> {
     let prefix = daily_prefix(path.file_name()?.to_str()?)?;
-    let entries = fs::read_dir(path.parent()?).ok()?.take(ENTRIES).filter_map(Result::ok);
+    let entries = fs::read_dir(path.parent()?).ok()?.take(limits::DIR_ENTRIES).filter_map(Result::ok);
     let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
     let newest = names.filter(|name| daily_prefix(name) == Some(prefix)).max()?;
     Some(path.with_file_name(newest))

@@ -8,8 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::path::Path;
 use std::process::Command;
 
-/// Bytes read of one system file; the routing table of a host with thousands of addresses is cut.
-const SYSTEM_FILE_BYTES: u64 = 256 * 1024;
+use crate::limits;
 
 /// The machine's name; `localhost` when it has none.
 pub fn hostname() -> String {
@@ -104,7 +103,7 @@ fn first_line(path: &str) -> Option<String> {
 
 fn read(path: impl AsRef<Path>) -> Option<String> {
     let mut bytes = Vec::new();
-    File::open(path).ok()?.take(SYSTEM_FILE_BYTES).read_to_end(&mut bytes).ok()?;
+    File::open(path).ok()?.take(limits::SYSTEM_FILE_BYTES).read_to_end(&mut bytes).ok()?;
     Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 

@@ -5,6 +5,7 @@ pub mod clock;
 pub mod date;
 pub mod host;
 pub mod id;
+pub mod log;
 pub mod notify;
 pub mod redact;
 pub mod signals;

@@ -9,9 +9,8 @@ use std::{fmt, io};
 
 use nix::sys::signal::{SigSet, Signal as Os};
 
+use crate::limits;
 use crate::sys::thread;
-
-const STACK: usize = 64 * 1024;
 
 /// What a signal asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,7 +74,7 @@ pub fn install(sender: impl Fn(Signal) + Send + 'static) -> Result<(), SignalErr
             deliver(&sender, signal);
         }
     };
-    thread::spawn("usr1", STACK, wait).map(drop).map_err(SignalError::Thread)
+    thread::spawn("usr1", limits::STACK_WRITER, wait).map(drop).map_err(SignalError::Thread)
 }
 
 fn deliver(sender: &Mutex<impl Fn(Signal)>, signal: Signal) {

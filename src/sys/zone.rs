@@ -6,12 +6,9 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use crate::limits;
 use crate::sys::date::{self, DAY};
 
-/// Bytes of a zone file; the largest ones in use have below 4 KiB.
-const FILE_BYTES: u64 = 64 * 1024;
-/// Bytes of a rule text.
-const RULE_BYTES: usize = 128;
 const ZONES: &str = "/usr/share/zoneinfo";
 const LOCAL: &str = "/etc/localtime";
 
@@ -74,7 +71,7 @@ impl Zone {
     /// The zone of a `TZ` value: a name below the zone directory, a path, or a POSIX rule.
     pub fn named(name: &str) -> Option<Zone> {
         let name = name.strip_prefix(':').unwrap_or(name);
-        if name.is_empty() || name.len() > RULE_BYTES || name.split('/').any(|part| part == "..") {
+        if name.is_empty() || name.len() > limits::ZONE_RULE_BYTES || name.split('/').any(|part| part == "..") {
             return None;
         }
         let file = read(&PathBuf::from(ZONES).join(name)).and_then(|bytes| Zone::parse(&bytes));
@@ -200,7 +197,7 @@ impl Day {
 
 /// A POSIX rule such as `CET-1CEST,M3.5.0,M10.5.0/3` or `<+0330>-3:30`.
 fn parse_rule(text: &str) -> Option<Rule> {
-    if text.len() > RULE_BYTES {
+    if text.len() > limits::ZONE_RULE_BYTES {
         return None;
     }
     let (standard, rest) = clock(skip_name(text)?)?;
@@ -280,7 +277,7 @@ fn parse_day(text: &str) -> Option<Day> {
 
 fn read(path: &Path) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
-    File::open(path).ok()?.take(FILE_BYTES).read_to_end(&mut bytes).ok()?;
+    File::open(path).ok()?.take(limits::ZONE_FILE_BYTES).read_to_end(&mut bytes).ok()?;
     Some(bytes)
 }
 

@@ -80,8 +80,7 @@ impl Gate {
             self.addresses.retain(|_, count| count.load(Ordering::Acquire) > 0);
         }
         let count = self.addresses.entry(address.to_canonical()).or_default();
-        let address =
-            Counted::take(count, limits::UNAUTHENTICATED_PER_ADDRESS).ok_or(Refused::Unauthenticated)?;
+        let address = Counted::take(count, limits::UNAUTHENTICATED_PER_ADDRESS).ok_or(Refused::Unauthenticated)?;
         Ok((Slot { _total: total }, Permit { _address: address }))
     }
 }

@@ -99,7 +99,9 @@ impl Server<'_> {
                 Ok(None) => {}
             }
             let wait = if self.heads.started() {
-                deadline.get_or_insert_with(|| Instant::now() + limits::HTTP_HEAD).saturating_duration_since(Instant::now())
+                deadline
+                    .get_or_insert_with(|| Instant::now() + limits::HTTP_HEAD)
+                    .saturating_duration_since(Instant::now())
             } else {
                 idle
             };
@@ -178,6 +180,11 @@ impl Server<'_> {
         }
     }
 
+    fn proxy_user(&self, head: &Head) -> Option<String> {
+        let settings = &self.hub.settings;
+        settings.proxy_login.as_ref()?.user(self.addr.ip(), head, &settings.proxies)
+    }
+
     fn upgrade(&mut self, head: &Head, client: IpAddr) -> Turn {
         if self.hub.is_stopping() {
             return self.refuse(&route::upgrade_unavailable());
@@ -194,6 +201,7 @@ impl Server<'_> {
             host: text("host"),
             origin: text("origin"),
             user_agent: text("user-agent"),
+            proxy_user: self.proxy_user(head),
         };
         Turn::Upgrade(Upgrade { peer, rest: self.heads.take_rest() })
     }

@@ -19,6 +19,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::event::{Admission, ConnId, Event, HttpAnswer, HttpAsk, Input};
 use crate::http::locality::{Proxies, RealIp};
+use crate::http::proxy_login::ProxyLogin;
 use crate::limits;
 use gate::Permit;
 use outbox::Outbox;
@@ -34,6 +35,8 @@ pub struct Peer {
     pub origin: Option<String>,
     /// `User-Agent` header.
     pub user_agent: Option<String>,
+    /// The user a trusted proxy vouches for, where that is how people log in.
+    pub proxy_user: Option<String>,
 }
 
 /// The core's ends of one connection.
@@ -65,6 +68,8 @@ pub struct HubSettings {
     pub proxies: Proxies,
     /// Whether a trusted proxy's `X-Real-IP` counts too.
     pub real_ip: RealIp,
+    /// How a trusted proxy names the user, in trusted-proxy mode.
+    pub proxy_login: Option<ProxyLogin>,
     /// Value of `Strict-Transport-Security`, if configured.
     pub hsts: Option<String>,
 }

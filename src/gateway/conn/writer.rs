@@ -140,7 +140,6 @@ fn cut(reason: &str) -> &str {
     reason.get(..end).unwrap_or_default()
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::*;

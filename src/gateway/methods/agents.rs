@@ -29,7 +29,12 @@ fn row(agent: &ResolvedAgent) -> Value {
         row.insert("name".into(), name.as_str().into());
     }
     let identity = agent.identity.clone().unwrap_or_default();
-    let members = [("name", &identity.name), ("theme", &identity.theme), ("emoji", &identity.emoji), ("avatar", &identity.avatar)];
+    let members = [
+        ("name", &identity.name),
+        ("theme", &identity.theme),
+        ("emoji", &identity.emoji),
+        ("avatar", &identity.avatar),
+    ];
     let identity: Map<String, Value> =
         members.iter().filter_map(|(name, text)| Some((name.to_string(), text.as_deref()?.into()))).collect();
     if !identity.is_empty() {

@@ -6,10 +6,12 @@ use crate::gateway::disk::{Commit, Waiting};
 use crate::gateway::dispatch::Request;
 use crate::gateway::event::{Answer, Effect, Handled};
 use crate::gateway::node_list::{self, ConnectedNode};
-use crate::gateway::pairing::{Change, PairFault, Verdict};
+use crate::gateway::pairing::{Change, PairFault, Verdict, covers};
 use crate::gateway::pairing_devices::TokenForm;
-use crate::gateway::pairing_nodes::{NodeRequest, approved_view, node_view, request_view, resolved_payload};
-use crate::gateway::state::{Role, State, device_token};
+use crate::gateway::pairing_nodes::{
+    NodeRequest, approved_view, node_view, request_view, required_scopes, resolved_payload,
+};
+use crate::gateway::state::{Role, Session, State, device_token};
 use crate::protocol::errors::{Code, WireError};
 
 /// Paired and connected nodes.
@@ -98,17 +100,23 @@ pub fn approve(state: &mut State, request: &Request<'_>, fx: &mut Vec<Effect>) -
     let id = request.text("requestId").to_string();
     let Some(session) = state.session(request.conn) else { return Err(WireError::invalid("unauthorized")) };
     let protocol = session.protocol;
-    if let Some(scope) = state.nodes.approval_gap(&id, &session.scopes) {
-        let details = json!({"code": "MISSING_SCOPE", "missingScope": scope, "requiredScopes": [scope]});
-        let code = if protocol >= 4 { Code::Forbidden } else { Code::InvalidRequest };
-        return Err(WireError::new(code, format!("missing scope: {scope}")).with_details(details));
-    }
+    check_approver(state, session, &id)?;
     let token = device_token(&mut state.entropy, TokenForm::Hex32);
     let (node, change) = state.nodes.approve(&id, token, request.now.wall_ms).map_err(PairFault::wire)?;
     let view = if protocol >= 4 { node_view(&node) } else { approved_view(&node) };
     let event = resolved_payload(&id, &node.node_id, Verdict::Approved, request.now.wall_ms);
     let answer = json!({"requestId": id, "node": view});
     commit(state, request, change, answer, Some(("node.pair.resolved", event)), fx)
+}
+
+/// On protocol 4 the commands a node offers decide which scopes its approval takes (protocol.md 12.4).
+fn check_approver(state: &State, session: &Session, request_id: &str) -> Result<(), WireError> {
+    let Some(pending) = state.nodes.pending(request_id).filter(|_| session.protocol >= 4) else { return Ok(()) };
+    let required = required_scopes(pending.facts.commands.as_deref().unwrap_or_default());
+    let held = |scope: &&str| covers(4, &session.scopes, &[scope.to_string()]);
+    let Some(missing) = required.iter().find(|scope| !held(scope)) else { return Ok(()) };
+    let details = json!({"code": "MISSING_SCOPE", "missingScope": missing, "requiredScopes": required});
+    Err(WireError::new(Code::Forbidden, format!("missing scope: {missing}")).with_details(details))
 }
 
 /// Rejects a request.
@@ -148,11 +156,8 @@ fn commit(
     event: Option<(&'static str, Value)>,
     fx: &mut Vec<Effect>,
 ) -> Handled {
-    let commit = Commit {
-        reply: Some((waiting(request), answer)),
-        events: event.into_iter().collect(),
-        ..Commit::default()
-    };
+    let commit =
+        Commit { reply: Some((waiting(request), answer)), events: event.into_iter().collect(), ..Commit::default() };
     state.commit_nodes(change, commit, request.now, fx);
     Ok(Answer::Later)
 }

@@ -35,9 +35,9 @@ pub fn list(state: &State, request: &Request<'_>) -> Handled {
 fn wanted(row: &SessionRow, request: &Request<'_>) -> bool {
     let text = |name: &str| request.params.get(name).and_then(Value::as_str);
     let member = |name: &str| row.entry.get(name).and_then(Value::as_str);
-    let fresh = request.count("activeMinutes").is_none_or(|minutes| {
-        request.now.wall_ms.saturating_sub(row.updated_ms) <= minutes.saturating_mul(60_000)
-    });
+    let fresh = request
+        .count("activeMinutes")
+        .is_none_or(|minutes| request.now.wall_ms.saturating_sub(row.updated_ms) <= minutes.saturating_mul(60_000));
     let kind = match row.kind() {
         "global" => request.flag("includeGlobal") != Some(false),
         "unknown" => request.flag("includeUnknown") != Some(false),

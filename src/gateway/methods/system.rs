@@ -3,8 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::config::load::Snapshot;
-use crate::gateway::auth::{Mode, Secrets};
-use crate::gateway::beacon::{self, Beacon};
+use crate::gateway::beacon::Beacon;
 use crate::gateway::broadcast;
 use crate::gateway::disk::Waiting;
 use crate::gateway::dispatch::Request;
@@ -22,9 +21,9 @@ pub fn presence(state: &mut State, request: &Request<'_>) -> Handled {
 
 /// A beacon of a machine or app, or a line for the main session's next turn.
 pub fn event(state: &mut State, request: &Request<'_>, fx: &mut Vec<Effect>) -> Handled {
-    let beacon = Beacon::read(&request.params).ok_or_else(|| WireError::invalid("text required"))?;
-    let outcome = state.presence.beacon(&beacon, request.now.wall_ms);
-    if let Some(line) = beacon::prompt_line(&beacon, &outcome) {
+    let beacon = Beacon::from_params(&request.params)?;
+    let caller = state.session(request.conn).and_then(|session| session.presence_key.clone());
+    if let Some(line) = state.presence.beacon(&beacon, caller.as_ref(), request.now.wall_ms) {
         queue(state, line);
     }
     state.presence_changed(request.now, fx);
@@ -97,7 +96,7 @@ pub fn secrets_reloaded(state: &mut State, waiting: &Waiting, snapshot: &Snapsho
         let error = WireError::unavailable(format!("secrets not reloaded: invalid config: {problem}"));
         return broadcast::fail(fx, waiting.conn, &waiting.id, &error);
     }
-    let fresh = state.access.secrets(&snapshot.config);
+    let fresh = state.access.reread(&snapshot.config);
     if !fresh.same_as(&state.secrets) {
         state.secrets = fresh;
         let stale: Vec<ConnId> = state

@@ -1,0 +1,171 @@
+//! The one error of the command line: what a person reads, what a program branches on, how it exits.
+//! Knows no socket and no file; `rpc` and the commands turn their errors into this.
+
+use serde_json::{Map, Value, json};
+
+/// What went wrong, as far as exit status and the JSON error type depend on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// The command line itself.
+    Usage,
+    /// The combination of `--profile` and `--dev`.
+    Profile,
+    /// The config file, or what it lacks.
+    Config,
+    /// No credentials for a target that needs some.
+    Credentials,
+    /// The gateway could not be reached, or the connection broke.
+    Transport,
+    /// The gateway answered with an error.
+    Request,
+    /// Anything else.
+    Other,
+    /// A result that is negative but already printed.
+    Negative,
+    /// Standard output was closed by its reader: not a failure.
+    BrokenPipe,
+}
+
+/// An error on its way to the person.
+#[derive(Debug, Clone)]
+pub struct CliError {
+    /// Decides exit status and JSON type.
+    pub kind: Kind,
+    /// The message; may have several lines.
+    pub message: String,
+    /// Lines after it: what to type next.
+    pub hints: Vec<String>,
+    /// Wire error code, for [`Kind::Request`].
+    pub code: Option<String>,
+    /// Machine-readable details of the gateway's error.
+    pub details: Option<Value>,
+    /// The target, for errors of the connection.
+    pub target: Option<Value>,
+    /// The bare cause of a transport error.
+    pub reason: Option<String>,
+    /// Whether the same call may work later.
+    pub retryable: bool,
+    /// Exit status of a config refusal that must be 78 instead of 1.
+    pub refused_start: bool,
+}
+
+impl CliError {
+    /// An error of this kind.
+    pub fn new(kind: Kind, message: impl Into<String>) -> CliError {
+        CliError {
+            kind,
+            message: message.into(),
+            hints: Vec::new(),
+            code: None,
+            details: None,
+            target: None,
+            reason: None,
+            retryable: false,
+            refused_start: false,
+        }
+    }
+
+    /// An error of no special kind.
+    pub fn other(message: impl Into<String>) -> CliError {
+        CliError::new(Kind::Other, message)
+    }
+
+    /// A wrong command line.
+    pub fn usage(message: impl Into<String>) -> CliError {
+        CliError::new(Kind::Usage, message)
+    }
+
+    /// The exit status 1 of a command that already said why.
+    pub fn negative() -> CliError {
+        CliError::new(Kind::Negative, "")
+    }
+
+    /// The same error with one more line.
+    pub fn hint(mut self, line: impl Into<String>) -> CliError {
+        self.hints.push(line.into());
+        self
+    }
+
+    /// The same error with words before its message.
+    pub fn prefixed(mut self, words: &str) -> CliError {
+        self.message = format!("{words}{}", self.message);
+        self
+    }
+
+    /// Message and hints, as standard error shows them.
+    pub fn lines(&self) -> String {
+        let mut all = self.message.clone();
+        for hint in &self.hints {
+            all.push('\n');
+            all.push_str(hint);
+        }
+        all
+    }
+
+    /// The error document that `--json` prints (`spec/cli.md` 1.4).
+    pub fn to_json(&self) -> Value {
+        let mut error = Map::new();
+        error.insert("type".into(), type_name(self.kind).into());
+        if let Some(code) = &self.code {
+            error.insert("code".into(), code.as_str().into());
+        }
+        error.insert("message".into(), self.message.as_str().into());
+        if let Some(details) = &self.details {
+            error.insert("details".into(), details.clone());
+        }
+        if let Some(reason) = &self.reason {
+            error.insert("reason".into(), reason.as_str().into());
+        }
+        if self.kind == Kind::Request {
+            error.insert("retryable".into(), self.retryable.into());
+        }
+        let mut document = json!({ "ok": false, "error": error });
+        if let (Some(target), Value::Object(members)) = (&self.target, &mut document) {
+            members.insert("gateway".into(), target.clone());
+        }
+        document
+    }
+}
+
+fn type_name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Credentials => "gateway_credentials_required",
+        Kind::Transport => "gateway_transport_error",
+        Kind::Request => "gateway_request_error",
+        _ => "cli_error",
+    }
+}
+
+/// The exit status of an error: the only place that decides it (`spec/cli.md` 26).
+pub fn exit_code(error: &CliError) -> u8 {
+    match error.kind {
+        Kind::BrokenPipe => 0,
+        Kind::Profile => 2,
+        Kind::Config if error.refused_start => 78,
+        _ => 1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exit_status_follows_the_kind() {
+        assert_eq!(exit_code(&CliError::usage("x")), 1);
+        assert_eq!(exit_code(&CliError::new(Kind::Profile, "x")), 2);
+        assert_eq!(exit_code(&CliError::new(Kind::BrokenPipe, "x")), 0);
+        let refused = CliError { refused_start: true, ..CliError::new(Kind::Config, "x") };
+        assert_eq!(exit_code(&refused), 78);
+    }
+
+    #[test]
+    fn json_errors_carry_type_and_code() {
+        let error = CliError { code: Some("INVALID_REQUEST".into()), ..CliError::new(Kind::Request, "no") };
+        assert_eq!(
+            error.to_json(),
+            json!({"ok": false, "error": {"type": "gateway_request_error", "code": "INVALID_REQUEST",
+                   "message": "no", "retryable": false}})
+        );
+    }
+}
