@@ -314,7 +314,17 @@ const BUDGETS: &[(&str, &[&str], usize)] =
 
 /// The crates of one build, build-time ones included, our own left out.
 fn crates(flags: &[&str]) -> Option<Vec<String>> {
-    let base = ["tree", "--locked", "--offline", "--prefix", "none", "-e", "normal,build", "--target", "x86_64-unknown-linux-gnu"];
+    let base = [
+        "tree",
+        "--locked",
+        "--offline",
+        "--prefix",
+        "none",
+        "-e",
+        "normal,build",
+        "--target",
+        "x86_64-unknown-linux-gnu",
+    ];
     let output = Command::new(env!("CARGO")).args(base).args(flags).current_dir(root()).output().ok()?;
     if !output.status.success() {
         println!("SKIPPED: cargo tree: {}", String::from_utf8_lossy(&output.stderr));
