@@ -75,7 +75,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("config", &["limits", "sys"]),
     ("identity", &["limits", "sys", "protocol", "store"]),
     ("client", &["limits", "sys", "protocol", "identity", "store"]),
-    ("service", &["limits", "sys", "config"]),
+    ("service", &["limits", "sys", "config", "store"]),
     ("gateway", &["limits", "sys", "protocol", "config", "store", "http", "identity"]),
     ("cli", &["limits", "sys", "protocol", "config", "store", "client", "identity", "service"]),
     // The one place where the command line meets the daemon.
