@@ -79,7 +79,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("gateway", &["limits", "sys", "protocol", "config", "store", "http", "identity"]),
     ("cli", &["limits", "sys", "protocol", "config", "store", "client", "identity", "service"]),
     // The one place where the command line meets the daemon.
-    ("cli::cmd::gateway_run", &["gateway"]),
+    ("cli::cmd::gateway_start", &["gateway"]),
 ];
 
 /// Crates that only these modules may name.

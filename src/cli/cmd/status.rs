@@ -188,7 +188,7 @@ fn agents_json(world: &World, found: &Found) -> Value {
 fn workspace(world: &World, id: &str) -> Option<String> {
     let written = world.config().agents.find(id).and_then(|agent| agent.workspace);
     let path = match written {
-        Some(path) => world.config().path(&path, &world.paths),
+        Some(path) => world.paths.expand(&path, &world.paths.state_dir),
         None => world.paths.workspace.clone(),
     };
     Some(path.display().to_string())
