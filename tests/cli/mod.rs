@@ -87,7 +87,7 @@ fn fixtures() -> PathBuf {
 fn home(name: &str) -> PathBuf {
     let home = std::env::temp_dir().join(format!("openclaw-cli-{}-{name}", std::process::id()));
     std::fs::create_dir_all(&home).unwrap();
-    std::fs::write(home.join("invalid.json"), "{ gateway: { bogus: 1 } }").unwrap();
+    std::fs::write(home.join("invalid.json"), "{ gateway: { port: 'x' } }").unwrap();
     std::fs::write(home.join("valid.json"), VALID_CONFIG).unwrap();
     home
 }

@@ -87,7 +87,7 @@ fn not_yet(args: &GatewayRunArgs, plan: &Plan) -> Result<(), CliError> {
 fn refusal(refusal: Refusal) -> CliError {
     let mut lines = refusal.lines.into_iter();
     let mut error = CliError::new(Kind::Config, lines.next().unwrap_or_default());
-    error.refused_start = refusal.exit_code == crate::config::resolve::EXIT_CONFIG;
+    error.wire.refused_start = refusal.exit_code == crate::config::resolve::EXIT_CONFIG;
     lines.fold(error, CliError::hint)
 }
 
