@@ -123,9 +123,9 @@ mod tests {
             (bare(3, "test", "test", false), true),
             (bare(4, "cli", "cli", true), true),
             (bare(4, "gateway-client", "backend", true), true),
-            (bare(4, "cli", "probe", true), false),
+            (bare(4, "cli", "probe", true), true),
             (bare(4, "cli", "cli", false), false),
-            (bare(4, "gateway-client", "ui", true), false),
+            (bare(4, "gateway-client", "ui", true), true),
             (Bare { ui_exempt: true, ..bare(4, "openclaw-control-ui", "webchat", false) }, true),
             (Bare { ui_exempt: true, ..bare(4, "test", "test", false) }, false),
         ] {

@@ -1,0 +1,307 @@
+//! Chapter 11: every bound a stranger can reach (`src/limits.rs`), from outside: sizes, counts, depths, times.
+
+use std::time::{Duration, Instant};
+
+use openclaw::limits;
+use serde_json::{Value, json};
+
+use crate::harness::gateway::{Gateway, Setup};
+use crate::harness::http::{Wire, fetch};
+use crate::harness::peer::{Hello, Peer};
+use crate::harness::websocket::{Arrival, BINARY, CLOSE, PING, Socket, TEXT, frame};
+
+#[test]
+fn a_message_over_64_kib_before_connect_is_closed_with_1009() {
+    let gateway = Gateway::start();
+    let mut peer = Peer::open(&gateway);
+    peer.socket.text(&"x".repeat(limits::PREAUTH_MESSAGE_BYTES + 1));
+    assert_eq!(peer.closed().0, 1009);
+    // One byte less is a message like any other: not JSON, hence 1000.
+    let mut peer = Peer::open(&gateway);
+    peer.socket.text(&"x".repeat(limits::PREAUTH_MESSAGE_BYTES));
+    assert_eq!(peer.closed().0, 1000);
+}
+
+#[test]
+fn the_size_is_judged_by_the_frame_head_not_after_the_payload() {
+    let gateway = Gateway::start();
+    let mut peer = Peer::open(&gateway);
+    let head = &frame(true, TEXT, true, &vec![b'x'; 100_000])[..14];
+    peer.socket.raw(head);
+    assert_eq!(peer.closed().0, 1009);
+}
+
+#[test]
+fn fragments_count_together() {
+    let gateway = Gateway::start();
+    let mut peer = Peer::open(&gateway);
+    peer.socket.frame(false, TEXT, &vec![b'x'; 40_000]);
+    peer.socket.frame(true, 0, &vec![b'x'; 40_000]);
+    assert_eq!(peer.closed().0, 1009);
+}
+
+#[test]
+fn after_connect_the_limit_is_that_of_the_version() {
+    let gateway = Gateway::start();
+    let padding = |bytes: usize| json!({"text": "x", "tags": ["p".repeat(bytes)]});
+    let mut old = Peer::connect(&gateway, &Hello::v3());
+    old.send("system-event", padding(limits::MESSAGE_BYTES_V3 - 4096));
+    old.alive();
+    old.send("system-event", padding(limits::MESSAGE_BYTES_V3));
+    assert_eq!(old.closed().0, 1009);
+    let mut new = Peer::connect(&gateway, &Hello::v4());
+    new.send("system-event", padding(4 * limits::MESSAGE_BYTES_V3));
+    new.alive();
+}
+
+#[test]
+fn a_system_event_as_large_as_a_message_does_not_swell_presence() {
+    let gateway = Gateway::start();
+    let mut peer = Peer::connect(&gateway, &Hello::v4());
+    peer.call(
+        "system-event",
+        json!({"text": "t".repeat(400_000), "host": "h".repeat(400_000), "tags": vec!["g".repeat(9_000); 40]}),
+    );
+    let list = peer.get("system-presence", json!({})).to_string();
+    assert!(list.len() < 256 * 1024, "{} bytes", list.len());
+}
+
+#[test]
+fn the_thirty_third_unauthenticated_socket_of_an_address_is_refused() {
+    let gateway = Gateway::start();
+    let mut held: Vec<Socket> = (0..limits::UNAUTHENTICATED_PER_ADDRESS).map(|_| Socket::open(gateway.port)).collect();
+    let answer = Wire::open(gateway.port).answer().expect("a refused socket is told why");
+    assert_eq!(answer.status, 503);
+    // Authenticating frees a place.
+    let mut peer = Peer::over(held.pop().unwrap());
+    assert_eq!(peer.greet(Hello::v4().params())["ok"], true);
+    let mut last = Peer::connect(&gateway, &Hello::v4());
+    last.alive();
+    drop(held);
+    peer.alive();
+}
+
+#[test]
+fn more_connections_than_configured_are_refused_and_places_come_back() {
+    let gateway = Setup::new().config(r#"{gateway: {mode: "local", maxConnections: 4}}"#).start();
+    let mut peers: Vec<Peer> = (0..4).map(|_| Peer::connect(&gateway, &Hello::v4())).collect();
+    assert_eq!(Wire::open(gateway.port).answer().unwrap().status, 503);
+    peers.pop();
+    let free = (0..2_000).any(|_| {
+        peers[0].alive();
+        let mut wire = Wire::open(gateway.port);
+        wire.send("GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        wire.answer().is_some_and(|answer| answer.status == 200)
+    });
+    assert!(free, "the place of a client that left did not come back");
+}
+
+#[test]
+fn the_default_number_of_connections_is_really_served() {
+    let gateway = Setup::new().slow().start();
+    let mut peers: Vec<Peer> = (0..limits::CONNECTIONS).map(|_| Peer::connect(&gateway, &Hello::v4())).collect();
+    for peer in &mut peers {
+        peer.alive();
+    }
+    assert_eq!(Wire::open(gateway.port).answer().unwrap().status, 503);
+}
+
+/// `depth` arrays inside each other.
+fn nested(depth: usize) -> String {
+    "[".repeat(depth) + &"]".repeat(depth)
+}
+
+#[test]
+fn json_may_be_nested_to_the_limit_and_one_more_is_not_json() {
+    let gateway = Gateway::start();
+    let mut peer = Peer::connect(&gateway, &Hello::v3());
+    // Two levels are the frame's own: the frame object and its params.
+    let request = |depth| {
+        format!(
+            r#"{{"type":"req","id":"deep","method":"system-event","params":{{"text":"x","tags":{}}}}}"#,
+            nested(depth)
+        )
+    };
+    peer.socket.text(&request(limits::JSON_DEPTH - 2));
+    peer.response("deep");
+    peer.socket.text(&request(limits::JSON_DEPTH));
+    peer.alive();
+}
+
+#[test]
+fn nested_bombs_of_every_kind_leave_the_process_alone() {
+    let gateway = Gateway::start();
+    let objects = r#"{"a":"#.repeat(120) + "1" + &"}".repeat(120);
+    let bombs = [
+        nested(252) + "1",
+        "[".repeat(505),
+        "[".repeat(60_000),
+        r#"{"a":"#.repeat(10_000),
+        format!(r#"{{"type":"req","id":"1","method":"connect","params":{objects}}}"#),
+        format!(r#"{{"type":"req","id":"1","method":"connect","params":{}}}"#, nested(124)),
+    ];
+    for bomb in &bombs {
+        let mut peer = Peer::open(&gateway);
+        peer.socket.text(bomb);
+        let (code, _) = peer.closed();
+        assert!([1000, 1008].contains(&code), "{code}");
+    }
+    let mut peer = Peer::connect(&gateway, &Hello::v4());
+    for bomb in &bombs {
+        peer.socket.text(bomb);
+    }
+    peer.alive();
+}
+
+#[test]
+fn a_handshake_that_takes_too_long_is_closed_with_1000() {
+    let gateway = Setup::new().env("OPENCLAW_HANDSHAKE_TIMEOUT_MS", "300").start();
+    let began = Instant::now();
+    let mut silent = Peer::open(&gateway);
+    assert_eq!(silent.closed(), (1000, String::new()));
+    assert!(
+        began.elapsed() >= Duration::from_millis(250) && began.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        began.elapsed()
+    );
+    // Pings and halves of a message do not extend it.
+    let mut chatty = Peer::open(&gateway);
+    chatty.socket.frame(true, PING, b"x");
+    chatty.socket.frame(false, TEXT, b"{");
+    assert_eq!(chatty.closed(), (1000, String::new()));
+    Peer::connect(&gateway, &Hello::v4()).alive();
+}
+
+#[test]
+fn a_head_that_trickles_is_ended_by_its_deadline() {
+    let gateway = Setup::new().slow().start();
+    let mut wire = Wire::open(gateway.port);
+    wire.socket.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+    wire.send("GET / HTTP/1.1\r\nHost: x\r\n");
+    let began = Instant::now();
+    // Each read waits half a second for an end; between them comes one more header.
+    let mut answer = [0; 512];
+    let length = loop {
+        match std::io::Read::read(&mut wire.socket, &mut answer) {
+            Ok(length) => break length,
+            Err(_) => wire.send("X: 1\r\n"),
+        }
+        assert!(began.elapsed() < limits::HTTP_HEAD + Duration::from_secs(10), "the head may trickle for ever");
+    };
+    assert!(began.elapsed() >= limits::HTTP_HEAD - Duration::from_secs(1), "{:?}", began.elapsed());
+    let text = String::from_utf8_lossy(&answer[..length]);
+    assert!(text.is_empty() || text.starts_with("HTTP/1.1 408"), "{text}");
+    assert_eq!(fetch(gateway.port, "/health").status, 200);
+}
+
+#[test]
+fn frames_against_the_websocket_rules_end_the_connection_and_nothing_else() {
+    let gateway = Gateway::start();
+    let mut other = Peer::connect(&gateway, &Hello::v4());
+    let bad: [(&str, Vec<u8>); 9] = [
+        ("unmasked", frame(true, TEXT, false, b"{}")),
+        ("reserved bit", vec![0xc1, 0x80, 1, 2, 3, 4]),
+        ("reserved opcode", frame(true, 3, true, b"x")),
+        ("reserved control opcode", frame(true, 11, true, b"")),
+        ("fragmented ping", frame(false, PING, true, b"x")),
+        ("long ping", frame(true, PING, true, &[0; 126])),
+        ("continuation of nothing", frame(true, 0, true, b"x")),
+        ("a length of eight bytes with the top bit", vec![0x81, 0xff, 0xff, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4]),
+        ("text that is not UTF-8", frame(true, TEXT, true, b"\xff\xfe")),
+    ];
+    for (name, bytes) in bad {
+        let mut peer = Peer::connect(&gateway, &Hello::v4());
+        peer.socket.raw(&bytes);
+        loop {
+            match peer.socket.next() {
+                Arrival::Text(_) => {}
+                Arrival::Close(code, _) => {
+                    assert!([1002, 1007, 1009].contains(&code), "{name}: {code}");
+                    break;
+                }
+                _ => break,
+            }
+        }
+        other.alive();
+    }
+}
+
+#[test]
+fn close_frames_are_answered_and_odd_ones_survived() {
+    let gateway = Gateway::start();
+    for payload in [&[][..], &[3, 232], &[3, 232, b'b', b'y', b'e'], &[0, 5], &[3], &[3, 232, 0xff]] {
+        let mut peer = Peer::connect(&gateway, &Hello::v4());
+        peer.socket.frame(true, CLOSE, payload);
+        loop {
+            match peer.socket.next() {
+                Arrival::Text(_) => {}
+                Arrival::Close(..) | Arrival::End => break,
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    Peer::connect(&gateway, &Hello::v4()).alive();
+}
+
+#[test]
+fn a_flood_of_pings_is_survived() {
+    let gateway = Gateway::start();
+    let mut peer = Peer::connect(&gateway, &Hello::v4());
+    let ping = frame(true, PING, true, &[7; 100]);
+    let flood: Vec<u8> = ping.iter().copied().cycle().take(ping.len() * 2_000).collect();
+    peer.socket.raw(&flood);
+    peer.alive();
+}
+
+#[test]
+fn an_empty_and_a_binary_message_that_is_no_text_are_survived() {
+    let gateway = Gateway::start();
+    let mut peer = Peer::connect(&gateway, &Hello::v4());
+    peer.socket.frame(true, TEXT, b"");
+    peer.socket.frame(true, BINARY, b"");
+    peer.socket.frame(true, BINARY, b"\xff\xfe\x00");
+    peer.alive();
+}
+
+#[test]
+fn a_request_id_and_a_method_name_of_any_length_come_back_or_are_refused() {
+    let gateway = Gateway::start();
+    let mut peer = Peer::connect(&gateway, &Hello::v4());
+    let id = "i".repeat(100_000);
+    peer.socket.text(&json!({"type": "req", "id": id, "method": "health"}).to_string());
+    let frame = peer.frame();
+    assert!(frame["type"] == "res" || frame["type"] == "event", "{frame}");
+    let answer = peer.call(&"m".repeat(100_000), json!({}));
+    assert!(answer["error"]["message"].as_str().is_some_and(|text| text.len() < 1024), "a long name is cut");
+    peer.alive();
+}
+
+#[test]
+fn pending_pairings_are_bounded() {
+    let gateway = Gateway::start();
+    let mut peer = Peer::connect(&gateway, &Hello::v3());
+    for n in 0..limits::PAIRING_PENDING + 20 {
+        peer.call("node.pair.request", json!({"nodeId": format!("n{n}")}));
+    }
+    let pending = peer.get("node.pair.list", json!({}))["pending"].as_array().map_or(0, Vec::len);
+    assert!(pending <= limits::PAIRING_PENDING, "{pending}");
+}
+
+#[test]
+fn log_tails_are_bounded_by_bytes_and_lines() {
+    let gateway = Gateway::start();
+    let mut peer = Peer::connect(&gateway, &Hello::v4());
+    for _ in 0..50 {
+        drop(Peer::connect(&gateway, &Hello::v4()));
+    }
+    let tail = peer.get("logs.tail", json!({"limit": 3, "maxBytes": 100_000}));
+    assert!(tail["lines"].as_array().unwrap().len() <= 3, "{tail}");
+    let tail = peer.get("logs.tail", json!({"maxBytes": 300}));
+    let bytes: usize = tail["lines"].as_array().unwrap().iter().map(|line| line.as_str().unwrap().len() + 1).sum();
+    assert!(bytes <= 300, "{bytes}");
+    let cursor: Value = tail["cursor"].clone();
+    let next = peer.get("logs.tail", json!({"cursor": cursor}));
+    assert_eq!(next["reset"], false, "{next}");
+    let far = peer.get("logs.tail", json!({"cursor": 999_999_999}));
+    assert_eq!(far["reset"], true, "{far}");
+}

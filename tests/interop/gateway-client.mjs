@@ -1,0 +1,249 @@
+// The official client library against our gateway: connect, list, call, watch, survive a restart.
+// Every frame that arrives on its sockets is judged by the official schema, whatever the client makes of it.
+import { createHash, createPrivateKey, createPublicKey, generateKeyPairSync, sign } from "node:crypto";
+import { GatewayClient } from "@openclaw/gateway-client";
+import WebSocket from "ws";
+import { check, must, startOurs, tail, TOKEN, within } from "./ground.mjs";
+import { eventFaults, responseFaults, resultName, schema } from "./official.mjs";
+
+// ---- the tap: one record per frame on any socket of this process
+
+const tap = { frames: 0, judged: 0, faults: [], seqs: new Map(), last: new Map() };
+const asked = new WeakMap();
+
+const send = WebSocket.prototype.send;
+WebSocket.prototype.send = function (data, ...rest) {
+  const frame = JSON.parse(String(data));
+  if (frame.type === "req") {
+    if (!asked.has(this)) asked.set(this, new Map());
+    asked.get(this).set(frame.id, frame.method);
+  }
+  return send.call(this, data, ...rest);
+};
+
+const emit = WebSocket.prototype.emit;
+WebSocket.prototype.emit = function (event, ...args) {
+  if (event === "message") judge(this, String(args[0]));
+  return emit.call(this, event, ...args);
+};
+
+function judge(socket, text) {
+  tap.frames += 1;
+  const frame = JSON.parse(text);
+  const method = frame.type === "res" ? asked.get(socket)?.get(frame.id) : undefined;
+  const found = frame.type === "event" ? eventFaults(frame) : responseFaults(frame, method);
+  if (frame.type !== "event" && !method) found.push(`a ${frame.type} frame with an id that nobody asked: ${frame.id}`);
+  if (frame.type === "event" && frame.seq !== undefined) {
+    const expected = (tap.seqs.get(socket) ?? 0) + 1;
+    if (frame.seq !== expected) found.push(`seq ${frame.seq} where ${expected} was due (event ${frame.event})`);
+    tap.seqs.set(socket, frame.seq);
+  }
+  const label = frame.type === "event" ? `event ${frame.event}` : `res ${method}`;
+  tap.last.set(label, frame);
+  tap.judged += found.length === 0 ? 1 : 0;
+  for (const fault of found) tap.faults.push(`${label}: ${fault}`);
+}
+
+// ---- a client with promises
+
+function identity() {
+  const { privateKey, publicKey } = generateKeyPairSync("ed25519");
+  const raw = publicKey.export({ type: "spki", format: "der" }).subarray(-32);
+  return {
+    deviceId: createHash("sha256").update(raw).digest("hex"),
+    privateKeyPem: privateKey.export({ type: "pkcs8", format: "pem" }),
+    publicKeyPem: publicKey.export({ type: "spki", format: "pem" }),
+  };
+}
+
+function hostDeps(tokens) {
+  return {
+    signDevicePayload: (pem, payload) => sign(null, Buffer.from(payload), createPrivateKey(pem)).toString("base64url"),
+    publicKeyRawBase64UrlFromPem: (pem) =>
+      createPublicKey(pem).export({ type: "spki", format: "der" }).subarray(-32).toString("base64url"),
+    loadDeviceAuthToken: ({ role }) => tokens.get(role) ?? null,
+    storeDeviceAuthToken: ({ role, token, scopes }) => void tokens.set(role, { token, scopes }),
+    clearDeviceAuthToken: ({ role }) => void tokens.delete(role),
+  };
+}
+
+function open(url, options = {}) {
+  const waiters = [];
+  const seen = [];
+  const told = (what, value) => {
+    seen.push({ what, value });
+    for (const waiter of waiters.splice(0)) if (!waiter(what, value)) waiters.push(waiter);
+  };
+  const client = new GatewayClient({
+    url, token: TOKEN, minProtocol: 4, maxProtocol: 4, scopes: ["operator.admin"], requestTimeoutMs: 10_000,
+    onHelloOk: (hello) => told("hello", hello),
+    onEvent: (event) => told(`event:${event.event}`, event),
+    onConnectError: (error) => told("refused", error),
+    onClose: (code, reason) => told("close", { code, reason }),
+    onGap: (gap) => told("gap", gap),
+    ...options,
+  });
+  const next = (what, { ms = 10_000, orRefused = false } = {}) => {
+    const arrival = within(new Promise((resolve, reject) => waiters.push((kind, value) => {
+      if (kind === "refused" && orRefused) reject(value);
+      else if (kind === what) resolve(value);
+      else return false;
+      return true;
+    })), ms, `no ${what} within ${ms} ms; seen: ${seen.map((each) => each.what).join(", ")}`);
+    arrival.catch(() => {}); // Whoever awaits it still gets the failure.
+    return arrival;
+  };
+  const greeted = next("hello", { orRefused: true });
+  client.start();
+  return { client, next, greeted, seen, stop: () => client.stopAndWait({ timeoutMs: 5_000 }) };
+}
+
+// ---- what is called
+
+/** Parameters of read-only methods that do not take `{}`; `refused` texts are right answers on an empty gateway. */
+const PARAMS = {
+  "config.schema.lookup": { path: "gateway.port" },
+  "agents.files.list": { agentId: "main" },
+  "agents.files.get": { agentId: "main", name: "AGENTS.md" },
+  "chat.history": { sessionKey: "main" },
+  "chat.startup": { sessionKey: "main" },
+  "sessions.preview": { keys: ["agent:main:main"] },
+  "sessions.describe": { key: "agent:main:main" },
+  "sessions.get": { key: "agent:main:main" },
+  "sessions.messages.subscribe": { key: "agent:main:main" },
+  "sessions.messages.unsubscribe": { key: "agent:main:main" },
+};
+const REFUSED = {
+  "node.describe": /unknown nodeId|params/,
+  "sessions.resolve": /No session found|params|key/i,
+  "exec.approval.get": /params|unknown|not found/i,
+  "cron.get": /params|unknown|not found/i,
+  "cron.runs": /params/,
+};
+/** Besides what the official table gives the read scope: lists under other scopes, and methods only protocol 3 names. */
+const ALSO_READ_ONLY = ["device.pair.list", "node.pair.list", "exec.approvals.get", "exec.approval.list", "update.status"];
+
+const readOnly = (method) => schema.methods[method]?.scope === "operator.read" || ALSO_READ_ONLY.includes(method);
+
+async function callEach(peer, methods) {
+  for (const method of methods.filter(readOnly)) {
+    await check(`official client: ${method}`, async () => {
+      const before = tap.faults.length;
+      try {
+        await peer.client.request(method, PARAMS[method] ?? {});
+      } catch (error) {
+        must(REFUSED[method]?.test(error.message), `refused: ${error.message}`);
+      }
+      must(tap.faults.length === before, tap.faults.slice(before).join("\n"));
+      return resultName(method) || method === "system-presence" ? "" : "(envelope only: the official schema has no result for it)";
+    });
+  }
+}
+
+// ---- the part
+
+export async function run(bin) {
+  const gateway = await startOurs(bin, { extra: { OPENCLAW_GATEWAY_TICK_MS: "1000" } });
+  const tokens = new Map();
+  const device = identity();
+  let second;
+  const peer = open(gateway.url, { clientDisplayName: "interop one" });
+
+  await check("official client: connects with the token and is greeted", async () => {
+    const hello = await peer.greeted;
+    must(hello.protocol === 4, `protocol ${hello.protocol}`);
+    must(hello.auth.scopes.includes("operator.admin"), `scopes ${JSON.stringify(hello.auth)}`);
+    must(hello.policy.tickIntervalMs === 1000, `tickIntervalMs ${hello.policy.tickIntervalMs}`);
+    must(hello.snapshot.presence.some((entry) => entry.mode === "gateway"), "the gateway is not in the snapshot's presence");
+    must(hello.features.methods.includes("health") && hello.features.events.includes("tick"), "features are incomplete");
+    const unknown = hello.features.methods.filter((name) => !(name in schema.methods));
+    return `${hello.features.methods.length} methods, ${unknown.length} of them protocol 3's own`;
+  });
+  await check("official client: tick arrives", () => peer.next("event:tick", { ms: 5_000 }).then(() => {}));
+  await check("official client: two more ticks keep their distance", async () => {
+    const first = await peer.next("event:tick", { ms: 5_000 });
+    const later = await peer.next("event:tick", { ms: 5_000 });
+    const distance = later.payload.ts - first.payload.ts;
+    must(distance > 700 && distance < 1_500, `${distance} ms`);
+  });
+
+  const hello = await peer.greeted;
+  await callEach(peer, hello.features.methods);
+
+  await check("official client: an unknown method is refused by its name", async () => {
+    const error = await peer.client.request("no.such.method", {}).then(() => null, (e) => e);
+    must(error && /unknown method: no\.such\.method/.test(error.message), `got ${error?.message}`);
+  });
+  await check("official client: a device identity is paired and gets a device token; the first client sees presence", async () => {
+    const arrival = peer.next("event:presence");
+    second = open(gateway.url, { clientDisplayName: "interop two", mode: "ui", deviceIdentity: device, hostDeps: hostDeps(tokens) });
+    const greeting = await second.greeted;
+    must(greeting.auth.deviceToken, `no device token: ${JSON.stringify(Object.keys(greeting.auth))}`);
+    must(tokens.get("operator")?.token === greeting.auth.deviceToken, "the client did not store the device token");
+    const event = await arrival;
+    must(event.stateVersion?.presence > 0, "presence without stateVersion");
+    must(event.payload.presence.some((entry) => entry.deviceId === device.deviceId || entry.instanceId === device.deviceId),
+      "the new device is not in the presence list");
+  });
+  await check("official client: the device is listed as paired, without secrets", async () => {
+    const list = await peer.client.request("device.pair.list", {});
+    must(list.paired.some((entry) => entry.deviceId === device.deviceId), "not paired");
+    must(!JSON.stringify(list).includes(tokens.get("operator").token), "the device token is listed");
+  });
+  await check("official client: the stored device token alone opens the next connection", async () => {
+    await second.stop();
+    second = open(gateway.url, { token: undefined, mode: "ui", deviceIdentity: device, hostDeps: hostDeps(tokens) });
+    const greeting = await second.greeted;
+    must(greeting.auth.method === undefined || greeting.auth.method === "device-token", `auth.method ${greeting.auth.method}`);
+  });
+  await check("official client: a wrong token is refused with a code the client understands", async () => {
+    const wrong = open(gateway.url, { token: "wrong-token", scopes: ["operator.read"] });
+    const error = await wrong.greeted.then(() => null, (e) => e);
+    await wrong.stop();
+    must(error && /token mismatch/.test(error.message), `got ${error?.message}`);
+    must(error.details?.code === "AUTH_TOKEN_MISMATCH", `details ${JSON.stringify(error.details)}`);
+  });
+  await check("official client: system-event changes presence for all", async () => {
+    const change = second.next("event:presence");
+    await peer.client.request("system-event", { text: "Node: interop-beacon (192.0.2.9) · app 1.0 · mode test · reason launch" });
+    const event = await change;
+    must(JSON.stringify(event.payload).includes("interop-beacon"), "the beacon is not in the list");
+  });
+  await check("official client: health arrives as an event", async () => {
+    const arrival = peer.seen.some((each) => each.what === "event:health") ? Promise.resolve() : peer.next("event:health", { ms: 8_000 });
+    await peer.client.request("health", { probe: true });
+    await arrival;
+  });
+
+  const onePort = gateway.port;
+  await check("official client: SIGTERM brings the shutdown event, close 1012 and exit 0", async () => {
+    const goodbye = peer.next("event:shutdown", { ms: 5_000 });
+    const closed = peer.next("close", { ms: 5_000 });
+    const code = gateway.stop();
+    const event = await goodbye;
+    must(typeof event.payload.reason === "string" && event.payload.reason, "shutdown without reason");
+    const close = await closed;
+    must(close.code === 1012 && close.reason === "service restart", `close ${close.code} ${close.reason}`);
+    const exit = await code;
+    must(exit === 0, `exit ${exit}\n${tail(gateway.log())}`);
+  });
+  await check("official client: it comes back by itself after a restart", async () => {
+    const again = peer.next("hello", { ms: 30_000 });
+    const restarted = await startOurs(bin, { port: onePort, home: gateway.home });
+    const greeting = await again;
+    must(greeting.protocol === 4, `protocol ${greeting.protocol}`);
+    must((await peer.client.request("health", {})).ok === true, "health is not ok");
+    await peer.stop();
+    await second.stop();
+    must((await restarted.stop()) === 0, "the restarted gateway did not exit 0");
+  }, { timeoutMs: 45_000 });
+
+  await check("official client: no gap in any connection's seq", async () => {
+    const gaps = [...peer.seen, ...second.seen].filter((each) => each.what === "gap");
+    must(gaps.length === 0, JSON.stringify(gaps));
+  });
+  await check("official schema: every frame and payload received is valid", async () => {
+    must(tap.faults.length === 0, [...new Set(tap.faults)].slice(0, 12).join("\n"));
+    return `${tap.judged} of ${tap.frames} frames: ${[...tap.last.keys()].filter((k) => k.startsWith("event")).join(", ")}`;
+  });
+}

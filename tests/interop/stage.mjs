@@ -1,0 +1,28 @@
+// The interop stage's table of parts: which run, in which order, and the one closing line.
+import { summary, stopEverything, watchdog } from "./ground.mjs";
+
+const [bin, ...wanted] = process.argv.slice(2);
+const PARTS = {
+  schema: () => import("./schema.mjs").then((m) => m.run()),
+  client: () => import("./gateway-client.mjs").then((m) => m.run(bin)),
+  clis: () => import("./original-clis.mjs").then((m) => m.againstOurs(bin)),
+  reverse: () => import("./our-cli.mjs").then((m) => m.run(bin)),
+};
+
+watchdog(24 * 60_000);
+try {
+  if (bin === "--originals") {
+    await (await import("./original-clis.mjs")).againstThemselves();
+  } else {
+    const unknown = wanted.filter((name) => !(name in PARTS));
+    if (unknown.length > 0) throw new Error(`unknown part: ${unknown.join(", ")} (there are ${Object.keys(PARTS).join(", ")})`);
+    for (const [name, part] of Object.entries(PARTS)) {
+      if (wanted.length > 0 && !wanted.includes(name)) continue;
+      console.log(`-- ${name}`);
+      await part();
+    }
+  }
+} finally {
+  await stopEverything();
+}
+process.exit(summary());
