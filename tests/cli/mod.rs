@@ -1,6 +1,8 @@
 //! Snapshots of the command line: standard output, standard error and exit status of the real binary
 //! against `fixtures/cli/*.txt`. `UPDATE=1` rewrites them; review the diff like code.
 
+#![allow(clippy::unwrap_used)]
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
