@@ -95,6 +95,7 @@ fn a_second_gateway_on_the_port_is_refused_by_name() {
     let gateway = Gateway::start();
     let port = gateway.port.to_string();
     let home = crate::harness::gateway::Home::new();
+    home.configure("{}");
     let words = ["gateway", "--port", &port, "--allow-unconfigured"];
     let output = home.run(&words, &[("OPENCLAW_GATEWAY_TOKEN", "other")]);
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();

@@ -42,10 +42,12 @@ impl Home {
         self.path.join(".openclaw").join(name)
     }
 
-    /// Puts the configuration where the program looks for it.
+    /// Puts the configuration where the program looks for it; the log goes into the home as well.
     pub fn configure(&self, config: &str) {
+        let log = format!("{{logging: {{file: {:?}}},", self.path.join("openclaw.log"));
         fs::create_dir_all(self.state("")).unwrap();
-        fs::write(self.state("openclaw.json"), config).unwrap();
+        fs::set_permissions(self.state(""), fs::Permissions::from_mode(0o700)).unwrap();
+        fs::write(self.state("openclaw.json"), config.replacen('{', &log, 1)).unwrap();
     }
 
     /// The program with this home, nothing else of the caller's environment, and no standard input.
@@ -121,7 +123,9 @@ impl Setup {
     /// Token mode, loopback, port 0, a fresh home.
     pub fn new() -> Setup {
         let words = ["gateway", "--port", "0", "--allow-unconfigured"];
-        Setup { home: Home::new(), words: words.map(String::from).to_vec(), env: Vec::new(), watchdog: WATCHDOG }
+        let home = Home::new();
+        home.configure("{}");
+        Setup { home, words: words.map(String::from).to_vec(), env: Vec::new(), watchdog: WATCHDOG }
             .env("OPENCLAW_GATEWAY_TOKEN", TOKEN)
             .env("OPENCLAW_SKIP_CHANNELS", "1")
             .env("OPENCLAW_SKIP_CANVAS_HOST", "1")

@@ -33,7 +33,11 @@ pub enum Arrival {
 
 /// A request to upgrade, with more header lines (each with its line end).
 pub fn upgrade_request(path: &str, more: &str) -> String {
-    let host = if more.lines().any(|line| line.to_ascii_lowercase().starts_with("host:")) { "" } else { "Host: 127.0.0.1\r\n" };
+    let host = if more.lines().any(|line| line.to_ascii_lowercase().starts_with("host:")) {
+        ""
+    } else {
+        "Host: 127.0.0.1\r\n"
+    };
     format!(
         "GET {path} HTTP/1.1\r\n{host}Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
          Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{more}\r\n"
