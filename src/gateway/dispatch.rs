@@ -52,7 +52,8 @@ pub fn dispatch(state: &mut State, conn: ConnId, id: &str, call: Call, now: Now,
         Ok(()) => log::debug!(target: "gateway/ws", "⇄ res ✓ {name} conn={conn}"),
         Err(error) => {
             state.counters.failed += 1;
-            log::info!(target: "gateway/ws", "⇄ res ✗ {name} conn={conn} code={} error={}", error.code.row().name, error.message);
+            let (code, what) = (error.code.row().name, error.for_log());
+            log::info!(target: "gateway/ws", "⇄ res ✗ {name} conn={conn} code={code} error={what}");
             broadcast::fail(fx, conn, id, &error);
         }
     }

@@ -168,7 +168,6 @@ fn tail_answer(tail: Tail) -> Value {
         "lines": tail.lines,
         "truncated": tail.truncated,
         "reset": tail.reset,
-        "sourceKind": "file",
     })
 }
 

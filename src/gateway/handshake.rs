@@ -64,7 +64,7 @@ fn refuse(state: &mut State, conn: ConnId, id: &str, refusal: Refusal, now: Now,
     state.trouble.add(Trouble::ConnectRefused, Some(conn), now.wall_ms);
     let Refusal { error, code, reason } = refusal;
     let remote = state.conns.get(&conn).map(|entry| entry.peer.addr.to_string()).unwrap_or_default();
-    log::info!(target: "gateway/ws", "connect refused conn={conn} remote={remote} code={} error={}", error.code.row().name, error.message);
+    log::info!(target: "gateway/ws", "connect refused conn={conn} remote={remote} code={} error={}", error.code.row().name, error.for_log());
     broadcast::fail(fx, conn, id, &error);
     state.close(conn, code, reason.unwrap_or(error.message), fx);
 }

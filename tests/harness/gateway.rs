@@ -18,7 +18,8 @@ use super::{PATIENCE, TOKEN, WATCHDOG};
 
 /// A folder that goes away with the test.
 pub struct Home {
-    path: PathBuf,
+    /// The directory.
+    pub path: PathBuf,
 }
 
 impl Home {
