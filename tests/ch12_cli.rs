@@ -164,10 +164,9 @@ fn an_unknown_key_is_a_warning_with_a_suggestion() {
     assert!(line.contains("port"), "{line}");
 }
 
-/// Everything the gateway has logged without a configured file.
+/// Everything the gateway has logged.
 fn log_of(gateway: &Gateway) -> String {
-    let entries = std::fs::read_dir(gateway.home().path.join("log")).unwrap();
-    entries.map(|entry| std::fs::read_to_string(entry.unwrap().path()).unwrap()).collect()
+    std::fs::read_to_string(gateway.home().path.join("openclaw.log")).unwrap()
 }
 
 #[test]
