@@ -41,6 +41,8 @@ pub const PING: Duration = Duration::from_secs(25);
 pub const WRITE_STALL: Duration = Duration::from_secs(10);
 /// How long the peer may take to answer our close frame before the socket is shut down.
 pub const CLOSE_LINGER: Duration = Duration::from_secs(2);
+/// Characters of an unknown method's name that its error repeats.
+pub const METHOD_NAME_CHARS: usize = 128;
 /// Unauthorised calls in a row after which a node is closed (protocol.md 7).
 pub const UNAUTHORIZED_IN_A_ROW: u32 = 10;
 

@@ -164,6 +164,11 @@ fn an_unknown_key_is_a_warning_with_a_suggestion() {
     assert!(line.contains("port"), "{line}");
 }
 
+/// Everything the gateway has logged.
+fn log_of(gateway: &Gateway) -> String {
+    std::fs::read_to_string(gateway.home().path.join("openclaw.log")).unwrap()
+}
+
 #[test]
 fn a_newcomer_needs_no_secret_on_the_same_machine() {
     use std::os::unix::fs::PermissionsExt;
@@ -174,11 +179,12 @@ fn a_newcomer_needs_no_secret_on_the_same_machine() {
     assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
     let said = gateway.line("kept in ~/.openclaw/gateway-token");
     assert!(said.contains("commands on this machine find it"), "{said}");
-    gateway.line("Dashboard: http://127.0.0.1:");
-    assert!(
-        !gateway.console().contains(&token),
-        "the token is shown on a terminal only, not in what a supervisor keeps"
-    );
+    let dashboard = gateway.line("Dashboard: http://127.0.0.1:");
+    assert!(dashboard.ends_with(&format!("#token={token}")), "{dashboard}");
+    assert!(!log_of(&gateway).contains(&token), "the token is shown to a person once and never logged");
+    let mut managed = Setup::new().env("OPENCLAW_GATEWAY_TOKEN", "").env("INVOCATION_ID", "1").start();
+    managed.line("Stop it with Ctrl-C");
+    assert!(!managed.console().contains("#token="), "standard output of a service is kept in a journal");
 
     let port = gateway.port.to_string();
     let output = gateway.home().run(&["health", "--json"], &[("OPENCLAW_GATEWAY_PORT", &port)]);

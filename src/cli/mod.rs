@@ -33,7 +33,6 @@ use crate::config::resolve::config_invalid;
 
 /// Entry point of the binary.
 pub fn main() -> ExitCode {
-    // Signals are masked for the whole process, so before any thread exists.
     let words: Vec<OsString> = std::env::args_os().skip(1).collect();
     let env = Env::from_process();
     let wish = match parse::parse(&words) {

@@ -119,7 +119,6 @@ fn connected(attempt: &Attempt<'_>, mut client: Client, began: Instant, asked: &
         Ok(answers) => (answers, None),
         Err(error) => (Vec::new(), Some(error)),
     };
-    client.close();
     Probe {
         url: attempt.url.to_string(),
         latency_ms: Some(latency),

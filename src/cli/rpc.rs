@@ -12,7 +12,7 @@ use super::help::VERSION;
 use super::parse::Parsed;
 use super::spinner::Spinner;
 use super::world::World;
-use crate::client::{Client, ClientError, ClientInfo, DeviceUse, Options};
+use crate::client::{Answer, Client, ClientError, ClientInfo, DeviceUse, Options};
 use crate::protocol::methods;
 use crate::protocol::table::Scope;
 use crate::sys::host;
@@ -37,7 +37,7 @@ pub fn call(world: &World, parsed: &Parsed, method: &str, params: &Value) -> Res
 pub struct Line {
     client: Client,
     aim: Target,
-    timeout: Duration,
+    options: Options,
     expect_final: bool,
     spin: bool,
 }
@@ -54,7 +54,7 @@ impl Line {
         let options = options(world, &aim, need, timeout);
         let _spinner = Spinner::start("Waiting for the gateway…", !world.json);
         let client = Client::connect(&options).map_err(|error| explain(world, &aim, error))?;
-        Ok(Line { client, aim, timeout, expect_final: parsed.has("expect-final"), spin: !world.json })
+        Ok(Line { client, aim, options, expect_final: parsed.has("expect-final"), spin: !world.json })
     }
 
     /// Calls one method.
@@ -63,12 +63,39 @@ impl Line {
     /// The gateway's error or a broken connection.
     pub fn call(&mut self, method: &str, params: &Value) -> Result<Value, CliError> {
         let _spinner = Spinner::start("Waiting for the answer…", self.spin);
-        self.client.call(method, params, self.expect_final).map_err(|error| explain_here(&self.aim, error))
+        let first = self.client.call(method, params, self.expect_final);
+        let answer = match first {
+            Err(ClientError::Request(answer)) if self.widen(&answer) => {
+                self.client.call(method, params, self.expect_final)
+            }
+            other => other,
+        };
+        answer.map_err(|error| explain_here(&self.aim, error))
+    }
+
+    /// Connects again with a scope that the gateway found missing: approving a device, for one,
+    /// needs every scope that the device asks for. Says whether the call may be tried once more.
+    fn widen(&mut self, answer: &Answer) -> bool {
+        let Some(scope) = answer.message.strip_prefix("missing scope: ") else { return false };
+        if self.options.scopes.iter().any(|have| have == scope) {
+            return false;
+        }
+        let mut wider = self.options.clone();
+        wider.scopes.push(scope.to_string());
+        match Client::connect(&wider) {
+            Ok(client) if !client.hello.lacks(&wider.scopes) => {
+                self.client = client;
+                self.options = wider;
+                true
+            }
+            // The first refusal says it better than a second one about the connection.
+            _ => false,
+        }
     }
 
     /// Gives the next calls the whole time again.
     pub fn renew(&mut self) {
-        self.client.allow(self.timeout);
+        self.client.allow(self.options.timeout);
     }
 
     /// The error frame of a call stays a value, for commands that go on without it.
@@ -208,8 +235,11 @@ fn translate(aim: &Target, program: &str, error: ClientError) -> CliError {
             .hint(format!("Fix: check the port; `{program} gateway status` names who listens there.")),
         _ => CliError::new(Kind::Transport, &reason),
     };
-    let bind = aim.bind_detail.as_ref().map(|bind| format!("Bind: {bind}"));
-    out.wire.target = Some(json!({ "url": aim.url, "urlSource": aim.source_label, "bindDetail": bind }));
+    let mut target = json!({ "url": aim.url, "urlSource": aim.source_label });
+    if let (Some(bind), Value::Object(members)) = (&aim.bind_detail, &mut target) {
+        members.insert("bindDetail".into(), format!("Bind: {bind}").into());
+    }
+    out.wire.target = Some(target);
     out.wire.reason = (out.kind == Kind::Transport).then_some(reason);
     aim.details().lines().fold(out, CliError::hint)
 }

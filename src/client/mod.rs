@@ -83,6 +83,14 @@ pub struct Client {
     pub hello: Hello,
 }
 
+/// Says goodbye, so that the gateway does not log an abnormal end; its own goodbye is not waited for.
+impl Drop for Client {
+    fn drop(&mut self) {
+        // Nothing is left to do for a connection that is already broken.
+        let _ = self.socket.close(None).and_then(|()| self.socket.flush());
+    }
+}
+
 /// The id of a request and what came back.
 type Response = (String, Result<Value, Answer>);
 
@@ -171,12 +179,6 @@ impl Client {
         }
     }
 
-    /// Says goodbye; the gateway's own goodbye is not waited for.
-    pub fn close(mut self) {
-        // Nothing is left to do for a connection that is already broken.
-        let _ = self.socket.close(None).and_then(|()| self.socket.flush());
-    }
-
     fn send(&mut self, method: &str, params: &Value) -> Result<String, ClientError> {
         self.next_id += 1;
         let id = format!("c{}", self.next_id);
@@ -248,10 +250,7 @@ fn connect_with_more(options: &Options, deadline: Deadline, small: Client) -> Re
     let Some(device) = Device::find(&options.device, options.wall_ms)? else { return Ok(small) };
     let credentials = Credentials { device: Some(&device), ..Credentials::shared(options) };
     match attempt(options, deadline, &credentials) {
-        Ok(client) => {
-            small.close();
-            Ok(client)
-        }
+        Ok(client) => Ok(client),
         // The small connection still serves what needs no scope; a missing one is named by the call.
         Err(_) => Ok(small),
     }

@@ -282,8 +282,12 @@ fn expand(path: &str, home: &Path, base: &Path) -> PathBuf {
     }
 }
 
-/// `/tmp/openclaw`, or a directory of our own when somebody else could write there (lifecycle.md 1).
+/// `OPENCLAW_LOG_DIR`, else `/tmp/openclaw`, or a directory of our own when somebody else could write there
+/// (lifecycle.md 1).
 fn log_dir(env: &Env, home: &Path) -> PathBuf {
+    if let Some(dir) = env.get("OPENCLAW_LOG_DIR") {
+        return expand(dir, home, env.cwd());
+    }
     let shared = Path::new(LOG_DIR);
     let owner = own_uid(home);
     if is_safe_log_dir(shared, owner) {

@@ -11,6 +11,7 @@ use data_encoding::HEXLOWER;
 use super::paths::own_uid;
 use super::secret::Secret;
 use crate::limits;
+use crate::sys::id::Entropy;
 
 /// Random bytes of a token: 48 hex characters, as the originals' wizard makes (lifecycle.md 22).
 pub const TOKEN_BYTES: usize = 24;
@@ -94,7 +95,7 @@ pub fn ensure(path: &Path, random: &[u8; TOKEN_BYTES]) -> Result<(Secret, bool),
 /// Random bytes for [`ensure`] from the operating system.
 pub fn random() -> Result<[u8; TOKEN_BYTES], TokenError> {
     let mut bytes = [0; TOKEN_BYTES];
-    getrandom::fill(&mut bytes).map_err(|error| TokenError::Random(io::Error::other(error.to_string())))?;
+    Entropy::from_os().map_err(TokenError::Random)?.fill(&mut bytes);
     Ok(bytes)
 }
 

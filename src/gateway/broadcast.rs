@@ -2,8 +2,8 @@
 //! One place numbers the events; nothing else writes frames.
 
 use serde_json::Value;
-use tungstenite::Bytes;
 
+use super::conn::Bytes;
 use super::event::{Class, ConnId, Effect};
 use super::state::{Role, Session, State};
 use crate::protocol::errors::WireError;

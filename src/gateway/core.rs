@@ -7,10 +7,9 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError};
-use tungstenite::Bytes;
 
 use super::conn::outbox::Out;
-use super::conn::{Hub, Link};
+use super::conn::{Bytes, Hub, Link};
 use super::disk::{Done, Job, Then};
 use super::event::{Admission, Class, ConnId, Effect, Event, HttpAnswer, Input, Notice};
 use super::handle::handle;

@@ -124,11 +124,19 @@ pub struct Place {
     pub log_file: Box<dyn Fn() -> Option<PathBuf> + Send>,
 }
 
+/// The running thread and the way to it.
+pub struct Store {
+    /// Its queue.
+    pub jobs: Sender<(Job, Then)>,
+    /// To wait for its end.
+    pub thread: JoinHandle<()>,
+}
+
 /// Starts the thread. It ends when the sender is dropped, after everything queued is on disk.
-pub fn spawn(place: Place, events: Sender<Event>) -> std::io::Result<(Sender<(Job, Then)>, JoinHandle<()>)> {
+pub fn spawn(place: Place, events: Sender<Event>) -> std::io::Result<Store> {
     let (jobs, queue) = bounded(limits::STORE_QUEUE);
     let handle = thread::spawn("store", limits::STACK_PARSER, move || run(&place, &queue, &events))?;
-    Ok((jobs, handle))
+    Ok(Store { jobs, thread: handle })
 }
 
 fn run(place: &Place, queue: &Receiver<(Job, Then)>, events: &Sender<Event>) {

@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use serde_json::{Value, json};
 
 use super::broadcast;
+use super::dedupe::{self, Remembered};
 use super::event::{Answer, Call, ConnId, Effect, Handled};
 use super::methods::{agents, channels, config, devices, health, logs, nodes, sessions, system};
 use super::state::{Role, Session, State};
@@ -51,7 +52,8 @@ pub fn dispatch(state: &mut State, conn: ConnId, id: &str, call: Call, now: Now,
         Ok(()) => log::debug!(target: "gateway/ws", "⇄ res ✓ {name} conn={conn}"),
         Err(error) => {
             state.counters.failed += 1;
-            log::info!(target: "gateway/ws", "⇄ res ✗ {name} conn={conn} code={} error={}", error.code.row().name, error.message);
+            let (code, what) = (error.code.row().name, error.for_log());
+            log::info!(target: "gateway/ws", "⇄ res ✗ {name} conn={conn} code={code} error={what}");
             broadcast::fail(fx, conn, id, &error);
         }
     }
@@ -67,8 +69,26 @@ fn answer(state: &mut State, conn: ConnId, id: &str, call: Call, now: Now, fx: &
         Call::Unknown(name) => return Err(unknown(&name)),
     };
     let params = params.map_err(WireError::invalid)?;
-    let request = Request { conn, id, params, now };
-    run(state, row, request, fx)
+    let remembered = row.idempotent.then(|| dedupe::key(row.name, &params)).flatten();
+    if let Some(Remembered::Ended(answer)) = remembered.as_ref().and_then(|key| state.memory.recall(key, now.wall_ms)) {
+        return answer.clone().map(Answer::Json);
+    }
+    let handled = run(state, row, Request { conn, id, params, now }, fx);
+    if let Some(key) = remembered {
+        remember(state, key, &handled, now);
+    }
+    handled
+}
+
+/// Keeps the answer for a repeated call; one that comes later is kept by whoever gives it.
+fn remember(state: &mut State, key: String, handled: &Handled, now: Now) {
+    let ended = match handled {
+        Ok(Answer::Json(payload)) => Remembered::Ended(Ok(payload.clone())),
+        Ok(Answer::Raw(_)) => return,
+        Ok(Answer::Later) => Remembered::Running(None),
+        Err(error) => Remembered::Ended(Err(error.clone())),
+    };
+    state.memory.note(key, ended, now.wall_ms);
 }
 
 /// Runs the handler so that a bug in it costs one answer, not the process.
@@ -91,8 +111,9 @@ fn closing() -> WireError {
 }
 
 fn unknown(name: &str) -> WireError {
-    let error = WireError::invalid(format!("unknown method: {name}"));
-    match methods::suggest(name) {
+    let shown: String = name.chars().take(limits::METHOD_NAME_CHARS).collect();
+    let error = WireError::invalid(format!("unknown method: {shown}"));
+    match methods::suggest(&shown) {
         Some(near) => error.with_details(json!({"suggestion": near})),
         None => error,
     }

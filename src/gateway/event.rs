@@ -7,9 +7,8 @@ use std::time::Duration;
 
 use crossbeam_channel::Sender;
 use serde_json::Value;
-use tungstenite::Bytes;
 
-use super::conn::{Link, Peer};
+use super::conn::{Bytes, Link, Peer};
 use super::disk::{Done, Job, Then};
 use crate::protocol::errors::WireError;
 use crate::protocol::table::Method;

@@ -13,6 +13,7 @@ use super::event::{ConnId, Effect, Ended, HttpAnswer, HttpAsk, Inbound, Input, N
 use super::handshake;
 use super::methods::{config, system};
 use super::state::{Conn, Phase, State};
+use super::trouble::Trouble;
 use crate::limits;
 use crate::protocol::errors::WireError;
 use crate::protocol::frame;
@@ -57,7 +58,7 @@ fn inbound(state: &mut State, conn: ConnId, frame: Inbound, now: Now, fx: &mut V
     let Some(entry) = state.conns.get(&conn) else { return };
     match (&entry.phase, frame) {
         (Phase::Closing(_), _) => {}
-        (_, Inbound::Fatal(violation)) => violated(state, conn, violation, fx),
+        (_, Inbound::Fatal(violation)) => violated(state, conn, violation, now, fx),
         (Phase::Challenged { .. }, Inbound::Connect { id, params }) => {
             handshake::connect(state, conn, &id, params, now, fx);
         }
@@ -77,7 +78,7 @@ fn inbound(state: &mut State, conn: ConnId, frame: Inbound, now: Now, fx: &mut V
     }
 }
 
-fn violated(state: &mut State, conn: ConnId, violation: Violation, fx: &mut Vec<Effect>) {
+fn violated(state: &mut State, conn: ConnId, violation: Violation, now: Now, fx: &mut Vec<Effect>) {
     let (code, reason) = match violation {
         Violation::FirstNotJson => (1000, ""),
         Violation::FirstNotRequest => (1008, "invalid request frame"),
@@ -86,6 +87,7 @@ fn violated(state: &mut State, conn: ConnId, violation: Violation, fx: &mut Vec<
     };
     let remote = state.conns.get(&conn).map(|entry| entry.peer.addr);
     log::info!(target: "gateway/ws", "bad input conn={conn} remote={remote:?} what={violation:?}");
+    state.trouble.add(Trouble::BadInput, Some(conn), now.wall_ms);
     state.close(conn, code, reason, fx);
 }
 
@@ -166,15 +168,14 @@ fn tail_answer(tail: Tail) -> Value {
         "lines": tail.lines,
         "truncated": tail.truncated,
         "reset": tail.reset,
-        "sourceKind": "file",
     })
 }
 
 fn due(state: &mut State, timer: Timer, now: Now, fx: &mut Vec<Effect>) {
     match timer {
-        Timer::Handshake(conn) => handshake_expired(state, conn, fx),
+        Timer::Handshake(conn) => handshake_expired(state, conn, now, fx),
         Timer::Tick => tick(state, now, fx),
-        Timer::Ping => ping(state, fx),
+        Timer::Ping => ping(state, now, fx),
         Timer::Sweep => sweep(state, now, fx),
         Timer::Presence => {
             state.presence_gate.held = false;
@@ -196,10 +197,11 @@ fn due(state: &mut State, timer: Timer, now: Now, fx: &mut Vec<Effect>) {
     }
 }
 
-fn handshake_expired(state: &mut State, conn: ConnId, fx: &mut Vec<Effect>) {
+fn handshake_expired(state: &mut State, conn: ConnId, now: Now, fx: &mut Vec<Effect>) {
     let waiting = state.conns.get(&conn).is_some_and(|entry| matches!(entry.phase, Phase::Challenged { .. }));
     if waiting {
         log::info!(target: "gateway/ws", "handshake timeout conn={conn}");
+        state.trouble.add(Trouble::HandshakeTimeout, Some(conn), now.wall_ms);
         state.counters.refused += 1;
         state.close(conn, 1000, "", fx);
     }
@@ -212,10 +214,11 @@ fn tick(state: &mut State, now: Now, fx: &mut Vec<Effect>) {
 }
 
 /// Pings everyone; whoever has said nothing since the last ping is gone (a cable pulled, a laptop shut).
-fn ping(state: &mut State, fx: &mut Vec<Effect>) {
+fn ping(state: &mut State, now: Now, fx: &mut Vec<Effect>) {
     let silent: Vec<ConnId> = state.conns.iter().filter(|(_, conn)| conn.pinged).map(|(id, _)| *id).collect();
     for conn in silent {
         log::info!(target: "gateway/ws", "no answer to a ping conn={conn}");
+        state.trouble.add(Trouble::PingTimeout, Some(conn), now.wall_ms);
         state.close(conn, 1001, "ping timeout", fx);
     }
     for (id, conn) in &mut state.conns {

@@ -16,6 +16,7 @@ use super::origin::{self, OriginCheck, SharedSecret};
 use super::pairing::{Verdict, effective_scopes};
 use super::pairing_devices::{self, Arrival, Decision, IssuedToken};
 use super::state::{Phase, Role, Session, State, device_token};
+use super::trouble::Trouble;
 use crate::identity::signing_token;
 use crate::protocol::errors::WireError;
 use crate::sys::clock::Now;
@@ -54,15 +55,16 @@ pub fn connect(
 ) {
     let outcome = params.map_err(WireError::invalid).and_then(ConnectParams::read).map_err(Refusal::from);
     if let Err(refusal) = outcome.and_then(|params| admit(state, conn, id, &params, now, fx)) {
-        refuse(state, conn, id, refusal, fx);
+        refuse(state, conn, id, refusal, now, fx);
     }
 }
 
-fn refuse(state: &mut State, conn: ConnId, id: &str, refusal: Refusal, fx: &mut Vec<Effect>) {
+fn refuse(state: &mut State, conn: ConnId, id: &str, refusal: Refusal, now: Now, fx: &mut Vec<Effect>) {
     state.counters.refused += 1;
+    state.trouble.add(Trouble::ConnectRefused, Some(conn), now.wall_ms);
     let Refusal { error, code, reason } = refusal;
     let remote = state.conns.get(&conn).map(|entry| entry.peer.addr.to_string()).unwrap_or_default();
-    log::info!(target: "gateway/ws", "connect refused conn={conn} remote={remote} code={} error={}", error.code.row().name, error.message);
+    log::info!(target: "gateway/ws", "connect refused conn={conn} remote={remote} code={} error={}", error.code.row().name, error.for_log());
     broadcast::fail(fx, conn, id, &error);
     state.close(conn, code, reason.unwrap_or(error.message), fx);
 }

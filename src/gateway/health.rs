@@ -9,7 +9,6 @@ use serde_json::{Map, Value, json};
 use super::event::{Effect, Timer};
 use super::sessions::SessionRow;
 use super::state::State;
-use super::trouble::Trouble;
 use crate::config::sections::{ResolvedAgent, ResolvedHeartbeat};
 use crate::limits;
 use crate::sys::clock::Now;
@@ -69,13 +68,6 @@ impl State {
             "defaultAgentId": main,
             "agents": agents,
             "sessions": self.agent_sessions(main, now, RECENT),
-            "clients": {
-                "connected": self.conns.len(),
-                "slowConsumersClosed": self.trouble.count(Trouble::SlowConsumer),
-                "refusedHandshakes": self.counters.refused,
-                "handlerPanics": self.trouble.count(Trouble::Panic),
-            },
-            "configWarnings": self.config_warnings,
         })
     }
 
@@ -123,8 +115,10 @@ impl State {
         let beats: Vec<Value> = agents
             .iter()
             .map(|agent| {
-                let beat = self.heartbeat(agent.heartbeat.as_ref());
-                json!({"agentId": agent.id, "enabled": beat["enabled"], "every": beat["every"], "everyMs": beat["everyMs"]})
+                let Value::Object(mut beat) = self.heartbeat(agent.heartbeat.as_ref()) else { return Value::Null };
+                beat.retain(|name, _| ["enabled", "every", "everyMs"].contains(&name.as_str()));
+                beat.insert("agentId".into(), agent.id.as_str().into());
+                Value::Object(beat)
             })
             .collect();
         let by_agent: Vec<Value> = agents.iter().map(|agent| self.agent_status(&agent.id, now)).collect();

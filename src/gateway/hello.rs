@@ -106,7 +106,7 @@ fn session_defaults(state: &State) -> Value {
 }
 
 fn auth(session: &Session, issued: Option<&IssuedToken>) -> Value {
-    let mut auth = json!({"role": session.role.name(), "scopes": session.scopes, "method": session.method});
+    let mut auth = json!({"role": session.role.name(), "scopes": session.scopes});
     if let (Some(issued), Some(map)) = (issued, auth.as_object_mut()) {
         map.insert("deviceToken".into(), issued.token.as_str().into());
         map.insert("issuedAtMs".into(), issued.issued_at_ms.into());

@@ -9,6 +9,7 @@ mod commit;
 pub mod conn;
 pub mod connect_params;
 pub mod core;
+pub mod dedupe;
 pub mod device;
 pub mod disk;
 pub mod dispatch;
@@ -154,8 +155,7 @@ pub fn run(boot: Boot, listeners: Listeners, ready: impl FnOnce()) -> Result<(),
     };
     let hub = Hub::new(events.clone(), settings);
     let place = Place { paths, env, log_file };
-    let (disk, store) =
-        disk::spawn(place, events.clone()).map_err(|e| StartError::System("cannot start a thread", e))?;
+    let store = disk::spawn(place, events.clone()).map_err(|e| StartError::System("cannot start a thread", e))?;
     install_signals(events)?;
     let total = Total::new(plan.max_connections);
     let mut addresses = Vec::new();
@@ -166,10 +166,10 @@ pub fn run(boot: Boot, listeners: Listeners, ready: impl FnOnce()) -> Result<(),
     }
     start::announce(&addresses, &listeners.missing, &notifier);
     ready();
-    let mut core = Core::new(state, clock, hub, queue, disk, notifier);
+    let mut core = Core::new(state, clock, hub, queue, store.jobs, notifier);
     core.run();
     core.finish();
-    let _ = store.join();
+    let _ = store.thread.join();
     log::info!(target: "gateway", "stopped");
     Ok(())
 }

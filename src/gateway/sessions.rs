@@ -1,7 +1,7 @@
 //! Session rows as the agents' indexes on disk list them (`agents/<id>/sessions/sessions.json`).
 //! Reads and lists; runs and transcripts are not its business.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 
@@ -58,7 +58,7 @@ pub fn read_all(stores: &[(String, PathBuf)]) -> Vec<SessionRow> {
     rows
 }
 
-fn read(agent: &str, path: &PathBuf) -> Vec<SessionRow> {
+fn read(agent: &str, path: &Path) -> Vec<SessionRow> {
     let bytes = match atomic::read_bounded(path, limits::STATE_FILE_BYTES) {
         Ok(Some(bytes)) => bytes,
         Ok(None) => return Vec::new(),

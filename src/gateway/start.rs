@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 use super::StartError;
 use super::access::Access;
 use super::auth::{LoginLimits, Logins};
+use super::dedupe::Memory;
 use super::health::HealthCache;
 use super::pairing::Change;
 use super::pairing_devices::DeviceBook;
@@ -121,6 +122,7 @@ pub fn state(
         nodes,
         nodes_unsaved: Change::NONE,
         logins: Logins::new(login_limits(&snapshot.config.gateway)),
+        memory: Memory::default(),
         sessions: Vec::new(),
         heartbeats: Heartbeats { enabled: true, last: None },
         system_events: VecDeque::new(),

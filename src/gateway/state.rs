@@ -11,6 +11,7 @@ use super::access::Access;
 use super::auth::{Logins, Secrets};
 use super::conn::Peer;
 use super::connect_params::Client;
+use super::dedupe::Memory;
 use super::event::{ConnId, Effect, Timer};
 use super::health::HealthCache;
 use super::pairing::Change;
@@ -207,6 +208,8 @@ pub struct State {
     pub nodes: NodeBook,
     /// What of the node book is not on disk and nobody waits for.
     pub nodes_unsaved: Change,
+    /// Answers to calls that may be repeated.
+    pub memory: Memory,
     /// Failed logins by address.
     pub logins: Logins,
     /// Sessions as the last reading of the indexes found them.

@@ -123,6 +123,12 @@ impl WireError {
         self
     }
 
+    /// The message for a log: without the part in which the validator repeats what the peer wrote.
+    pub fn for_log(&self) -> &str {
+        let repeats = self.message.starts_with("invalid ") || self.message.starts_with("unknown method");
+        if repeats { self.message.split(':').next().unwrap_or_default() } else { &self.message }
+    }
+
     /// The error object of a response frame: never a `null` member (strict v3 clients drop such frames).
     pub fn to_value(&self) -> Value {
         let mut map = Map::new();

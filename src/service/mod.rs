@@ -6,9 +6,12 @@ pub mod ports;
 pub mod scan;
 pub mod systemd;
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 
 use crate::config::{Env, Paths};
+use crate::limits;
 
 /// Environment keys of a service that may be shown (`spec/cli.md` 4.4): never the token.
 pub const SAFE_ENV: &[&str] =
@@ -138,6 +141,14 @@ pub fn unit_name(env: &Env, paths: &Paths) -> String {
         (None, None) => "openclaw-gateway".to_string(),
     };
     format!("{name}.service")
+}
+
+/// The text of a unit or environment file; none when there is none, it cannot be read or is too long for one.
+fn read_text(path: &Path) -> Option<String> {
+    let limit = u64::try_from(limits::UNIT_FILE_BYTES).unwrap_or(u64::MAX);
+    let mut bytes = Vec::new();
+    File::open(path).ok()?.take(limit.saturating_add(1)).read_to_end(&mut bytes).ok()?;
+    (bytes.len() <= limits::UNIT_FILE_BYTES).then(|| String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// Looks at the service of this profile.

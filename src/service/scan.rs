@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 
 use crate::config::Paths;
 use crate::limits;
-use crate::store::atomic;
 
 /// Words that mark a unit file, in the order in which they are looked for.
 const MARKERS: [&str; 3] = ["openclaw", "clawdbot", "moltbot"];
@@ -56,8 +55,7 @@ fn extra(path: PathBuf, own_unit: &str, system: bool) -> Option<Extra> {
     if !label.ends_with(".service") || label == own_unit || label == "openclaw-gateway.service" {
         return None;
     }
-    let bytes = atomic::read_bounded(&path, limits::UNIT_FILE_BYTES).ok()??;
-    let text = String::from_utf8_lossy(&bytes).to_lowercase();
+    let text = super::read_text(&path)?.to_lowercase();
     let marker = MARKERS.into_iter().find(|marker| text.contains(marker))?;
     (!is_profile(&label, &text)).then_some(Extra { label, path, system, marker })
 }

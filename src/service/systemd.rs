@@ -4,9 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use super::child::{self, Ended};
-use super::{Command, Remark, Runtime, Status};
-use crate::limits;
-use crate::store::atomic;
+use super::{Command, Remark, Runtime, Status, read_text};
 
 const PROPERTIES: &str = "LoadState,ActiveState,SubState,MainPID,ExecMainStatus,ExecMainCode";
 
@@ -71,13 +69,15 @@ pub fn parse_show(text: &str) -> Runtime {
 
 /// Reads a unit file; `None` when there is none that can be read.
 pub fn read_unit(path: &Path) -> Option<Command> {
-    let bytes = atomic::read_bounded(path, limits::UNIT_FILE_BYTES).ok()??;
-    let text = String::from_utf8_lossy(&bytes);
-    let mut command = parse_unit(&text);
-    for file in command.settings.iter().filter(|(name, _)| name == "EnvironmentFile") {
-        let file = Path::new(file.1.trim_start_matches('-'));
-        let Ok(Some(bytes)) = atomic::read_bounded(file, limits::UNIT_FILE_BYTES) else { continue };
-        command.env.extend(crate::config::env::parse_dotenv(&String::from_utf8_lossy(&bytes)));
+    let mut command = parse_unit(&read_text(path)?);
+    let files: Vec<PathBuf> = command
+        .settings
+        .iter()
+        .filter(|(name, _)| name == "EnvironmentFile")
+        .map(|(_, file)| PathBuf::from(file.trim_start_matches('-')))
+        .collect();
+    for text in files.iter().filter_map(|file| read_text(file)) {
+        command.env.extend(crate::config::env::parse_dotenv(&text));
     }
     command.source = path.to_path_buf();
     Some(command)

@@ -1,6 +1,8 @@
 //! Snapshots of the command line: standard output, standard error and exit status of the real binary
 //! against `fixtures/cli/*.txt`. `UPDATE=1` rewrites them; review the diff like code.
 
+#![allow(clippy::unwrap_used)]
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -87,7 +89,7 @@ fn fixtures() -> PathBuf {
 fn home(name: &str) -> PathBuf {
     let home = std::env::temp_dir().join(format!("openclaw-cli-{}-{name}", std::process::id()));
     std::fs::create_dir_all(&home).unwrap();
-    std::fs::write(home.join("invalid.json"), "{ gateway: { bogus: 1 } }").unwrap();
+    std::fs::write(home.join("invalid.json"), "{ gateway: { port: 'x' } }").unwrap();
     std::fs::write(home.join("valid.json"), VALID_CONFIG).unwrap();
     home
 }

@@ -18,7 +18,8 @@ use super::{PATIENCE, TOKEN, WATCHDOG};
 
 /// A folder that goes away with the test.
 pub struct Home {
-    path: PathBuf,
+    /// The directory.
+    pub path: PathBuf,
 }
 
 impl Home {
@@ -55,7 +56,7 @@ impl Home {
         let mut command = Command::new(env!("CARGO_BIN_EXE_openclaw"));
         command.args(words).env_clear().current_dir(&self.path).stdin(Stdio::null());
         command.env("HOME", &self.path).env("TMPDIR", self.path.join("tmp")).env("PATH", "/usr/bin:/bin");
-        command.env("NO_COLOR", "1");
+        command.env("NO_COLOR", "1").env("OPENCLAW_LOG_DIR", self.path.join("log"));
         command
     }
 

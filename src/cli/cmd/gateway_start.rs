@@ -87,7 +87,7 @@ fn not_yet(args: &GatewayRunArgs, plan: &Plan) -> Result<(), CliError> {
 fn refusal(refusal: Refusal) -> CliError {
     let mut lines = refusal.lines.into_iter();
     let mut error = CliError::new(Kind::Config, lines.next().unwrap_or_default());
-    error.refused_start = refusal.exit_code == crate::config::resolve::EXIT_CONFIG;
+    error.wire.refused_start = refusal.exit_code == crate::config::resolve::EXIT_CONFIG;
     lines.fold(error, CliError::hint)
 }
 
@@ -161,20 +161,21 @@ fn tell(world: &World, plan: &Plan, log: &LogHandle) {
     log::info!(target: "gateway", "auth mode={} ({})", plan.auth.mode.name(), plan.auth.source_label());
 }
 
-/// A newcomer's first lines. The token is shown once, and only to a person at a terminal: standard
-/// output of a service ends in a journal.
+/// A newcomer's first lines. A fresh token is shown once, but never where standard output ends in a
+/// journal: under a service manager.
 fn greet(world: &World, addresses: &[SocketAddr], made_token: Option<String>) {
     let Some(addr) = addresses.first() else { return };
-    let terminal = std::io::stdout().is_terminal();
-    if made_token.is_none() && !terminal {
+    if made_token.is_none() && !std::io::stdout().is_terminal() {
         return;
     }
+    let managed = ["NOTIFY_SOCKET", "INVOCATION_ID", "JOURNAL_STREAM", "OPENCLAW_SERVICE_MARKER"];
+    let managed = managed.iter().any(|name| std::env::var_os(name).is_some());
     let mut lines =
         vec![String::new(), format!("OpenClaw gateway {} is ready on ws://{addr}", env!("CARGO_PKG_VERSION"))];
     if let Some(token) = made_token {
         let file = world.short(&world.paths.token_file);
         lines.push(format!("An access token was made and kept in {file}; commands on this machine find it."));
-        let shown = if terminal { format!("#token={token}") } else { String::new() };
+        let shown = if managed { String::new() } else { format!("#token={token}") };
         lines.push(format!("Dashboard: http://{addr}/{shown}"));
     }
     let program = if std::env::var_os("CARGO").is_some() { "cargo run --release --" } else { "openclaw" };

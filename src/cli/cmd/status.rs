@@ -188,7 +188,7 @@ fn agents_json(world: &World, found: &Found) -> Value {
 fn workspace(world: &World, id: &str) -> Option<String> {
     let written = world.config().agents.find(id).and_then(|agent| agent.workspace);
     let path = match written {
-        Some(path) => world.config().path(&path, &world.paths),
+        Some(path) => world.paths.expand(&path, &world.paths.state_dir),
         None => world.paths.workspace.clone(),
     };
     Some(path.display().to_string())
@@ -229,14 +229,13 @@ fn overview(world: &World, found: &Found) -> Vec<Vec<String>> {
     let count = list(&agents, "agents").len();
     let sessions = agents.get("totalSessions").and_then(Value::as_u64).unwrap_or(0);
     let service = &found.service;
-    let installed = if service.command.is_some() { "installed" } else { "not installed" };
     let events = found.answer("status").map(|status| list(status, "queuedSystemEvents").len()).unwrap_or(0);
     let mut rows = vec![
         row("Version", format!("OpenClaw {VERSION}")),
         row("OS", text(&os, "label").to_string()),
         row("Config", config_cell(world)),
         row("Gateway", gateway_cell(world, found)),
-        row("Gateway service", format!("{} {installed} · {}", service.label, runtime_short(service))),
+        row("Gateway service", service_cell(service)),
         row("Agents", format!("{count} · {sessions} sessions · default {}", text(&agents, "defaultId"))),
     ];
     if found.reachable() {
@@ -244,6 +243,14 @@ fn overview(world: &World, found: &Found) -> Vec<Vec<String>> {
         rows.push(row("Heartbeat", heartbeat_cell(found)));
     }
     rows
+}
+
+fn service_cell(service: &Service) -> String {
+    match (service.supervised, &service.command) {
+        (false, None) => service.label.to_string(),
+        (_, None) => format!("{} · not installed", service.label),
+        (_, Some(_)) => format!("{} · installed · {}", service.label, runtime_short(service)),
+    }
 }
 
 fn config_cell(world: &World) -> String {

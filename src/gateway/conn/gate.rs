@@ -34,7 +34,24 @@ pub struct Slot {
 
 /// The right to be connected without having authenticated.
 pub struct Permit {
-    _address: Counted,
+    address: Counted,
+}
+
+/// An address whose permit was given back, to ask for another one.
+pub struct Address(Arc<AtomicUsize>);
+
+impl Permit {
+    /// Gives the permit back; the connection may ask again.
+    pub fn give_back(self) -> Address {
+        Address(self.address.0.clone())
+    }
+}
+
+impl Address {
+    /// A new permit, unless too many sockets of the address have none.
+    pub fn ask(&self) -> Option<Permit> {
+        Counted::take(&self.0, limits::UNAUTHENTICATED_PER_ADDRESS).map(|address| Permit { address })
+    }
 }
 
 /// Why a connection is refused.
@@ -81,7 +98,7 @@ impl Gate {
         }
         let count = self.addresses.entry(address.to_canonical()).or_default();
         let address = Counted::take(count, limits::UNAUTHENTICATED_PER_ADDRESS).ok_or(Refused::Unauthenticated)?;
-        Ok((Slot { _total: total }, Permit { _address: address }))
+        Ok((Slot { _total: total }, Permit { address }))
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use tungstenite::handshake::derive_accept_key;
 
-use super::gate::Permit;
+use super::gate::{Address, Permit};
 use super::{Hub, Peer, SHORTEST};
 use crate::gateway::event::{Caller, HttpAsk};
 use crate::http::head::{BodyLength, Head, HeadFault, HeadReader};
@@ -28,18 +28,17 @@ pub struct Upgrade {
 
 /// Serves requests until the connection ends (`None`) or becomes a WebSocket.
 pub fn serve(socket: &TcpStream, addr: SocketAddr, permit: Permit, hub: &Arc<Hub>) -> Option<(Upgrade, Permit)> {
-    let mut server = Server {
+    let server = Server {
         socket,
         addr,
         hub,
         heads: HeadReader::new(),
         out: Vec::new(),
         date: DateText::default(),
-        permit: Some(permit),
+        standing: Standing::New(permit),
         timeout: Duration::ZERO,
     };
-    let upgrade = server.run()?;
-    Some((upgrade, server.permit.take()?))
+    server.run()
 }
 
 struct Server<'a> {
@@ -49,8 +48,38 @@ struct Server<'a> {
     heads: HeadReader,
     out: Vec<u8>,
     date: DateText,
-    permit: Option<Permit>,
+    standing: Standing,
     timeout: Duration,
+}
+
+/// How a connection counts at the gate.
+#[derive(Default)]
+enum Standing {
+    /// Nothing is known of it: it holds a permit.
+    New(Permit),
+    /// It has sent a whole request and is bounded by the idle time: it holds none.
+    Known(Address),
+    /// It is over.
+    #[default]
+    Gone,
+}
+
+impl Standing {
+    fn known(self) -> Standing {
+        match self {
+            Standing::New(permit) => Standing::Known(permit.give_back()),
+            other => other,
+        }
+    }
+
+    /// A WebSocket has to authenticate, so it needs a permit again.
+    fn permit(self) -> Option<Permit> {
+        match self {
+            Standing::New(permit) => Some(permit),
+            Standing::Known(address) => address.ask(),
+            Standing::Gone => None,
+        }
+    }
 }
 
 /// How waiting for a head ended.
@@ -65,11 +94,11 @@ enum Next {
 enum Turn {
     Again,
     Done,
-    Upgrade(Upgrade),
+    Upgrade(Upgrade, Permit),
 }
 
 impl Server<'_> {
-    fn run(&mut self) -> Option<Upgrade> {
+    fn run(mut self) -> Option<(Upgrade, Permit)> {
         let mut idle = limits::HTTP_HEAD;
         loop {
             let turn = match self.next_head(idle) {
@@ -81,7 +110,7 @@ impl Server<'_> {
             match turn {
                 Turn::Again => idle = limits::HTTP_IDLE,
                 Turn::Done => return None,
-                Turn::Upgrade(upgrade) => return Some(upgrade),
+                Turn::Upgrade(upgrade, permit) => return Some((upgrade, permit)),
             }
         }
     }
@@ -142,7 +171,7 @@ impl Server<'_> {
         if route == Route::WebSocket {
             return self.upgrade(head, client);
         }
-        self.permit = None;
+        self.standing = std::mem::take(&mut self.standing).known();
         if too_large(head) {
             return self.refuse(&Reply::too_large().closing());
         }
@@ -190,6 +219,9 @@ impl Server<'_> {
             return self.refuse(&route::upgrade_unavailable());
         }
         let Some(key) = websocket_key(head) else { return Turn::Done };
+        let Some(permit) = std::mem::take(&mut self.standing).permit() else {
+            return self.refuse(&route::upgrade_unavailable());
+        };
         self.out.clear();
         write_switching(&mut self.out, &derive_accept_key(key.as_bytes()), websocket_protocol(head));
         if (&mut self.socket).write_all(&self.out).is_err() {
@@ -203,7 +235,7 @@ impl Server<'_> {
             user_agent: text("user-agent"),
             proxy_user: self.proxy_user(head),
         };
-        Turn::Upgrade(Upgrade { peer, rest: self.heads.take_rest() })
+        Turn::Upgrade(Upgrade { peer, rest: self.heads.take_rest() }, permit)
     }
 
     fn answer(&mut self, head: &Head, reply: &Reply) -> Turn {

@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
+pub use tungstenite::Bytes;
 
 use super::event::{Admission, ConnId, Event, HttpAnswer, HttpAsk, Input};
 use crate::http::locality::{Proxies, RealIp};

@@ -18,6 +18,5 @@ pub fn status(request: &Request<'_>) -> Handled {
         "channels": {},
         "channelAccounts": {},
         "channelDefaultAccountId": {},
-        "statusIssues": [],
     })))
 }

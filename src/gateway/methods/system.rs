@@ -72,7 +72,17 @@ pub fn stability(state: &State, request: &Request<'_>) -> Handled {
         kind: request.params.get("type").and_then(Value::as_str),
         since: request.count("sinceSeq").unwrap_or(0),
     };
-    Ok(Answer::Json(state.trouble.answer(&query, date::iso_utc(request.now.wall_ms))))
+    let mut answer = state.trouble.answer(&query, date::iso_utc(request.now.wall_ms));
+    if let Some(summary) = answer.get_mut("summary").and_then(Value::as_object_mut) {
+        let counters = &state.counters;
+        summary.insert(
+            "connections".into(),
+            json!({"open": state.conns.len(), "opened": counters.opened, "admitted": counters.admitted, "refused": counters.refused}),
+        );
+        summary.insert("requests".into(), json!({"answered": counters.requests, "failed": counters.failed}));
+        summary.insert("configWarnings".into(), state.config_warnings.into());
+    }
+    Ok(Answer::Json(answer))
 }
 
 /// The gateway's own device id and key, by which several addresses of one gateway are recognised.
