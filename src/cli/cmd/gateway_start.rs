@@ -103,6 +103,7 @@ fn refuse_start(world: &World, error: &StartError) -> CliError {
         refused = refused.hint(format!("If the gateway is supervised, stop it with: {stop}"));
     }
     if let StartError::PortBusy(addr) = error {
+        refused = refused.hint("Or: systemctl --user stop openclaw-gateway.service");
         for line in ports::lines(&ports::inspect(addr.port(), &world.command("gateway stop"))) {
             refused = refused.hint(line);
         }
