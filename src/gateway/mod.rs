@@ -30,6 +30,10 @@ pub mod pairing;
 pub mod pairing_devices;
 pub mod pairing_nodes;
 pub mod presence;
+#[cfg(test)]
+mod script;
+#[cfg(test)]
+mod script_tests;
 pub mod sessions;
 pub mod start;
 pub mod state;

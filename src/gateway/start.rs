@@ -1,7 +1,6 @@
 //! From a [`super::Boot`] to a first state: the lock on the state directory, the stores, the facts.
 //! Runs once, before any other thread needs the state.
 
-use std::collections::{BTreeMap, VecDeque};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::net::SocketAddr;
@@ -12,15 +11,9 @@ use serde::de::DeserializeOwned;
 
 use super::StartError;
 use super::access::Access;
-use super::auth::{LoginLimits, Logins};
-use super::dedupe::Memory;
-use super::health::HealthCache;
-use super::pairing::Change;
 use super::pairing_devices::DeviceBook;
 use super::pairing_nodes::NodeBook;
-use super::presence::Presence;
-use super::state::{Counters, Facts, HealthGate, Heartbeats, PresenceGate, State};
-use super::trouble::Record;
+use super::state::{Beginning, Facts, State};
 use crate::config::env::Env;
 use crate::config::load::Snapshot;
 use crate::config::model::{Config, Gateway};
@@ -103,33 +96,17 @@ pub fn state(
         book(&dir(&paths.nodes_dir, "pending.json"))?,
         now.wall_ms,
     );
-    let access = Access::of(plan);
-    Ok(State {
-        presence: Presence::new(&facts.own()),
+    let beginning = Beginning {
         facts,
         config: snapshot.config.clone(),
         config_warnings: snapshot.warnings.len(),
-        secrets: access.now(),
-        access,
+        access: Access::of(plan.auth.clone()),
         allowed_origins: plan.allowed_origins.clone(),
         entropy,
-        conns: BTreeMap::new(),
-        presence_gate: PresenceGate::default(),
-        health: HealthCache::default(),
-        health_gate: HealthGate::default(),
         devices,
-        devices_unsaved: Change::NONE,
         nodes,
-        nodes_unsaved: Change::NONE,
-        logins: Logins::new(login_limits(&snapshot.config.gateway)),
-        memory: Memory::default(),
-        sessions: Vec::new(),
-        heartbeats: Heartbeats { enabled: true, last: None },
-        system_events: VecDeque::new(),
-        counters: Counters::default(),
-        trouble: Record::default(),
-        stopping: false,
-    })
+    };
+    Ok(State::new(beginning))
 }
 
 fn facts(
@@ -196,16 +173,6 @@ fn identity(path: &Path, entropy: &mut Entropy, now_ms: u64) -> Result<(String, 
     };
     let public = file.key.public();
     Ok((public.device_id(), public.encode()))
-}
-
-fn login_limits(gateway: &Gateway) -> LoginLimits {
-    let limit = &gateway.auth.rate_limit;
-    LoginLimits {
-        attempts: limit.max_attempts,
-        window_ms: super::health::millis(limit.window),
-        lockout_ms: super::health::millis(limit.lockout),
-        exempt_loopback: limit.exempt_loopback,
-    }
 }
 
 /// `OPENCLAW_GATEWAY_TICK_MS` for tests and very slow links; clients learn the interval from `hello-ok`.
