@@ -180,6 +180,7 @@ fn facts(paths: Paths, now: Now) -> Facts {
         port: 18789,
         paths,
         identity: None,
+        log_requests: false,
         tick: limits::TICK,
         handshake: limits::HANDSHAKE,
         watchdog: None,

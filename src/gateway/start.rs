@@ -18,7 +18,7 @@ use crate::config::env::Env;
 use crate::config::load::Snapshot;
 use crate::config::model::{Config, Gateway};
 use crate::config::paths::Paths;
-use crate::config::resolve::Plan;
+use crate::config::resolve::{Plan, WsLog};
 use crate::http::locality::Proxies;
 use crate::http::proxy_login::ProxyLogin;
 use crate::identity::{DeviceFile, SecretKey};
@@ -127,6 +127,7 @@ fn facts(
         port,
         paths: paths.clone(),
         identity: Some(identity(&paths.identity_dir.join("gateway.json"), entropy, now.wall_ms)?),
+        log_requests: plan.ws_log == WsLog::Full,
         tick: tick(&snapshot.env),
         handshake: plan.handshake,
         watchdog: notifier.watchdog_interval(),

@@ -44,6 +44,8 @@ pub struct Facts {
     pub paths: Paths,
     /// The gateway's own device id and public key.
     pub identity: Option<(String, String)>,
+    /// Whether the log shows requests as they come in, not only with their answers.
+    pub log_requests: bool,
     /// Interval of the `tick` event.
     pub tick: Duration,
     /// Time a handshake may take.
