@@ -184,6 +184,7 @@ fn install_signals(events: Sender<Event>) -> Result<(), StartError> {
         // A signal must not wait for long behind a flood of requests: leaving late is worse than
         // leaving without farewell.
         if events.send_timeout(Event::Input(Input::Signal(signal)), limits::SIGNAL_WAIT).is_err() {
+            log::logger().flush();
             std::process::exit(0);
         }
     };

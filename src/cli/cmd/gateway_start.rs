@@ -33,7 +33,13 @@ pub fn start(world: &World, args: &GatewayRunArgs) -> Result<ExitCode, CliError>
     let listeners = gateway::listen(&plan).map_err(|error| refuse_start(world, &error))?;
     let addresses: Vec<SocketAddr> = listeners.sockets.iter().map(|(_, addr)| *addr).collect();
     tell(world, &plan, &log);
-    let result = run(world, plan, clock, log, listeners, || greet(world, &addresses, made_token));
+    let greeting = log.clone();
+    let greet = || {
+        greeting.flush();
+        greet(world, &addresses, made_token);
+    };
+    let result = run(world, plan, clock, log.clone(), listeners, greet);
+    log.flush();
     result.map(|()| ExitCode::SUCCESS)
 }
 

@@ -4,12 +4,12 @@
 mod file;
 mod line;
 
-use std::cell::Cell;
 use std::ffi::OsString;
 use std::fmt;
 use std::io::Write;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
@@ -18,7 +18,7 @@ pub use file::{FileRule, daily_name, default_dir};
 pub use line::short_name;
 
 use crate::limits;
-use crate::sys::{clock, host, zone::Zone};
+use crate::sys::{clock, host, thread, zone::Zone};
 use file::FileSink;
 use line::Entry;
 
@@ -81,19 +81,30 @@ impl LogOptions {
     }
 }
 
-/// A logger was there already.
+/// Why logging could not be set up.
 #[derive(Debug)]
-pub struct LogError(log::SetLoggerError);
+pub enum LogError {
+    /// A logger was there already.
+    Twice(log::SetLoggerError),
+    /// The log thread could not be started.
+    Thread(std::io::Error),
+}
 
 impl fmt::Display for LogError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("logging was set up twice")
+        match self {
+            LogError::Twice(_) => f.write_str("logging was set up twice"),
+            LogError::Thread(fault) => write!(f, "cannot start the log thread: {fault}"),
+        }
     }
 }
 
 impl std::error::Error for LogError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&self.0)
+        match self {
+            LogError::Twice(fault) => Some(fault),
+            LogError::Thread(fault) => Some(fault),
+        }
     }
 }
 
@@ -115,6 +126,11 @@ impl LogHandle {
         log::set_max_level(file.max(console));
     }
 
+    /// Waits, but not for long, until everything said so far is written.
+    pub fn flush(&self) {
+        log::logger().flush();
+    }
+
     /// Lines that could not be written since the last success.
     pub fn lost_lines(&self) -> u64 {
         self.logger.sink().lost()
@@ -125,7 +141,11 @@ impl LogHandle {
 pub fn init(options: LogOptions) -> Result<LogHandle, LogError> {
     let most = options.level.max(options.console_level);
     let logger = Arc::new(Logger::new(options));
-    log::set_boxed_logger(Box::new(Facade(Arc::clone(&logger)))).map_err(LogError)?;
+    let (queue, jobs) = sync_channel(limits::LOG_QUEUE);
+    let writer = Arc::clone(&logger);
+    thread::spawn("log", limits::STACK_ACCEPT, move || write_all(&writer, &jobs)).map_err(LogError::Thread)?;
+    let facade = Facade { logger: Arc::clone(&logger), queue };
+    log::set_boxed_logger(Box::new(facade)).map_err(LogError::Twice)?;
     log::set_max_level(most);
     Ok(LogHandle { logger })
 }
@@ -151,34 +171,64 @@ pub fn colour_wanted(get: impl Fn(&str) -> Option<OsString>, is_terminal: bool) 
     }
 }
 
-struct Facade(Arc<Logger>);
+/// What the log thread gets to do.
+enum Job {
+    Line(Line),
+    /// Answered when everything queued before is written.
+    Flush(SyncSender<()>),
+}
+
+/// A record as the queue holds it: one line, redacted.
+struct Line {
+    wall_ms: u64,
+    level: Level,
+    subsystem: String,
+    message: String,
+}
+
+/// The program's side of the logger. A record is put into words where it is made and written elsewhere: a disk
+/// that hangs or a terminal that is stopped must never stop the thread that owns the gateway's state.
+struct Facade {
+    logger: Arc<Logger>,
+    queue: SyncSender<Job>,
+}
 
 impl Log for Facade {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        self.0.wanted(metadata.level()) != (false, false)
+        self.logger.wanted(metadata.level()) != (false, false)
     }
 
     fn log(&self, record: &Record<'_>) {
-        BUSY.with(|busy| {
-            // a record made while a record is written (a panic inside the logger) would wait for itself
-            if !busy.replace(true) {
-                self.0.take(record, clock::wall_ms());
-                busy.set(false);
-            }
-        });
+        let Some(line) = self.logger.word(record, clock::wall_ms()) else { return };
+        if self.queue.try_send(Job::Line(line)).is_err() {
+            self.logger.dropped.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
-    fn flush(&self) {}
+    fn flush(&self) {
+        let (done, wait) = sync_channel(1);
+        if self.queue.send(Job::Flush(done)).is_ok() {
+            let _ = wait.recv_timeout(limits::LOG_FLUSH);
+        }
+    }
 }
 
-thread_local! {
-    static BUSY: Cell<bool> = const { Cell::new(false) };
+/// The log thread; ends with the program.
+fn write_all(logger: &Logger, queue: &Receiver<Job>) {
+    for job in queue {
+        match job {
+            Job::Line(line) => logger.write(&line),
+            Job::Flush(done) => drop(done.send(())),
+        }
+    }
 }
 
 struct Logger {
     sink: Mutex<FileSink>,
     file_level: AtomicUsize,
     console_level: AtomicUsize,
+    /// Lines that found the queue full.
+    dropped: AtomicU64,
     console: Console,
     style: ConsoleStyle,
     colour: bool,
@@ -194,6 +244,7 @@ impl Logger {
             sink: Mutex::new(FileSink::new(options.file, options.max_file_bytes, options.zone.clone())),
             file_level: AtomicUsize::new(0),
             console_level: AtomicUsize::new(0),
+            dropped: AtomicU64::new(0),
             console: options.console,
             style: options.style,
             colour: options.colour,
@@ -219,19 +270,30 @@ impl Logger {
         (file, console)
     }
 
-    fn take(&self, record: &Record<'_>, wall_ms: u64) {
-        let (file, console) = self.wanted(record.level());
-        if !file && !console {
-            return;
+    /// A record in words, if file or console want it.
+    fn word(&self, record: &Record<'_>, wall_ms: u64) -> Option<Line> {
+        if self.wanted(record.level()) == (false, false) {
+            return None;
         }
-        let Some(subsystem) = line::subsystem(record) else { return };
+        let subsystem = line::subsystem(record)?.into_owned();
         let message = line::message(record.args());
-        let entry = Entry { wall_ms, level: record.level(), subsystem: &subsystem, message: &message };
+        Some(Line { wall_ms, level: record.level(), subsystem, message })
+    }
+
+    fn write(&self, line: &Line) {
+        let (file, console) = self.wanted(line.level);
+        let entry =
+            Entry { wall_ms: line.wall_ms, level: line.level, subsystem: &line.subsystem, message: &line.message };
         if file {
             self.to_file(&entry);
         }
         if console {
             self.to_console(&entry);
+        }
+        let dropped = self.dropped.swap(0, Ordering::Relaxed);
+        if dropped > 0 {
+            let message = format!("log lines lost count={dropped} (more than the log could take)");
+            self.to_file(&Entry { level: Level::Warn, subsystem: "gateway", message: &message, ..entry });
         }
     }
 
@@ -295,7 +357,9 @@ mod tests {
     fn say(logger: &Logger, level: Level, target: &str, text: &str) {
         let args = format_args!("{text}");
         let record = Record::builder().args(args).level(level).target(target).module_path(Some("openclaw::x")).build();
-        logger.take(&record, 1_795_226_400_234);
+        if let Some(line) = logger.word(&record, 1_795_226_400_234) {
+            logger.write(&line);
+        }
     }
 
     #[test]
@@ -353,6 +417,7 @@ mod tests {
         handle.set_levels(LevelFilter::Off, LevelFilter::Debug);
         log::debug!(target: "gateway", "to stdout too");
         crate::sys::thread::spawn("dies", 64 * 1024, || panic!("on purpose password=canary")).unwrap().join().unwrap();
+        handle.flush();
     }
 
     #[test]
