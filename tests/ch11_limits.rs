@@ -305,3 +305,17 @@ fn log_tails_are_bounded_by_bytes_and_lines() {
     let far = peer.get("logs.tail", json!({"cursor": 999_999_999}));
     assert_eq!(far["reset"], true, "{far}");
 }
+
+#[test]
+fn a_console_that_nobody_reads_stops_nobody() {
+    let mut gateway = Setup::new().deaf().start();
+    let mut peer = Peer::connect(&gateway, &Hello::v4());
+    // Each refusal is a line of more than a hundred bytes; a pipe holds 64 KiB.
+    for _ in 0..1_500 {
+        peer.call("nobody.knows.this.method.which.has.a.long.name.so.that.the.pipe.is.soon.full", json!({}));
+    }
+    peer.alive();
+    Peer::connect(&gateway, &Hello::v3()).alive();
+    gateway.signal("TERM");
+    assert!(gateway.wait().success());
+}

@@ -169,12 +169,14 @@ pub fn run(boot: Boot, listeners: Listeners, ready: impl FnOnce()) -> Result<(),
             .map_err(|e| StartError::System("cannot start a thread", e))?;
     }
     start::announce(&addresses, &listeners.missing, &notifier);
+    log::logger().flush();
     ready();
     let mut core = Core::new(state, clock, hub, queue, store.jobs, notifier);
     core.run();
     core.finish();
     let _ = store.thread.join();
     log::info!(target: "gateway", "stopped");
+    log::logger().flush();
     Ok(())
 }
 

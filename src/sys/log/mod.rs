@@ -1,15 +1,17 @@
 //! The program's logger: readable lines on the console, JSON lines in a file (lifecycle.md 14). The only place that
-//! names env_logger. No record can stop or slow the program for long: faults of the file are counted and retried.
+//! names env_logger. No record can stop or slow the program: one thread writes, and what it cannot write in time is
+//! counted; so are faults of the file, which are retried.
 
 mod file;
 mod line;
+mod queue;
 
+use std::cell::Cell;
 use std::ffi::OsString;
 use std::fmt;
 use std::io::Write;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
@@ -18,9 +20,10 @@ pub use file::{FileRule, daily_name, default_dir};
 pub use line::short_name;
 
 use crate::limits;
-use crate::sys::{clock, host, thread, zone::Zone};
+use crate::sys::{clock, host, zone::Zone};
 use file::FileSink;
 use line::Entry;
+use queue::{Line, Queue};
 
 /// How a console line looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,30 +84,19 @@ impl LogOptions {
     }
 }
 
-/// Why logging could not be set up.
+/// A logger was there already.
 #[derive(Debug)]
-pub enum LogError {
-    /// A logger was there already.
-    Twice(log::SetLoggerError),
-    /// The log thread could not be started.
-    Thread(std::io::Error),
-}
+pub struct LogError(log::SetLoggerError);
 
 impl fmt::Display for LogError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            LogError::Twice(_) => f.write_str("logging was set up twice"),
-            LogError::Thread(fault) => write!(f, "cannot start the log thread: {fault}"),
-        }
+        f.write_str("logging was set up twice")
     }
 }
 
 impl std::error::Error for LogError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            LogError::Twice(fault) => Some(fault),
-            LogError::Thread(fault) => Some(fault),
-        }
+        Some(&self.0)
     }
 }
 
@@ -112,6 +104,12 @@ impl std::error::Error for LogError {
 #[derive(Clone)]
 pub struct LogHandle {
     logger: Arc<Logger>,
+}
+
+/// Waits, but not for long, until everything logged so far is written: before the log is read, and before the process
+/// ends.
+pub fn flush() {
+    log::logger().flush();
 }
 
 impl LogHandle {
@@ -126,11 +124,6 @@ impl LogHandle {
         log::set_max_level(file.max(console));
     }
 
-    /// Waits, but not for long, until everything said so far is written.
-    pub fn flush(&self) {
-        log::logger().flush();
-    }
-
     /// Lines that could not be written since the last success.
     pub fn lost_lines(&self) -> u64 {
         self.logger.sink().lost()
@@ -141,11 +134,10 @@ impl LogHandle {
 pub fn init(options: LogOptions) -> Result<LogHandle, LogError> {
     let most = options.level.max(options.console_level);
     let logger = Arc::new(Logger::new(options));
-    let (queue, jobs) = sync_channel(limits::LOG_QUEUE);
     let writer = Arc::clone(&logger);
-    thread::spawn("log", limits::STACK_ACCEPT, move || write_all(&writer, &jobs)).map_err(LogError::Thread)?;
-    let facade = Facade { logger: Arc::clone(&logger), queue };
-    log::set_boxed_logger(Box::new(facade)).map_err(LogError::Twice)?;
+    // Without a thread the records are written where they are made: better slow than silent.
+    let queue = Queue::start(move |line| writer.write(line)).ok();
+    log::set_boxed_logger(Box::new(Facade { logger: Arc::clone(&logger), queue })).map_err(LogError)?;
     log::set_max_level(most);
     Ok(LogHandle { logger })
 }
@@ -171,26 +163,9 @@ pub fn colour_wanted(get: impl Fn(&str) -> Option<OsString>, is_terminal: bool) 
     }
 }
 
-/// What the log thread gets to do.
-enum Job {
-    Line(Line),
-    /// Answered when everything queued before is written.
-    Flush(SyncSender<()>),
-}
-
-/// A record as the queue holds it: one line, redacted.
-struct Line {
-    wall_ms: u64,
-    level: Level,
-    subsystem: String,
-    message: String,
-}
-
-/// The program's side of the logger. A record is put into words where it is made and written elsewhere: a disk
-/// that hangs or a terminal that is stopped must never stop the thread that owns the gateway's state.
 struct Facade {
     logger: Arc<Logger>,
-    queue: SyncSender<Job>,
+    queue: Option<Queue>,
 }
 
 impl Log for Facade {
@@ -199,36 +174,34 @@ impl Log for Facade {
     }
 
     fn log(&self, record: &Record<'_>) {
-        let Some(line) = self.logger.word(record, clock::wall_ms()) else { return };
-        if self.queue.try_send(Job::Line(line)).is_err() {
-            self.logger.dropped.fetch_add(1, Ordering::Relaxed);
-        }
+        BUSY.with(|busy| {
+            // a record made while a record is written (a panic inside the logger) would wait for itself
+            if !busy.replace(true) {
+                match (self.logger.line(record, clock::wall_ms()), &self.queue) {
+                    (Some(line), Some(queue)) => queue.put(line),
+                    (Some(line), None) => self.logger.write(&line),
+                    (None, _) => {}
+                }
+                busy.set(false);
+            }
+        });
     }
 
     fn flush(&self) {
-        let (done, wait) = sync_channel(1);
-        if self.queue.send(Job::Flush(done)).is_ok() {
-            let _ = wait.recv_timeout(limits::LOG_FLUSH);
+        if let Some(queue) = &self.queue {
+            queue.flush();
         }
     }
 }
 
-/// The log thread; ends with the program.
-fn write_all(logger: &Logger, queue: &Receiver<Job>) {
-    for job in queue {
-        match job {
-            Job::Line(line) => logger.write(&line),
-            Job::Flush(done) => drop(done.send(())),
-        }
-    }
+thread_local! {
+    static BUSY: Cell<bool> = const { Cell::new(false) };
 }
 
 struct Logger {
     sink: Mutex<FileSink>,
     file_level: AtomicUsize,
     console_level: AtomicUsize,
-    /// Lines that found the queue full.
-    dropped: AtomicU64,
     console: Console,
     style: ConsoleStyle,
     colour: bool,
@@ -244,7 +217,6 @@ impl Logger {
             sink: Mutex::new(FileSink::new(options.file, options.max_file_bytes, options.zone.clone())),
             file_level: AtomicUsize::new(0),
             console_level: AtomicUsize::new(0),
-            dropped: AtomicU64::new(0),
             console: options.console,
             style: options.style,
             colour: options.colour,
@@ -270,30 +242,33 @@ impl Logger {
         (file, console)
     }
 
-    /// A record in words, if file or console want it.
-    fn word(&self, record: &Record<'_>, wall_ms: u64) -> Option<Line> {
-        if self.wanted(record.level()) == (false, false) {
+    /// The finished text of a record, if anybody wants it. Made where the record is: it may name borrowed things.
+    fn line(&self, record: &Record<'_>, wall_ms: u64) -> Option<Line> {
+        let (file, console) = self.wanted(record.level());
+        if !file && !console {
             return None;
         }
         let subsystem = line::subsystem(record)?.into_owned();
         let message = line::message(record.args());
-        Some(Line { wall_ms, level: record.level(), subsystem, message })
+        Some(Line { wall_ms, level: record.level(), subsystem, message, file, console, left_out: 0 })
     }
 
     fn write(&self, line: &Line) {
-        let (file, console) = self.wanted(line.level);
-        let entry =
-            Entry { wall_ms: line.wall_ms, level: line.level, subsystem: &line.subsystem, message: &line.message };
+        if line.left_out > 0 {
+            let message = format!("log lines left out because nobody took them in time count={}", line.left_out);
+            let notice = Entry { wall_ms: line.wall_ms, level: Level::Warn, subsystem: "gateway", message: &message };
+            self.put(&notice, line.file, line.console);
+        }
+        let Line { wall_ms, level, subsystem, message, .. } = line;
+        self.put(&Entry { wall_ms: *wall_ms, level: *level, subsystem, message }, line.file, line.console);
+    }
+
+    fn put(&self, entry: &Entry<'_>, file: bool, console: bool) {
         if file {
-            self.to_file(&entry);
+            self.to_file(entry);
         }
         if console {
-            self.to_console(&entry);
-        }
-        let dropped = self.dropped.swap(0, Ordering::Relaxed);
-        if dropped > 0 {
-            let message = format!("log lines lost count={dropped} (more than the log could take)");
-            self.to_file(&Entry { level: Level::Warn, subsystem: "gateway", message: &message, ..entry });
+            self.to_console(entry);
         }
     }
 
@@ -357,7 +332,7 @@ mod tests {
     fn say(logger: &Logger, level: Level, target: &str, text: &str) {
         let args = format_args!("{text}");
         let record = Record::builder().args(args).level(level).target(target).module_path(Some("openclaw::x")).build();
-        if let Some(line) = logger.word(&record, 1_795_226_400_234) {
+        if let Some(line) = logger.line(&record, 1_795_226_400_234) {
             logger.write(&line);
         }
     }
@@ -417,7 +392,7 @@ mod tests {
         handle.set_levels(LevelFilter::Off, LevelFilter::Debug);
         log::debug!(target: "gateway", "to stdout too");
         crate::sys::thread::spawn("dies", 64 * 1024, || panic!("on purpose password=canary")).unwrap().join().unwrap();
-        handle.flush();
+        flush();
     }
 
     #[test]
