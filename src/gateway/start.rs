@@ -92,6 +92,7 @@ pub fn state(
 ) -> Result<State, StartError> {
     let mut entropy = Entropy::from_os().map_err(|error| StartError::System("no random numbers", error))?;
     let facts = facts(plan, paths, snapshot, port, now, notifier, &mut entropy)?;
+    clean(paths);
     let dir = |dir: &Path, name: &str| dir.join(name);
     let devices = DeviceBook::load(
         book(&dir(&paths.devices_dir, "paired.json"))?,

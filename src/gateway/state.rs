@@ -192,6 +192,8 @@ pub struct State {
     pub entropy: Entropy,
     /// Every open WebSocket, by number.
     pub conns: BTreeMap<ConnId, Conn>,
+    /// The timer for handshakes that take too long is set.
+    pub handshakes_timed: bool,
     /// Who is there.
     pub presence: Presence,
     /// Distance of presence broadcasts.
