@@ -115,6 +115,7 @@ pub fn state(
         allowed_origins: plan.allowed_origins.clone(),
         entropy,
         conns: BTreeMap::new(),
+        handshakes_timed: false,
         presence_gate: PresenceGate::default(),
         health: HealthCache::default(),
         health_gate: HealthGate::default(),
@@ -156,6 +157,19 @@ fn facts(
         watchdog: notifier.watchdog_interval(),
         started: now.mono,
     })
+}
+
+/// Each kill in the midst of a write leaves a file behind; the lock is held, so nobody else is writing.
+fn clean(paths: &Paths) {
+    for dir in [&paths.devices_dir, &paths.nodes_dir, &paths.identity_dir] {
+        match atomic::clean(dir) {
+            Ok(0) => {}
+            Ok(count) => {
+                log::info!(target: "store", "removed unfinished writes dir={} count={count}", dir.display());
+            }
+            Err(error) => log::warn!(target: "store", "cannot look for leftovers dir={} error={error}", dir.display()),
+        }
+    }
 }
 
 /// A store of records; one that cannot be read stops the start, because going on would overwrite it.

@@ -206,8 +206,10 @@ fn follow(pipe: impl Read + Send + 'static, sender: Sender<String>, deaf: bool) 
             }
         }
         // The pipe stays open as long as the test runs, but nothing takes from it.
-        while deaf {
-            thread::park();
+        if deaf {
+            loop {
+                thread::park();
+            }
         }
     });
 }
