@@ -319,3 +319,26 @@ fn a_console_that_nobody_reads_stops_nobody() {
     gateway.signal("TERM");
     assert!(gateway.wait().success());
 }
+
+#[test]
+fn a_connection_costs_two_threads_and_one_file_and_gives_them_back() {
+    let gateway = Gateway::start();
+    Peer::connect(&gateway, &Hello::v4()).alive();
+    let settled = |files: usize, threads: usize| {
+        let end = Instant::now() + Duration::from_secs(10);
+        while Instant::now() < end {
+            if gateway.count("fd") <= files && gateway.count("task") <= threads {
+                return true;
+            }
+            fetch(gateway.port, "/health");
+        }
+        false
+    };
+    let (files, threads) = (gateway.count("fd"), gateway.count("task"));
+    let mut peers: Vec<Peer> = (0..20).map(|_| Peer::connect(&gateway, &Hello::v4())).collect();
+    peers.iter_mut().for_each(Peer::alive);
+    // The first probe and one that is just leaving may still be there.
+    assert!(settled(files + 22, threads + 44), "{} files, {} threads", gateway.count("fd"), gateway.count("task"));
+    drop(peers);
+    assert!(settled(files, threads), "{} files, {} threads", gateway.count("fd"), gateway.count("task"));
+}

@@ -85,6 +85,7 @@ pub fn state(
 ) -> Result<State, StartError> {
     let mut entropy = Entropy::from_os().map_err(|error| StartError::System("no random numbers", error))?;
     let facts = facts(plan, paths, snapshot, port, now, notifier, &mut entropy)?;
+    clean(paths);
     let dir = |dir: &Path, name: &str| dir.join(name);
     let devices = DeviceBook::load(
         book(&dir(&paths.devices_dir, "paired.json"))?,
@@ -133,6 +134,19 @@ fn facts(
         watchdog: notifier.watchdog_interval(),
         started: now.mono,
     })
+}
+
+/// Each kill in the midst of a write leaves a file behind; the lock is held, so nobody else is writing.
+fn clean(paths: &Paths) {
+    for dir in [&paths.devices_dir, &paths.nodes_dir, &paths.identity_dir] {
+        match atomic::clean(dir) {
+            Ok(0) => {}
+            Ok(count) => {
+                log::info!(target: "store", "removed unfinished writes dir={} count={count}", dir.display());
+            }
+            Err(error) => log::warn!(target: "store", "cannot look for leftovers dir={} error={error}", dir.display()),
+        }
+    }
 }
 
 /// A store of records; one that cannot be read stops the start, because going on would overwrite it.

@@ -194,6 +194,8 @@ pub struct State {
     pub entropy: Entropy,
     /// Every open WebSocket, by number.
     pub conns: BTreeMap<ConnId, Conn>,
+    /// The timer for handshakes that take too long is set.
+    pub handshakes_timed: bool,
     /// Who is there.
     pub presence: Presence,
     /// Distance of presence broadcasts.
@@ -282,6 +284,7 @@ impl State {
             allowed_origins,
             entropy,
             conns: BTreeMap::new(),
+            handshakes_timed: false,
             presence_gate: PresenceGate::default(),
             health: HealthCache::default(),
             health_gate: HealthGate::default(),
