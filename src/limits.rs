@@ -79,6 +79,9 @@ pub const STATE_REPLY: Duration = Duration::from_secs(5);
 
 /// Nesting of JSON from outside: serde_json's own limit, which the 512 KiB stacks are sized for.
 pub const JSON_DEPTH: usize = 127;
+/// Values of one message, members and items counted: 25 MiB of `0,` would become 400 MiB, and as members they
+/// would break the heap into pieces for good. The largest real messages are a few long texts.
+pub const JSON_VALUES: usize = 250_000;
 /// Faults the validator reports before it stops.
 pub const FAULTS: usize = 16;
 /// Characters of a foreign property name that a fault repeats: enough for any real name, and sixteen
