@@ -162,6 +162,9 @@ pub const FOLLOW_RETRY: Duration = Duration::from_millis(500);
 
 /// Events waiting for the state thread; a full queue blocks the readers, which is TCP backpressure.
 pub const EVENT_QUEUE: usize = 1024;
+/// Messages of one connection among them: a client that sends thousands at once must not make the others
+/// wait for all of them.
+pub const EVENTS_PER_CONNECTION: usize = 32;
 /// Jobs waiting for the store thread.
 pub const STORE_QUEUE: usize = 1024;
 /// Whole time of a shutdown after the signal (lifecycle.md 12).
