@@ -79,6 +79,9 @@ pub const STATE_REPLY: Duration = Duration::from_secs(5);
 
 /// Nesting of JSON from outside: serde_json's own limit, which the 512 KiB stacks are sized for.
 pub const JSON_DEPTH: usize = 127;
+/// Values of one message, members and items counted: 25 MiB of `0,` would become 400 MiB, and as members they
+/// would break the heap into pieces for good. The largest real messages are a few long texts.
+pub const JSON_VALUES: usize = 250_000;
 /// Faults the validator reports before it stops.
 pub const FAULTS: usize = 16;
 /// Characters of a foreign property name that a fault repeats: enough for any real name, and sixteen
@@ -159,6 +162,9 @@ pub const FOLLOW_RETRY: Duration = Duration::from_millis(500);
 
 /// Events waiting for the state thread; a full queue blocks the readers, which is TCP backpressure.
 pub const EVENT_QUEUE: usize = 1024;
+/// Messages of one connection among them: a client that sends thousands at once must not make the others
+/// wait for all of them.
+pub const EVENTS_PER_CONNECTION: usize = 32;
 /// Jobs waiting for the store thread.
 pub const STORE_QUEUE: usize = 1024;
 /// Whole time of a shutdown after the signal (lifecycle.md 12).

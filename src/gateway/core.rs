@@ -120,7 +120,12 @@ impl Core {
                 self.waiting.insert(self.next_ticket, reply);
                 self.step(Input::Http { ticket: self.next_ticket, ask });
             }
-            Event::Input(input) => self.step(input),
+            Event::Input(input) => {
+                if let Input::Frame { conn, .. } = &input {
+                    let _ = self.links.get(conn).map(|link| link.turns.try_recv());
+                }
+                self.step(input);
+            }
         }
     }
 
@@ -231,7 +236,10 @@ impl Core {
     fn disk(&mut self, job: Job, then: Then) {
         if let Err(error) = self.disk.try_send((job, then)) {
             let (job, then) = error.into_inner();
-            log::error!(target: "store", "job refused, the disk queue is full");
+            // A refused read is the caller's affair alone, and a flood of them must not flood the log.
+            if matches!(job, Job::Write(_)) {
+                log::error!(target: "store", "write refused, the disk queue is full");
+            }
             let now = self.clock.now();
             handle(&mut self.state, Input::Stored { then, done: Done::refused(&job) }, now, &mut self.effects);
         }

@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{Receiver, Sender, bounded};
 use tungstenite::protocol::{Role, WebSocketConfig};
 use tungstenite::{Bytes, Error, Message, WebSocket};
 
@@ -67,18 +67,20 @@ fn websocket(socket: TcpStream, conn: ConnId, upgrade: Upgrade, permit: Permit, 
         }
     };
     let (admission, verdict) = verdict();
+    let (turn, turns) = bounded(limits::EVENTS_PER_CONNECTION);
     let link = Link {
         outbox: outbox.clone(),
         permit: Some(permit),
         admission: Some(admission),
         max_buffered: limits::BUFFERED_BYTES_V3,
+        turns,
     };
     if hub.events.send(Event::Opened { conn, peer: upgrade.peer, link }).is_err() {
         return;
     }
     let split = Split { socket, outbox, conn, hub: hub.clone(), told: Instant::now() };
     let ws = open(split, upgrade.rest);
-    let mut reader = Reader { conn, hub, verdict, ws, phase: Phase::AwaitConnect };
+    let mut reader = Reader { conn, hub, verdict, turn, ws, phase: Phase::AwaitConnect };
     // A bug here must not leave a connection behind that nobody ends; the panic hook has logged it.
     let why = catch_unwind(AssertUnwindSafe(|| reader.read_all())).unwrap_or(Ended::Lost);
     drop(reader);
@@ -134,6 +136,7 @@ struct Reader<'a> {
     conn: ConnId,
     hub: &'a Arc<Hub>,
     verdict: Receiver<Admission>,
+    turn: Sender<()>,
     ws: WebSocket<Split>,
     phase: Phase,
 }
@@ -173,7 +176,7 @@ impl Reader<'_> {
         match session::read(self.phase, text) {
             Step::Ignore => self.tell(Input::Alive(self.conn)),
             Step::Forward(frame @ Inbound::Fatal(_)) => self.fatal(frame),
-            Step::Forward(frame) => self.tell(Input::Frame { conn: self.conn, frame }),
+            Step::Forward(frame) => self.hand_over(frame),
             Step::ForwardConnect(frame) => self.connect(frame),
         }
     }
@@ -181,7 +184,7 @@ impl Reader<'_> {
     /// Nothing but the verdict counts until it is there: what the client sends meanwhile stays in
     /// the socket. No verdict means that a close frame is queued.
     fn connect(&mut self, frame: Inbound) -> Option<Ended> {
-        if let Some(why) = self.tell(Input::Frame { conn: self.conn, frame }) {
+        if let Some(why) = self.hand_over(frame) {
             return Some(why);
         }
         let Ok(admission) = self.verdict.recv() else { return Some(self.drain()) };
@@ -194,7 +197,7 @@ impl Reader<'_> {
     }
 
     fn fatal(&mut self, frame: Inbound) -> Option<Ended> {
-        let told = self.tell(Input::Frame { conn: self.conn, frame });
+        let told = self.hand_over(frame);
         Some(told.unwrap_or_else(|| self.drain()))
     }
 
@@ -217,6 +220,12 @@ impl Reader<'_> {
         while matches!(socket.read(&mut sink), Ok(n) if n > 0) {}
         let _ = socket.shutdown(Shutdown::Read);
         Ended::ByUs
+    }
+
+    /// Waits until the state thread has taken earlier messages; a closed connection waits for nothing.
+    fn hand_over(&self, frame: Inbound) -> Option<Ended> {
+        let _ = self.turn.send(());
+        self.tell(Input::Frame { conn: self.conn, frame })
     }
 
     fn tell(&self, input: Input) -> Option<Ended> {

@@ -1,6 +1,8 @@
 //! `config.get`, `config.schema`, `config.schema.lookup` and `secrets.reload`.
 //! The file is read by the store thread at each call, so that an edit by hand is seen.
 
+use std::sync::OnceLock;
+
 use serde_json::{Value, json};
 
 use crate::config::load::{self, Issue, Snapshot};
@@ -48,14 +50,16 @@ fn issues(list: &[Issue]) -> Vec<Value> {
     list.iter().map(|issue| json!({"path": issue.path, "message": issue.message})).collect()
 }
 
-/// The schema of the configuration file.
+/// The schema of the configuration file. It is the same each time and large, so it is built once.
 pub fn schema(request: &Request<'_>) -> Handled {
-    Ok(Answer::Json(json!({
-        "schema": schema::json_schema(),
-        "uiHints": schema::ui_hints(),
-        "version": env!("CARGO_PKG_VERSION"),
-        "generatedAt": date::iso_utc(request.now.wall_ms),
-    })))
+    static SCHEMA: OnceLock<String> = OnceLock::new();
+    let constant = SCHEMA.get_or_init(|| {
+        let (schema, hints) = (schema::json_schema(), schema::ui_hints());
+        let version = Value::from(env!("CARGO_PKG_VERSION"));
+        format!("{{\"schema\":{schema},\"uiHints\":{hints},\"version\":{version},\"generatedAt\":")
+    });
+    let generated_at = Value::from(date::iso_utc(request.now.wall_ms));
+    Ok(Answer::Raw(format!("{constant}{generated_at}}}").into()))
 }
 
 /// One key of it.

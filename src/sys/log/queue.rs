@@ -14,6 +14,9 @@ use crate::sys::thread;
 /// Distance of the tries to get into a full queue at the end.
 const POLL: Duration = Duration::from_millis(5);
 
+/// Distance of two notices about lost lines.
+const NOTICE_MS: u64 = 1000;
+
 /// One finished record on its way to file and console.
 pub(super) struct Line {
     pub wall_ms: u64,
@@ -72,10 +75,20 @@ impl Queue {
     }
 }
 
+/// Losses are told once a second: while lines are lost the notices must not take the place of others.
 fn run(queue: &Receiver<Item>, write: impl Fn(&Line)) {
+    let (mut left_out, mut told_ms) = (0, None);
     for item in queue {
         match item {
-            Item::Line(line) => write(&line),
+            Item::Line(mut line) => {
+                left_out += line.left_out;
+                line.left_out = 0;
+                if left_out > 0 && told_ms.is_none_or(|ms| line.wall_ms.abs_diff(ms) >= NOTICE_MS) {
+                    line.left_out = std::mem::take(&mut left_out);
+                    told_ms = Some(line.wall_ms);
+                }
+                write(&line);
+            }
             Item::Flush(done) => drop(done.try_send(())),
         }
     }
