@@ -200,6 +200,10 @@ pub const LOG_GENERATIONS: u32 = 5;
 pub const LOG_AGE: Duration = Duration::from_secs(24 * 3600);
 /// Characters of one log message; the rest is cut and counted.
 pub const LOG_MESSAGE_CHARS: usize = 4096;
+/// Log lines waiting for the thread that writes them; more are counted and left out.
+pub const LOG_QUEUE: usize = 1024;
+/// How long the end of the process, or a reader of the log, waits for them.
+pub const LOG_FLUSH: Duration = Duration::from_millis(500);
 /// Pause after a failed write to the log file (disk full) before the next try.
 pub const LOG_RETRY: Duration = Duration::from_secs(5);
 /// How often to look whether the log file was moved or removed by somebody else.

@@ -152,7 +152,7 @@ impl Core {
         match effect {
             Effect::Send(conn, bytes) => self.send(conn, bytes),
             Effect::Broadcast { to, head, class } => self.broadcast(&to, &head, class),
-            Effect::Ping(conn) => self.push(conn, Out::Ping),
+            Effect::Ping(conn) => self.ping(conn),
             Effect::Admit(conn, admission) => self.admit(conn, admission),
             Effect::Close(conn, code, reason) => self.close(conn, code, reason),
             Effect::Forget(conn) => drop(self.links.remove(&conn)),
@@ -170,10 +170,14 @@ impl Core {
         }
     }
 
-    fn push(&self, conn: ConnId, out: Out) {
-        if let Some(link) = self.links.get(&conn) {
-            link.outbox.push(out);
+    /// While something is still being written a ping would wait behind it, and a client on a thin line
+    /// would be taken for dead; one that takes nothing is ended by the writer's own deadline.
+    fn ping(&mut self, conn: ConnId) {
+        let Some(link) = self.links.get(&conn) else { return };
+        if link.outbox.queued() == 0 {
+            return link.outbox.push(Out::Ping);
         }
+        handle(&mut self.state, Input::Alive(conn), self.clock.now(), &mut self.effects);
     }
 
     /// A response: a client that does not read its answers is slow too.
@@ -200,6 +204,8 @@ impl Core {
         let queued = self.links.get(&conn).map_or(0, |link| link.outbox.queued());
         log::warn!(target: "gateway/ws", "closing slow consumer conn={conn} queued={queued}");
         self.state.trouble.add(Trouble::SlowConsumer, Some(conn), self.clock.now().wall_ms);
+        // The state is told too: what the client still sends must not take effect without an answer.
+        self.state.close(conn, 1008, "slow consumer", &mut self.effects);
         self.close(conn, 1008, "slow consumer".to_string());
     }
 

@@ -36,6 +36,9 @@ pub fn dispatch(state: &mut State, conn: ConnId, id: &str, call: Call, now: Now,
         Call::Known(row, _) => row.name,
         Call::Unknown(_) => "unknown",
     };
+    if state.facts.log_requests {
+        log::debug!(target: "gateway/ws", "← req {name} conn={conn}");
+    }
     let answer = match answer(state, conn, id, call, now, fx) {
         Ok(Answer::Json(payload)) => {
             broadcast::reply(fx, conn, id, &payload);

@@ -30,6 +30,10 @@ pub mod pairing;
 pub mod pairing_devices;
 pub mod pairing_nodes;
 pub mod presence;
+#[cfg(test)]
+mod script;
+#[cfg(test)]
+mod script_tests;
 pub mod sessions;
 pub mod start;
 pub mod state;
@@ -165,12 +169,14 @@ pub fn run(boot: Boot, listeners: Listeners, ready: impl FnOnce()) -> Result<(),
             .map_err(|e| StartError::System("cannot start a thread", e))?;
     }
     start::announce(&addresses, &listeners.missing, &notifier);
+    log::logger().flush();
     ready();
     let mut core = Core::new(state, clock, hub, queue, store.jobs, notifier);
     core.run();
     core.finish();
     let _ = store.thread.join();
     log::info!(target: "gateway", "stopped");
+    log::logger().flush();
     Ok(())
 }
 
@@ -180,6 +186,7 @@ fn install_signals(events: Sender<Event>) -> Result<(), StartError> {
         // A signal must not wait for long behind a flood of requests: leaving late is worse than
         // leaving without farewell.
         if events.send_timeout(Event::Input(Input::Signal(signal)), limits::SIGNAL_WAIT).is_err() {
+            log::logger().flush();
             std::process::exit(0);
         }
     };

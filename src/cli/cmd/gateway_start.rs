@@ -30,10 +30,12 @@ pub fn start(world: &World, args: &GatewayRunArgs) -> Result<ExitCode, CliError>
     let (plan, made_token) = decide(world, args)?;
     let log = open_log(world, args)?;
     thread::log_panics();
-    let listeners = gateway::listen(&plan).map_err(|error| refuse_start(world, &error))?;
+    let listeners = gateway::listen(&plan).map_err(|error| refused(world, &error))?;
     let addresses: Vec<SocketAddr> = listeners.sockets.iter().map(|(_, addr)| *addr).collect();
     tell(world, &plan, &log);
-    let result = run(world, plan, clock, log, listeners, || greet(world, &addresses, made_token));
+    let greet = || greet(world, &addresses, made_token);
+    let result = run(world, plan, clock, log, listeners, greet);
+    logger::flush();
     result.map(|()| ExitCode::SUCCESS)
 }
 
@@ -54,7 +56,13 @@ fn run(
         notifier: Notifier::from_env(|name| std::env::var_os(name)),
         plan,
     };
-    gateway::run(boot, listeners, greet).map_err(|error| refuse_start(world, &error))
+    gateway::run(boot, listeners, greet).map_err(|error| refused(world, &error))
+}
+
+/// What was logged on the way comes before the error that ends the program.
+fn refused(world: &World, error: &StartError) -> CliError {
+    logger::flush();
+    refuse_start(world, error)
 }
 
 /// The start-up decisions in their order (`spec/lifecycle.md` 8); the token of a first start is made last.
@@ -103,6 +111,7 @@ fn refuse_start(world: &World, error: &StartError) -> CliError {
         refused = refused.hint(format!("If the gateway is supervised, stop it with: {stop}"));
     }
     if let StartError::PortBusy(addr) = error {
+        refused = refused.hint("Or: systemctl --user stop openclaw-gateway.service");
         for line in ports::lines(&ports::inspect(addr.port(), &world.command("gateway stop"))) {
             refused = refused.hint(line);
         }

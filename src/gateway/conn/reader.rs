@@ -4,7 +4,9 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Instant;
 
 use crossbeam_channel::Receiver;
 use tungstenite::protocol::{Role, WebSocketConfig};
@@ -49,13 +51,21 @@ fn prepare(socket: &TcpStream) -> io::Result<()> {
 }
 
 fn websocket(socket: TcpStream, conn: ConnId, upgrade: Upgrade, permit: Permit, hub: &Arc<Hub>) {
-    let (Ok(for_writer), Ok(())) = (socket.try_clone(), socket.set_read_timeout(None)) else { return };
-    let (outbox, inbox) = outbox::outbox();
-    let write = move || writer::run(for_writer, &inbox);
-    if let Err(error) = thread::spawn(&format!("write:{conn}"), limits::STACK_WRITER, write) {
-        log::error!(target: "gateway/ws", "cannot start a writer thread conn={conn} error={error}");
+    if socket.set_read_timeout(None).is_err() {
         return;
     }
+    // Shared instead of duplicated: one file descriptor a connection, not two.
+    let socket = Arc::new(socket);
+    let (outbox, inbox) = outbox::outbox();
+    let for_writer = socket.clone();
+    let write = move || writer::run(&for_writer, &inbox);
+    let writer = match thread::spawn(&format!("write:{conn}"), limits::STACK_WRITER, write) {
+        Ok(writer) => writer,
+        Err(error) => {
+            log::error!(target: "gateway/ws", "cannot start a writer thread conn={conn} error={error}");
+            return;
+        }
+    };
     let (admission, verdict) = verdict();
     let link = Link {
         outbox: outbox.clone(),
@@ -66,30 +76,46 @@ fn websocket(socket: TcpStream, conn: ConnId, upgrade: Upgrade, permit: Permit, 
     if hub.events.send(Event::Opened { conn, peer: upgrade.peer, link }).is_err() {
         return;
     }
-    let mut reader = Reader { conn, hub, verdict, ws: open(socket, outbox, upgrade.rest), phase: Phase::AwaitConnect };
-    let why = reader.read_all();
+    let split = Split { socket, outbox, conn, hub: hub.clone(), told: Instant::now() };
+    let ws = open(split, upgrade.rest);
+    let mut reader = Reader { conn, hub, verdict, ws, phase: Phase::AwaitConnect };
+    // A bug here must not leave a connection behind that nobody ends; the panic hook has logged it.
+    let why = catch_unwind(AssertUnwindSafe(|| reader.read_all())).unwrap_or(Ended::Lost);
+    drop(reader);
     hub.tell(Input::Closed { conn, why });
+    // The connection counts until its last byte is written or given up.
+    let _ = writer.join();
 }
 
-fn open(socket: TcpStream, outbox: Outbox, rest: Vec<u8>) -> WebSocket<Split> {
+fn open(split: Split, rest: Vec<u8>) -> WebSocket<Split> {
     let config = WebSocketConfig::default()
         .read_buffer_size(limits::WS_READ_BUFFER)
         .write_buffer_size(0)
         .max_message_size(Some(limits::PREAUTH_MESSAGE_BYTES))
         .max_frame_size(Some(limits::PREAUTH_MESSAGE_BYTES));
-    WebSocket::from_partially_read(Split { socket, outbox }, rest, Role::Server, Some(config))
+    WebSocket::from_partially_read(split, rest, Role::Server, Some(config))
 }
 
 /// The reader's view of the socket: reads come from it, writes (pongs and close replies, which
 /// tungstenite makes by itself) go through the outbox between the writer's frames.
 struct Split {
-    socket: TcpStream,
+    socket: Arc<TcpStream>,
     outbox: Outbox,
+    conn: ConnId,
+    hub: Arc<Hub>,
+    told: Instant,
 }
 
 impl Read for Split {
+    /// A large message on a thin line takes minutes, and no pong can come in the midst of it: its bytes
+    /// are signs of life too. A full queue may drop them; the next ones are not far.
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.socket.read(buffer)
+        let length = (&*self.socket).read(buffer)?;
+        if self.told.elapsed() >= limits::PING / 4 {
+            self.told = Instant::now();
+            let _ = self.hub.events.try_send(Event::Input(Input::Alive(self.conn)));
+        }
+        Ok(length)
     }
 }
 
@@ -187,7 +213,7 @@ impl Reader<'_> {
     /// reaches it. Ends when the peer closes or the writer, tired of waiting, shuts the socket down.
     fn drain(&mut self) -> Ended {
         let mut sink = [0_u8; 4096];
-        let socket = &mut self.ws.get_mut().socket;
+        let mut socket: &TcpStream = &self.ws.get_ref().socket;
         while matches!(socket.read(&mut sink), Ok(n) if n > 0) {}
         let _ = socket.shutdown(Shutdown::Read);
         Ended::ByUs
