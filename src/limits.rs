@@ -25,6 +25,8 @@ pub const WRITE_BATCH_BYTES: usize = 32 * KIB;
 
 /// Connections of every kind at once; `gateway.maxConnections` changes it.
 pub const CONNECTIONS: usize = 256;
+/// Files kept back from connections for stores, the log and listeners.
+pub const FILES_RESERVED: usize = 32;
 /// Largest value `gateway.maxConnections` may take: two threads each must fit the usual process limit.
 pub const CONNECTIONS_MAX: usize = 8192;
 /// Sockets of one address that have not authenticated yet (protocol.md 1).
@@ -165,6 +167,8 @@ pub const EVENT_QUEUE: usize = 1024;
 /// Messages of one connection among them: a client that sends thousands at once must not make the others
 /// wait for all of them.
 pub const EVENTS_PER_CONNECTION: usize = 32;
+/// Requests of one connection that may wait for the disk at once.
+pub const READS_PER_CONNECTION: usize = 8;
 /// Jobs waiting for the store thread.
 pub const STORE_QUEUE: usize = 1024;
 /// Whole time of a shutdown after the signal (lifecycle.md 12).

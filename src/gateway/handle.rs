@@ -46,7 +46,7 @@ fn opened(state: &mut State, conn: ConnId, peer: Peer, now: Now, fx: &mut Vec<Ef
         fx.push(Effect::Timer(state.facts.handshake, Timer::Handshake));
     }
     let phase = Phase::Challenged { nonce };
-    state.conns.insert(conn, Conn { peer, phase, public_id, opened: now.mono, pinged: false });
+    state.conns.insert(conn, Conn { peer, phase, public_id, opened: now.mono, pinged: false, reads: 0 });
     // It came through the door before the door was closed, and would hold the exit up.
     if state.stopping {
         state.close(conn, 1012, "service restart", fx);
@@ -129,6 +129,9 @@ fn http(state: &mut State, ask: &HttpAsk, now: Now) -> HttpAnswer {
 }
 
 fn stored(state: &mut State, then: Then, done: Done, now: Now, fx: &mut Vec<Effect>) {
+    if let Then::LogsTail(waiting) | Then::ConfigGet(waiting) | Then::SecretsReload(waiting) = &then {
+        state.read_done(waiting.conn);
+    }
     match (then, done) {
         (Then::Nothing, _) => {}
         (Then::Commit(commit), Done::Written(Ok(()))) => state.committed(commit, now, fx),

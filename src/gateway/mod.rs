@@ -59,6 +59,7 @@ use crate::config::resolve::Plan;
 use crate::http::locality::RealIp;
 use crate::limits;
 use crate::sys::clock::Clock;
+use crate::sys::host;
 use crate::sys::notify::Notifier;
 use crate::sys::signals::{self, SignalError};
 
@@ -161,7 +162,7 @@ pub fn run(boot: Boot, listeners: Listeners, ready: impl FnOnce()) -> Result<(),
     let place = Place { paths, env, log_file };
     let store = disk::spawn(place, events.clone()).map_err(|e| StartError::System("cannot start a thread", e))?;
     install_signals(events)?;
-    let total = Total::new(plan.max_connections);
+    let total = Total::new(start::room(plan.max_connections, host::open_files_limit()));
     let mut addresses = Vec::new();
     for (socket, addr) in listeners.sockets {
         addresses.push(addr);

@@ -200,3 +200,14 @@ fn a_lost_connection_leaves_the_state_as_it_was() {
     script.timer(Timer::Sweep);
     assert!(script.state.presence.is_empty(), "entries of those who left are forgotten in time");
 }
+
+#[test]
+fn one_connection_cannot_fill_the_disk_threads_queue() {
+    let mut script = gateway();
+    script.join(1, 4);
+    let refused = |did: &[Did]| did.iter().any(|did| matches!(did, Did::Sent(1, frame) if frame["ok"] == false));
+    let asked: Vec<bool> =
+        (0..=limits::READS_PER_CONNECTION).map(|_| refused(&script.call(1, "logs.tail", json!({})))).collect();
+    assert!(asked[..limits::READS_PER_CONNECTION].iter().all(|refused| !refused));
+    assert!(asked[limits::READS_PER_CONNECTION], "the one too many is told to wait");
+}

@@ -196,6 +196,21 @@ fn tick(env: &Env) -> Duration {
     asked.map_or(limits::TICK, Duration::from_millis).clamp(limits::TICK_MIN, limits::TICK)
 }
 
+/// Connections there is room for: each takes one file, and stores, log and listeners need some too. Better to refuse a
+/// client with a word than to run out of files in the midst of a write.
+pub fn room(wanted: usize, files: Option<usize>) -> usize {
+    let room = files.map_or(wanted, |files| files.saturating_sub(limits::FILES_RESERVED).max(1));
+    if room < wanted {
+        log::warn!(
+            target: "gateway",
+            "the system allows {} open files, so {room} connections are taken instead of {wanted}; raise `ulimit -n` \
+             (LimitNOFILE= in a unit)",
+            files.unwrap_or_default()
+        );
+    }
+    room.min(wanted)
+}
+
 /// The proxies whose headers count; an entry that is neither address nor range is said aloud.
 pub fn proxies(gateway: &Gateway) -> Proxies {
     let (proxies, faulty) = Proxies::parse(gateway.trusted_proxies.iter().map(String::as_str));
@@ -226,4 +241,17 @@ pub fn announce(addresses: &[SocketAddr], missing: &[(SocketAddr, io::Error)], n
     log::info!(target: "gateway", "ready");
     let first = addresses.first().map(ToString::to_string).unwrap_or_default();
     notifier.ready(&format!("listening on ws://{first}"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn takes_no_more_connections_than_there_are_files() {
+        assert_eq!(room(256, None), 256);
+        assert_eq!(room(256, Some(1024)), 256);
+        assert_eq!(room(256, Some(64)), 32);
+        assert_eq!(room(256, Some(8)), 1);
+    }
 }

@@ -23,6 +23,7 @@ use super::trouble::Record;
 use crate::config::model::Config;
 use crate::config::paths::Paths;
 use crate::limits;
+use crate::protocol::errors::WireError;
 use crate::sys::clock::Now;
 use crate::sys::id::Entropy;
 
@@ -83,6 +84,8 @@ pub struct Conn {
     pub opened: Duration,
     /// A ping was sent and nothing has come since.
     pub pinged: bool,
+    /// Requests of this connection that wait for the disk.
+    pub reads: usize,
 }
 
 /// What the handshake established.
@@ -354,6 +357,25 @@ impl State {
         let reason = reason.into();
         log::debug!(target: "gateway/ws", "→ close conn={conn} code={code} reason={reason}");
         fx.push(Effect::Close(conn, code, reason));
+    }
+
+    /// Counts a request that will wait for the disk; one connection cannot fill the disk thread's queue.
+    pub fn read_begins(&mut self, conn: ConnId) -> Result<(), WireError> {
+        let Some(entry) = self.conns.get_mut(&conn) else { return Ok(()) };
+        if entry.reads >= limits::READS_PER_CONNECTION {
+            return Err(WireError::unavailable(
+                "too many reads of this connection are waiting; wait for their answers",
+            ));
+        }
+        entry.reads += 1;
+        Ok(())
+    }
+
+    /// The disk has answered it.
+    pub fn read_done(&mut self, conn: ConnId) {
+        if let Some(entry) = self.conns.get_mut(&conn) {
+            entry.reads = entry.reads.saturating_sub(1);
+        }
     }
 
     /// Time since the gateway started.

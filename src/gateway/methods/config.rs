@@ -10,6 +10,7 @@ use crate::config::schema;
 use crate::gateway::disk::{Job, Then, Waiting};
 use crate::gateway::dispatch::Request;
 use crate::gateway::event::{Answer, Effect, Handled};
+use crate::gateway::state::State;
 use crate::protocol::errors::WireError;
 use crate::sys::date;
 
@@ -18,7 +19,8 @@ fn waiting(request: &Request<'_>) -> Waiting {
 }
 
 /// Has the configuration read anew.
-pub fn get(request: &Request<'_>, fx: &mut Vec<Effect>) -> Handled {
+pub fn get(state: &mut State, request: &Request<'_>, fx: &mut Vec<Effect>) -> Handled {
+    state.read_begins(request.conn)?;
     fx.push(Effect::Disk(Job::Config, Then::ConfigGet(waiting(request))));
     Ok(Answer::Later)
 }
@@ -71,7 +73,8 @@ pub fn lookup(request: &Request<'_>) -> Handled {
 }
 
 /// Reads the configuration anew and takes over its secrets.
-pub fn reload_secrets(request: &Request<'_>, fx: &mut Vec<Effect>) -> Handled {
+pub fn reload_secrets(state: &mut State, request: &Request<'_>, fx: &mut Vec<Effect>) -> Handled {
+    state.read_begins(request.conn)?;
     fx.push(Effect::Disk(Job::Config, Then::SecretsReload(waiting(request))));
     Ok(Answer::Later)
 }
