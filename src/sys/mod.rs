@@ -6,6 +6,7 @@ pub mod date;
 pub mod host;
 pub mod id;
 pub mod log;
+pub mod memory;
 pub mod notify;
 pub mod redact;
 pub mod signals;

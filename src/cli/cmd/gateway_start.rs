@@ -17,13 +17,14 @@ use crate::service::ports;
 use crate::sys::clock::Clock;
 use crate::sys::log::{self as logger, ConsoleStyle, FileRule, LogHandle, LogOptions};
 use crate::sys::notify::Notifier;
-use crate::sys::{host, signals, thread};
+use crate::sys::{host, memory, signals, thread};
 
 /// Runs the gateway until it is told to stop.
 ///
 /// # Errors
 /// What keeps it from starting.
 pub fn start(world: &World, args: &GatewayRunArgs) -> Result<ExitCode, CliError> {
+    memory::settle();
     // Signals are masked for the whole process, so before any thread exists.
     signals::block_restart_signal().map_err(|error| failed(&error.to_string()))?;
     let clock = Clock::start();
