@@ -113,6 +113,7 @@ fn refuse_start(world: &World, error: &StartError) -> CliError {
     }
     if let StartError::PortBusy(addr) = error {
         refused = refused.hint("Or: systemctl --user stop openclaw-gateway.service");
+        refused = refused.hint("System error: EADDRINUSE");
         for line in ports::lines(&ports::inspect(addr.port(), &world.command("gateway stop"))) {
             refused = refused.hint(line);
         }
@@ -133,9 +134,10 @@ fn open_log(world: &World, args: &GatewayRunArgs) -> Result<Arc<LogHandle>, CliE
         Some(file) => FileRule::Fixed(world.paths.expand(file, &world.paths.state_dir)),
         None => FileRule::Daily { dir: world.paths.log_dir.clone(), profile: world.paths.profile.clone() },
     };
-    if let Some(style) = style(config) {
-        options.style = style;
-    }
+    let terminal = std::io::stdout().is_terminal();
+    options.colour = logger::colour_wanted(get, terminal);
+    let usual = if terminal { ConsoleStyle::Pretty } else { ConsoleStyle::Compact };
+    options.style = style(config).unwrap_or(usual);
     if args.verbose {
         options.console_level = log::LevelFilter::Debug;
     }
