@@ -237,3 +237,22 @@ pub const ZONE_FILE_BYTES: u64 = 64 * 1024;
 pub const ZONE_RULE_BYTES: usize = 128;
 /// How long a signal waits for room in the event queue before the process leaves without farewell.
 pub const SIGNAL_WAIT: Duration = Duration::from_millis(500);
+
+/// Runs that have ended and are remembered for `agent.wait`.
+pub const ENDED_RUNS: usize = 1000;
+/// How long they are remembered (agent.md 3).
+pub const ENDED_RUN_AGE: Duration = Duration::from_secs(600);
+/// Clients that wait for runs at once.
+pub const RUN_WAITERS: usize = 1024;
+/// Smallest distance of two `chat` deltas of one run (agent.md 5).
+pub const CHAT_DELTA: Duration = Duration::from_millis(150);
+/// Runs waiting or working at once; a client in a loop must not fill memory.
+pub const RUNS: usize = 512;
+/// Stack of a run's thread: it parses model answers, which recurse.
+pub const STACK_RUN: usize = 512 * KIB;
+/// Model calls in one run: a model that calls tools for ever is stopped.
+pub const RUN_STEPS: usize = 100;
+/// `agent.wait` without a time (agent.md 3).
+pub const AGENT_WAIT: Duration = Duration::from_secs(30);
+/// What a run may take after its time limit before the client is answered without it.
+pub const RUN_GRACE: Duration = Duration::from_secs(5);
