@@ -76,7 +76,8 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("identity", &["limits", "sys", "protocol", "store"]),
     ("client", &["limits", "sys", "protocol", "identity", "store"]),
     ("service", &["limits", "sys", "config"]),
-    ("gateway", &["limits", "sys", "protocol", "config", "store", "http", "identity"]),
+    ("agent", &["limits", "sys", "protocol", "config", "store"]),
+    ("gateway", &["limits", "sys", "protocol", "config", "store", "http", "identity", "agent"]),
     ("cli", &["limits", "sys", "protocol", "config", "store", "client", "identity", "service"]),
     // The one place where the command line meets the daemon.
     ("cli::cmd::gateway_start", &["gateway"]),
@@ -94,6 +95,8 @@ const CRATES: &[(&str, &[&str])] = &[
     ("env_logger", &["sys::log"]),
     ("jsonc_parser", &["config"]),
     ("getrandom", &["sys::id"]),
+    ("ureq", &["agent::http"]),
+    ("rustls", &["agent::http"]),
 ];
 
 fn inside(module: &str, parent: &str) -> bool {

@@ -1,6 +1,7 @@
 //! What the program needs from the operating system: time, randomness, threads, signals, logging.
 //! Knows nothing of the gateway, its protocol or its files; the only place where locks may live.
 
+pub mod cancel;
 pub mod clock;
 pub mod date;
 pub mod host;
