@@ -256,3 +256,17 @@ pub const RUN_STEPS: usize = 100;
 pub const AGENT_WAIT: Duration = Duration::from_secs(30);
 /// What a run may take after its time limit before the client is answered without it.
 pub const RUN_GRACE: Duration = Duration::from_secs(5);
+/// Sessions whose messages one connection may follow.
+pub const FOLLOWED_SESSIONS: usize = 64;
+/// Decoded bytes of one attachment (agent.md 2).
+pub const ATTACHMENT_BYTES: usize = 5_000_000;
+/// Attachments of one message.
+pub const ATTACHMENTS: usize = 10;
+/// Bytes of one message of a person: beyond any model's context, and bounded before anything is copied.
+pub const PROMPT_BYTES: usize = 4 * MIB;
+/// What the command line waits beyond a turn's own time limit.
+pub const AGENT_ANSWER_MARGIN: Duration = Duration::from_secs(30);
+/// Longest time limit a turn may be given: a day, as for `chat.send` (agent.md 5).
+pub const AGENT_TIMEOUT_MAX: Duration = Duration::from_secs(86_400);
+/// How long changed session entries that nobody waits for may stay in memory only.
+pub const SESSIONS_SAVE: Duration = Duration::from_secs(1);

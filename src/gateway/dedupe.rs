@@ -49,6 +49,11 @@ impl Memory {
         self.entries.insert(key, (now_ms, remembered));
     }
 
+    /// Forgets a call that had no effect after all.
+    pub fn drop(&mut self, key: &str) {
+        self.entries.remove(key);
+    }
+
     /// Forgets what is too old.
     pub fn sweep(&mut self, now_ms: u64) {
         while let Some((since, _)) = self.order.front() {

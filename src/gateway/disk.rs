@@ -4,6 +4,7 @@
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -11,12 +12,14 @@ use serde_json::Value;
 
 use super::event::{ConnId, Event, Input};
 use super::handshake::Greeting;
-use super::sessions::{self, SessionRow};
+use super::runs::RunNo;
+use super::sessions::{self, Shelf};
 use crate::config::env::Env;
 use crate::config::load::{self, Snapshot};
 use crate::config::paths::Paths;
 use crate::limits;
 use crate::store::atomic;
+use crate::store::sessions::Index;
 use crate::store::tail::{self, Tail, TailRequest};
 use crate::sys::thread;
 
@@ -30,6 +33,8 @@ pub enum Job {
     Config,
     /// Read the session indexes of these agents.
     Sessions(Vec<(String, PathBuf)>),
+    /// Replace session indexes.
+    Indexes(Vec<(PathBuf, Arc<Index>)>),
 }
 
 /// Which part of the log is wanted; the file is the one in use.
@@ -59,8 +64,8 @@ pub enum Done {
     Tail(Result<Tail, String>),
     /// The configuration as it stands on disk.
     Config(Box<Snapshot>),
-    /// Session rows of all agents.
-    Sessions(Vec<SessionRow>),
+    /// Session indexes by agent.
+    Sessions(Vec<(String, Shelf)>),
     /// The queue was full.
     Refused,
 }
@@ -69,7 +74,7 @@ impl Done {
     /// The outcome of a job that was never taken.
     pub fn refused(job: &Job) -> Done {
         match job {
-            Job::Write(_) => Done::Written(Err("too many writes are waiting".to_string())),
+            Job::Write(_) | Job::Indexes(_) => Done::Written(Err("too many writes are waiting".to_string())),
             Job::Tail(_) => Done::Tail(Err("too many reads are waiting".to_string())),
             Job::Config | Job::Sessions(_) => Done::Refused,
         }
@@ -112,6 +117,10 @@ pub struct Commit {
     pub greeting: Option<Box<Greeting>>,
     /// Connections whose credentials this change ended.
     pub revoked: Vec<ConnId>,
+    /// Sessions that changed, for their followers.
+    pub changed: Vec<Value>,
+    /// A run that may start once its session is on disk.
+    pub run: Option<RunNo>,
 }
 
 /// Where the disk thread works.
@@ -154,21 +163,31 @@ fn run(place: &Place, queue: &Receiver<(Job, Then)>, events: &Sender<Event>) {
 
 /// A write that nobody waits for is left out when a later one to the same files waits behind it.
 fn superseded(job: &Job, then: &Then, behind: &VecDeque<(Job, Then)>) -> bool {
-    let (Job::Write(files), Then::Nothing) = (job, then) else { return false };
-    let rewritten = |path: &PathBuf| {
-        behind
-            .iter()
-            .any(|(later, _)| matches!(later, Job::Write(files) if files.iter().any(|file| file.path == *path)))
-    };
-    files.iter().all(|file| rewritten(&file.path))
+    let rewritten = |path: &PathBuf| behind.iter().any(|(later, _)| writes(later, path));
+    match (job, then) {
+        (Job::Write(files), Then::Nothing) => files.iter().all(|file| rewritten(&file.path)),
+        (Job::Indexes(files), Then::Nothing) => files.iter().all(|(path, _)| rewritten(path)),
+        _ => false,
+    }
+}
+
+fn writes(job: &Job, path: &PathBuf) -> bool {
+    match job {
+        Job::Write(files) => files.iter().any(|file| file.path == *path),
+        Job::Indexes(files) => files.iter().any(|(written, _)| written == path),
+        _ => false,
+    }
 }
 
 fn perform(place: &Place, job: Job) -> Done {
     match job {
         Job::Write(files) => Done::Written(files.iter().try_for_each(write)),
+        Job::Indexes(files) => Done::Written(files.iter().try_for_each(|(path, index)| {
+            write(&FileWrite { path: path.clone(), bytes: index.print().into_bytes() })
+        })),
         Job::Tail(ask) => Done::Tail(read_log(place, ask)),
         Job::Config => Done::Config(Box::new(load::load(&place.paths, &place.env))),
-        Job::Sessions(stores) => Done::Sessions(sessions::read_all(&stores)),
+        Job::Sessions(stores) => Done::Sessions(sessions::read_all(stores)),
     }
 }
 

@@ -70,8 +70,11 @@ fn answer(state: &mut State, conn: ConnId, id: &str, call: Call, now: Now, fx: &
     };
     let params = params.map_err(WireError::invalid)?;
     let remembered = row.idempotent.then(|| dedupe::key(row.name, &params)).flatten();
-    if let Some(Remembered::Ended(answer)) = remembered.as_ref().and_then(|key| state.memory.recall(key, now.wall_ms)) {
-        return answer.clone().map(Answer::Json);
+    match remembered.as_ref().and_then(|key| state.memory.recall(key, now.wall_ms)) {
+        Some(Remembered::Ended(answer)) => return answer.clone().map(Answer::Json),
+        Some(Remembered::Running(Some(first))) => return Ok(Answer::Json(first.clone())),
+        Some(Remembered::Running(None)) => return Err(WireError::unavailable("the same call is still running")),
+        None => {}
     }
     let handled = run(state, row, Request { conn, id, params, now }, fx);
     if let Some(key) = remembered {
@@ -85,7 +88,11 @@ fn remember(state: &mut State, key: String, handled: &Handled, now: Now) {
     let ended = match handled {
         Ok(Answer::Json(payload)) => Remembered::Ended(Ok(payload.clone())),
         Ok(Answer::Raw(_)) => return,
+        // Whoever answers later may have noted more than that it runs.
+        Ok(Answer::Later) if state.memory.recall(&key, now.wall_ms).is_some() => return,
         Ok(Answer::Later) => Remembered::Running(None),
+        // A refused call had no effect: the same key may come again, put right.
+        Err(error) if error.code == Code::InvalidRequest => return,
         Err(error) => Remembered::Ended(Err(error.clone())),
     };
     state.memory.note(key, ended, now.wall_ms);

@@ -99,14 +99,14 @@ impl State {
     }
 
     fn agent_sessions(&self, agent: &str, now: Now, most: usize) -> Value {
-        let rows: Vec<&SessionRow> = self.sessions.iter().filter(|row| row.agent == agent).collect();
+        let rows: Vec<SessionRow> = self.sessions.rows().into_iter().filter(|row| row.agent == agent).collect();
         let recent: Vec<Value> = rows.iter().take(most).map(|row| row.to_recent(now.wall_ms)).collect();
         json!({"path": self.sessions_file(agent), "count": rows.len(), "recent": recent})
     }
 
     /// The agent's session index on disk.
     pub fn sessions_file(&self, agent: &str) -> String {
-        self.facts.paths.agents_dir.join(agent).join("sessions").join("sessions.json").display().to_string()
+        self.config.session_store(&self.facts.paths, agent).display().to_string()
     }
 
     /// The status object.
@@ -132,14 +132,14 @@ impl State {
                 "paths": paths,
                 "count": self.sessions.len(),
                 "defaults": self.session_defaults(),
-                "recent": self.sessions.iter().take(RECENT_STATUS).map(|row| status_row(row, now)).collect::<Vec<_>>(),
+                "recent": self.sessions.rows().iter().take(RECENT_STATUS).map(|row| status_row(row, now)).collect::<Vec<_>>(),
                 "byAgent": by_agent,
             },
         })
     }
 
     fn agent_status(&self, agent: &str, now: Now) -> Value {
-        let rows: Vec<&SessionRow> = self.sessions.iter().filter(|row| row.agent == agent).collect();
+        let rows: Vec<SessionRow> = self.sessions.rows().into_iter().filter(|row| row.agent == agent).collect();
         let recent: Vec<Value> = rows.iter().take(RECENT_STATUS).map(|row| status_row(row, now)).collect();
         json!({"agentId": agent, "path": self.sessions_file(agent), "count": rows.len(), "recent": recent})
     }
@@ -171,8 +171,8 @@ fn interval(every: Duration) -> String {
     }
 }
 
-fn status_row(row: &SessionRow, now: Now) -> Value {
-    let mut entry = row.entry.clone();
+fn status_row(row: &SessionRow<'_>, now: Now) -> Value {
+    let mut entry = row.members();
     entry.retain(|name, _| {
         [
             "sessionId",
@@ -187,11 +187,11 @@ fn status_row(row: &SessionRow, now: Now) -> Value {
         ]
         .contains(&name.as_str())
     });
-    entry.insert("agentId".into(), row.agent.as_str().into());
-    entry.insert("key".into(), row.key.as_str().into());
+    entry.insert("agentId".into(), row.agent.into());
+    entry.insert("key".into(), row.key.into());
     entry.insert("kind".into(), row.kind().into());
-    entry.insert("updatedAt".into(), row.updated_ms.into());
-    entry.insert("age".into(), now.wall_ms.saturating_sub(row.updated_ms).into());
+    entry.insert("updatedAt".into(), row.updated_ms().into());
+    entry.insert("age".into(), now.wall_ms.saturating_sub(row.updated_ms()).into());
     let flags = flags(&entry);
     entry.insert("flags".into(), flags);
     usage(&mut entry);

@@ -6,6 +6,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::de::DeserializeOwned;
@@ -19,8 +20,11 @@ use super::pairing::Change;
 use super::pairing_devices::DeviceBook;
 use super::pairing_nodes::NodeBook;
 use super::presence::Presence;
+use super::runs::Runs;
+use super::sessions::SessionBook;
 use super::state::{Counters, Facts, HealthGate, Heartbeats, PresenceGate, State};
 use super::trouble::Record;
+use super::watch::Watch;
 use crate::config::env::Env;
 use crate::config::load::Snapshot;
 use crate::config::model::{Config, Gateway};
@@ -123,7 +127,10 @@ pub fn state(
         nodes_unsaved: Change::NONE,
         logins: Logins::new(login_limits(&snapshot.config.gateway)),
         memory: Memory::default(),
-        sessions: Vec::new(),
+        sessions: SessionBook::default(),
+        runs: Runs::new(snapshot.config.agents.defaults.max_concurrent),
+        sessions_gate: false,
+        watch: Watch::default(),
         heartbeats: Heartbeats { enabled: true, last: None },
         system_events: VecDeque::new(),
         counters: Counters::default(),
@@ -149,6 +156,7 @@ fn facts(
         arch: host::arch(),
         port,
         paths: paths.clone(),
+        env: Arc::new(snapshot.env.clone()),
         identity: Some(identity(&paths.identity_dir.join("gateway.json"), entropy, now.wall_ms)?),
         tick: tick(&snapshot.env),
         handshake: plan.handshake,

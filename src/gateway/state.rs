@@ -18,8 +18,11 @@ use super::pairing::Change;
 use super::pairing_devices::{DeviceBook, TokenForm};
 use super::pairing_nodes::NodeBook;
 use super::presence::{OwnFacts, Presence, PresenceKey};
-use super::sessions::SessionRow;
+use super::runs::Runs;
+use super::sessions::SessionBook;
+use super::watch::Watch;
 use super::trouble::Record;
+use crate::config::env::Env;
 use crate::config::model::Config;
 use crate::config::paths::Paths;
 use crate::limits;
@@ -42,6 +45,8 @@ pub struct Facts {
     pub port: u16,
     /// Where this instance keeps its files.
     pub paths: Paths,
+    /// The environment the configuration was read in.
+    pub env: Arc<Env>,
     /// The gateway's own device id and public key.
     pub identity: Option<(String, String)>,
     /// Interval of the `tick` event.
@@ -212,8 +217,14 @@ pub struct State {
     pub memory: Memory,
     /// Failed logins by address.
     pub logins: Logins,
-    /// Sessions as the last reading of the indexes found them.
-    pub sessions: Vec<SessionRow>,
+    /// Sessions of all agents.
+    pub sessions: SessionBook,
+    /// Runs that have not ended.
+    pub runs: Runs,
+    /// A save of the indexes is due by timer.
+    pub sessions_gate: bool,
+    /// Who follows which sessions.
+    pub watch: Watch,
     /// Heartbeat settings.
     pub heartbeats: Heartbeats,
     /// Prompt lines waiting for the main session's next turn.

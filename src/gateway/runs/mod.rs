@@ -1,9 +1,12 @@
 //! The registry of runs: which ones there are, whose turn it is, what each has said so far. One run
 //! per session at a time, in the order of arrival; a cap over all. Pure; knows no model, tool or file.
 
+pub mod course;
 mod ended;
 mod lanes;
+pub mod outcome;
 pub mod said;
+pub mod tell;
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -12,7 +15,8 @@ use self::lanes::Lanes;
 use self::said::Said;
 use super::disk::Waiting;
 use super::event::ConnId;
-use crate::agent::run::{RunSpec, StopCause};
+use crate::agent::control::AbortReason;
+use crate::agent::run::RunSpec;
 
 /// One run for as long as the process lives; never reused, unlike the ids that clients choose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -35,7 +39,7 @@ pub enum Phase {
     /// Its thread works.
     Running,
     /// It was told to stop; whatever its thread still says is not passed on.
-    Stopping(StopCause),
+    Stopping(AbortReason),
 }
 
 /// One run.
