@@ -14,5 +14,6 @@ pub mod identity;
 pub mod limits;
 pub mod protocol;
 pub mod service;
+pub mod session;
 pub mod store;
 pub mod sys;

@@ -192,6 +192,15 @@ pub const RELOAD_DEBOUNCE: Duration = Duration::from_millis(300);
 /// Bytes of a state file (pairing stores, session index) read at start.
 pub const STATE_FILE_BYTES: usize = 64 * MIB;
 
+/// Bytes of a transcript's end read first: the last dozens of messages, enough for previews and most turns.
+pub const TRANSCRIPT_WINDOW: usize = 256 * KIB;
+/// Bytes of a transcript read at most; of a longer one the end counts.
+pub const TRANSCRIPT_BYTES: usize = 256 * MIB;
+/// Bytes of one transcript line: a message with four pictures of the largest size in base64.
+pub const TRANSCRIPT_LINE_BYTES: usize = 32 * MIB;
+/// Bytes looked at for a transcript's header.
+pub const TRANSCRIPT_HEADER_BYTES: u64 = 16 * 1024;
+
 /// Size at which the log file is rotated (lifecycle.md 14).
 pub const LOG_FILE_BYTES: u64 = 100 * 1024 * 1024;
 /// Rotated generations kept.

@@ -76,8 +76,10 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("identity", &["limits", "sys", "protocol", "store"]),
     ("client", &["limits", "sys", "protocol", "identity", "store"]),
     ("service", &["limits", "sys", "config"]),
-    ("agent", &["limits", "sys", "protocol", "config", "store"]),
-    ("gateway", &["limits", "sys", "protocol", "config", "store", "http", "identity", "agent"]),
+    ("agent", &["limits", "sys", "protocol", "config", "store", "session"]),
+    // Of `agent` the messages only: what a transcript holds.
+    ("session", &["limits", "sys", "config", "store", "agent"]),
+    ("gateway", &["limits", "sys", "protocol", "config", "store", "http", "identity", "agent", "session"]),
     ("cli", &["limits", "sys", "protocol", "config", "store", "client", "identity", "service"]),
     // The one place where the command line meets the daemon.
     ("cli::cmd::gateway_start", &["gateway"]),

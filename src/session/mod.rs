@@ -1,0 +1,1 @@
+//! Session logic without I/O.
