@@ -279,3 +279,62 @@ pub const AGENT_ANSWER_MARGIN: Duration = Duration::from_secs(30);
 pub const AGENT_TIMEOUT_MAX: Duration = Duration::from_secs(86_400);
 /// How long changed session entries that nobody waits for may stay in memory only.
 pub const SESSIONS_SAVE: Duration = Duration::from_secs(1);
+/// Time to look up a model server's name and connect, TLS included: two retransmitted SYNs.
+pub const MODEL_CONNECT: Duration = Duration::from_secs(15);
+/// Longest silence before an answer begins: a small board reads a long prompt for minutes (agent.md 22).
+pub const MODEL_FIRST_BYTE: Duration = Duration::from_secs(300);
+/// Longest silence inside an answer (agent.md 22).
+pub const MODEL_BETWEEN_CHUNKS: Duration = Duration::from_secs(120);
+/// Time to send a request: 20 MiB of pictures through a slow uplink.
+pub const MODEL_SEND: Duration = Duration::from_secs(120);
+/// Bytes of an answer's head: some proxies add a page of headers.
+pub const MODEL_HEAD_BYTES: usize = 64 * KIB;
+/// Bytes of a streamed answer: the longest ones (128,000 tokens, 350 bytes of framing each) have 45 MB.
+pub const MODEL_STREAM_BYTES: u64 = 64 * 1024 * 1024;
+/// Bytes of an answer that comes in one piece and is held in memory.
+pub const MODEL_WHOLE_BYTES: u64 = 16 * 1024 * 1024;
+/// Bytes of one line of a stream: a tool call with a whole file in its arguments fits.
+pub const MODEL_LINE_BYTES: usize = 4 * MIB;
+/// Bytes of text, thoughts and arguments one answer may hold: far above any real one.
+pub const MODEL_TEXT_BYTES: usize = 8 * MIB;
+/// Parts (texts, thoughts, tool calls) of one answer.
+pub const MODEL_PARTS: usize = 256;
+/// Bytes read of an answer that reports an error.
+pub const MODEL_ERROR_BYTES: u64 = 64 * 1024;
+/// Characters of a provider's error text that people get to see.
+pub const MODEL_ERROR_CHARS: usize = 500;
+/// Tokens of context when nobody says: most remote models have at least these.
+pub const MODEL_CONTEXT: u64 = 128_000;
+/// Tokens of context of a local model when nobody says; also the largest `num_ctx` asked of Ollama unasked, because
+/// its memory is paid for at once.
+pub const MODEL_CONTEXT_LOCAL: u64 = 32_768;
+/// Tokens of an answer where the wire form demands a number and nobody says.
+pub const MODEL_ANSWER_TOKENS: u64 = 8192;
+/// Calls of one model before the next one is tried (agent.md 22).
+pub const MODEL_ATTEMPTS: u32 = 3;
+/// Pause before the second call; it doubles for each further one (agent.md 22).
+pub const MODEL_RETRY: Duration = Duration::from_secs(1);
+/// Longest `Retry-After` that is waited for; beyond it the next model is better (agent.md 22).
+pub const MODEL_RETRY_AFTER: Duration = Duration::from_secs(60);
+/// Models tried for one turn, the first included.
+pub const MODEL_FALLBACKS: usize = 8;
+/// Time to connect to a model server on loopback while looking for one: it answers at once or is not there.
+pub const DISCOVERY_CONNECT: Duration = Duration::from_millis(300);
+/// Time for one answer while looking for a local model server.
+pub const DISCOVERY_ANSWER: Duration = Duration::from_millis(1500);
+/// Bytes of one such answer: Ollama's description of a model carries its licence.
+pub const DISCOVERY_BYTES: u64 = 1024 * 1024;
+/// Models of a local server that are asked for their abilities.
+pub const DISCOVERY_MODELS: usize = 8;
+/// Bytes of a file of CA certificates; the usual bundle has 220 KiB.
+pub const CA_FILE_BYTES: u64 = 8 * 1024 * 1024;
+/// Bytes of an `auth-profiles.json`.
+pub const AUTH_PROFILES_BYTES: usize = MIB;
+/// Bytes of output of a command that stands for a model.
+pub const BACKEND_OUTPUT_BYTES: usize = 16 * MIB;
+/// Bytes kept of its error output.
+pub const BACKEND_ERROR_BYTES: usize = 64 * KIB;
+/// Bytes of a prompt given as an argument: Linux allows 128 KiB for one.
+pub const BACKEND_ARGUMENT_BYTES: usize = 100 * KIB;
+/// Time between SIGTERM and SIGKILL for such a command.
+pub const BACKEND_GRACE: Duration = Duration::from_secs(2);
