@@ -51,7 +51,8 @@ mod tests {
     #[test]
     fn pictures_are_known_by_their_bytes() {
         let png = BASE64.encode(b"\x89PNG\r\n\x1a\nrest");
-        let list = json!([{"content": png, "mimeType": "text/plain"}, {"content": format!("data:image/png;base64,{png}")}]);
+        let list =
+            json!([{"content": png, "mimeType": "text/plain"}, {"content": format!("data:image/png;base64,{png}")}]);
         let blocks = pictures("agent", Some(&list)).unwrap();
         assert_eq!(blocks, vec![Block::image(png.as_str(), "image/png"), Block::image(png.as_str(), "image/png")]);
         assert_eq!(pictures("agent", None).unwrap(), vec![]);

@@ -18,7 +18,7 @@ use super::state::State;
 use super::timers::Timers;
 use super::trouble::Trouble;
 use crate::agent::control::{AbortReason, Control};
-use crate::agent::run::{RunEvent, RunSpec, turn};
+use crate::agent::run::{RunEvent, RunSpec, begin};
 use crate::limits;
 use crate::sys::clock::Clock;
 use crate::sys::notify::Notifier;
@@ -244,9 +244,9 @@ impl Core {
             // Without a receiver the process is on its way out.
             let _ = sender.send(Event::Input(Input::Run(no, event)));
         };
-        let started = thread::spawn(&name, limits::STACK_RUN, move || turn::run(spec, &control, tell));
+        let started = thread::spawn(&name, limits::STACK_RUN, move || begin::run(spec, &control, tell));
         if let Err(error) = started {
-            let failed = RunEvent::Failed(Box::new(turn::not_started(&error)));
+            let failed = RunEvent::Failed(Box::new(begin::not_started(&error)));
             self.controls.remove(&no);
             handle(&mut self.state, Input::Run(no, failed), self.clock.now(), &mut self.effects);
         }

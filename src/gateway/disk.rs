@@ -12,13 +12,16 @@ use serde_json::Value;
 
 use super::event::{ConnId, Event, Input};
 use super::handshake::Greeting;
+use super::notes::Note;
 use super::runs::RunNo;
 use super::sessions::{self, Shelf};
+use super::transcripts::{self, Addition, Ask};
 use crate::config::env::Env;
 use crate::config::load::{self, Snapshot};
 use crate::config::paths::Paths;
 use crate::limits;
 use crate::store::atomic;
+use crate::store::session::archive::{self, Reason};
 use crate::store::sessions::Index;
 use crate::store::tail::{self, Tail, TailRequest};
 use crate::sys::thread;
@@ -33,6 +36,12 @@ pub enum Job {
     Config,
     /// Read the session indexes of these agents.
     Sessions(Vec<(String, PathBuf)>),
+    /// Read a transcript, or shorten one.
+    Transcript(Ask),
+    /// Add messages to a transcript.
+    Add(Box<Addition>),
+    /// Rename transcripts out of the way.
+    PutAway(Vec<PathBuf>, u64),
     /// Replace session indexes.
     Indexes(Vec<(PathBuf, Arc<Index>)>),
 }
@@ -66,6 +75,12 @@ pub enum Done {
     Config(Box<Snapshot>),
     /// Session indexes by agent.
     Sessions(Vec<(String, Shelf)>),
+    /// A serialised answer about a transcript.
+    Transcript(Result<String, String>),
+    /// The last added message's entry.
+    Added(Result<String, String>),
+    /// Where transcripts are now.
+    PutAway(Vec<String>),
     /// The queue was full.
     Refused,
 }
@@ -76,7 +91,9 @@ impl Done {
         match job {
             Job::Write(_) | Job::Indexes(_) => Done::Written(Err("too many writes are waiting".to_string())),
             Job::Tail(_) => Done::Tail(Err("too many reads are waiting".to_string())),
-            Job::Config | Job::Sessions(_) => Done::Refused,
+            Job::Transcript(_) => Done::Transcript(Err("too many reads are waiting".to_string())),
+            Job::Add(_) => Done::Added(Err("too many writes are waiting".to_string())),
+            Job::Config | Job::Sessions(_) | Job::PutAway(..) => Done::Refused,
         }
     }
 }
@@ -102,8 +119,14 @@ pub enum Then {
     ConfigGet(Waiting),
     /// Answer `secrets.reload`.
     SecretsReload(Waiting),
-    /// Take over the session rows.
+    /// Take over the session indexes, or learn that they are saved.
     Sessions,
+    /// Answer with what was read of a transcript.
+    Transcript(Waiting),
+    /// Answer and tell once messages of the gateway are in a transcript.
+    Added(Box<Note>),
+    /// Answer `sessions.delete`.
+    PutAway(Waiting, String),
 }
 
 /// What is said once a change is on disk.
@@ -182,13 +205,29 @@ fn writes(job: &Job, path: &PathBuf) -> bool {
 fn perform(place: &Place, job: Job) -> Done {
     match job {
         Job::Write(files) => Done::Written(files.iter().try_for_each(write)),
-        Job::Indexes(files) => Done::Written(files.iter().try_for_each(|(path, index)| {
-            write(&FileWrite { path: path.clone(), bytes: index.print().into_bytes() })
-        })),
+        Job::Indexes(files) => {
+            Done::Written(files.iter().try_for_each(|(path, index)| {
+                write(&FileWrite { path: path.clone(), bytes: index.print().into_bytes() })
+            }))
+        }
+        Job::Transcript(ask) => Done::Transcript(transcripts::read(ask)),
+        Job::Add(addition) => Done::Added(transcripts::add(&addition)),
+        Job::PutAway(files, now_ms) => Done::PutAway(put_away(&files, now_ms)),
         Job::Tail(ask) => Done::Tail(read_log(place, ask)),
         Job::Config => Done::Config(Box::new(load::load(&place.paths, &place.env))),
         Job::Sessions(stores) => Done::Sessions(sessions::read_all(stores)),
     }
+}
+
+fn put_away(files: &[PathBuf], now_ms: u64) -> Vec<String> {
+    let mut places = Vec::new();
+    for file in files {
+        match archive::put_away(file, Reason::Deleted, now_ms) {
+            Ok(place) => places.extend(place.map(|path| path.display().to_string())),
+            Err(error) => log::warn!(target: "store", "cannot put away file={} error={error}", file.display()),
+        }
+    }
+    places
 }
 
 fn read_log(place: &Place, ask: TailAsk) -> Result<Tail, String> {

@@ -11,7 +11,7 @@ use super::disk::{Done, Then, Waiting};
 use super::dispatch;
 use super::event::{ConnId, Effect, Ended, HttpAnswer, HttpAsk, Inbound, Input, Notice, Timer, Violation};
 use super::handshake;
-use super::methods::{config, system};
+use super::methods::{agent, config, system};
 use super::state::{Conn, Phase, State};
 use super::trouble::Trouble;
 use crate::limits;
@@ -143,11 +143,31 @@ fn stored(state: &mut State, then: Then, done: Done, now: Now, fx: &mut Vec<Effe
             if !state.sessions.is_empty() {
                 state.refresh_health(now, fx);
             }
+            for (conn, id, call) in std::mem::take(&mut state.held) {
+                dispatch::dispatch(state, conn, &id, call, now, fx);
+            }
         }
-        (Then::LogsTail(waiting) | Then::ConfigGet(waiting) | Then::SecretsReload(waiting), _) => {
+        (Then::Transcript(waiting), Done::Transcript(Ok(payload))) => {
+            broadcast::reply_raw(fx, waiting.conn, &waiting.id, &payload);
+        }
+        (Then::Transcript(waiting), Done::Transcript(Err(text))) => answer(state, &waiting, Err(text), "", fx),
+        (Then::Added(note), Done::Added(result)) => state.messages_added(*note, result, now, fx),
+        (Then::PutAway(waiting, key), Done::PutAway(archived)) => {
+            let payload = json!({"ok": true, "key": key, "deleted": true, "archived": archived});
+            broadcast::reply(fx, waiting.conn, &waiting.id, &payload);
+        }
+        (
+            Then::LogsTail(waiting)
+            | Then::ConfigGet(waiting)
+            | Then::SecretsReload(waiting)
+            | Then::Transcript(waiting)
+            | Then::PutAway(waiting, _),
+            _,
+        ) => {
             broadcast::fail(fx, waiting.conn, &waiting.id, &WireError::unavailable("the disk is busy; try again"));
         }
         (Then::Commit(commit), _) => state.not_committed(commit, "the disk is busy", now, fx),
+        (Then::Added(note), _) => state.messages_added(*note, Err("the disk is busy".to_string()), now, fx),
         (Then::Sessions, Done::Written(Err(_))) => state.sessions.not_saved(),
         (Then::Sessions, _) => {}
     }
@@ -200,7 +220,7 @@ fn due(state: &mut State, timer: Timer, now: Now, fx: &mut Vec<Effect>) {
         Timer::SaveSessions => state.save_sessions(fx),
         Timer::ChatDelta(no) => state.chat_delta_due(no, now, fx),
         Timer::RunOverdue(no) => state.run_overdue(no, now, fx),
-        Timer::AgentWait(ticket) => agent::wait_is_over(state, ticket, now, fx),
+        Timer::AgentWait(ticket) => agent::wait_is_over(state, ticket, fx),
     }
 }
 

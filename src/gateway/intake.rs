@@ -57,8 +57,8 @@ impl State {
     pub fn take_in(&mut self, request: &Request<'_>, intake: Intake, fx: &mut Vec<Effect>) -> Handled {
         self.check_room(&intake.run_id)?;
         let (entry, created) = self.open_session(&intake, request.now)?;
-        let asker = (intake.origin == Origin::Agent)
-            .then(|| Waiting { conn: request.conn, id: request.id.to_string() });
+        let asker =
+            (intake.origin == Origin::Agent).then(|| Waiting { conn: request.conn, id: request.id.to_string() });
         let remembered = intake.remembered.clone();
         let (ack, repeated) = (intake.ack.clone(), intake.repeated.clone());
         let run = self.plan(intake, &entry, request.conn, asker, request.now)?;
@@ -79,6 +79,21 @@ impl State {
         super::broadcast::reply(fx, request.conn, request.id, &ack);
         self.start_due_runs(fx);
         Ok(Answer::Later)
+    }
+
+    /// The same for a message whose sender gets another answer; the session exists.
+    pub fn take_in_silently(
+        &mut self,
+        request: &Request<'_>,
+        intake: Intake,
+        fx: &mut Vec<Effect>,
+    ) -> Result<(), WireError> {
+        self.check_room(&intake.run_id)?;
+        let (entry, _) = self.open_session(&intake, request.now)?;
+        let run = self.plan(intake, &entry, request.conn, None, request.now)?;
+        self.enqueue_run(run);
+        self.start_due_runs(fx);
+        Ok(())
     }
 
     fn check_room(&self, run_id: &str) -> Result<(), WireError> {

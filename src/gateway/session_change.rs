@@ -44,15 +44,7 @@ impl State {
     }
 
     /// A message stands in a session's transcript: its followers get it.
-    pub fn tell_message(
-        &mut self,
-        agent: &str,
-        key: &str,
-        id: &str,
-        message: Value,
-        now: Now,
-        fx: &mut Vec<Effect>,
-    ) {
+    pub fn tell_message(&mut self, agent: &str, key: &str, id: &str, message: Value, now: Now, fx: &mut Vec<Effect>) {
         let followers = self.followers(key);
         if followers.is_empty() {
             return;

@@ -87,7 +87,10 @@ mod tests {
             assert_eq!(key(&plain, written), "agent:main:main", "{written}");
         }
         let renamed = config(json!({"session": {"mainKey": "work"}}));
-        assert_eq!((key(&renamed, "main"), key(&renamed, "work")), ("agent:main:work".into(), "agent:main:work".into()));
+        assert_eq!(
+            (key(&renamed, "main"), key(&renamed, "work")),
+            ("agent:main:work".into(), "agent:main:work".into())
+        );
         let global = config(json!({"session": {"scope": "global"}}));
         assert_eq!((key(&global, "main"), key(&global, "agent:main:main")), ("global".into(), "global".into()));
     }

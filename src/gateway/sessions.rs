@@ -131,9 +131,13 @@ impl SessionBook {
 
     /// Everything that is not on disk, as one job; none when everything is.
     pub fn unsaved(&mut self) -> Option<Job> {
-        let unsaved = self.shelves.values_mut().filter(|shelf| std::mem::take(&mut shelf.unsaved));
-        let files: Vec<(PathBuf, Arc<Index>)> =
-            unsaved.map(|shelf| (shelf.path.clone(), Arc::clone(&shelf.index))).collect();
+        let unsaved = self.shelves.values_mut().filter(|shelf| shelf.unsaved);
+        let files: Vec<(PathBuf, Arc<Index>)> = unsaved
+            .map(|shelf| {
+                shelf.unsaved = false;
+                (shelf.path.clone(), Arc::clone(&shelf.index))
+            })
+            .collect();
         (!files.is_empty()).then_some(Job::Indexes(files))
     }
 
@@ -144,9 +148,10 @@ impl SessionBook {
 
     /// All sessions, newest first.
     pub fn rows(&self) -> Vec<SessionRow<'_>> {
-        let all = self.shelves.iter().flat_map(|(agent, shelf)| {
-            shelf.index.iter().map(move |(key, entry)| SessionRow { agent, key, entry })
-        });
+        let all = self
+            .shelves
+            .iter()
+            .flat_map(|(agent, shelf)| shelf.index.iter().map(move |(key, entry)| SessionRow { agent, key, entry }));
         let mut rows: Vec<SessionRow<'_>> = all.collect();
         rows.sort_by(|a, b| b.entry.updated_ms().cmp(&a.entry.updated_ms()).then_with(|| a.key.cmp(b.key)));
         rows
@@ -189,7 +194,8 @@ impl SessionRow<'_> {
 
     /// The members of the entry that clients may see.
     pub fn members(&self) -> Map<String, Value> {
-        let shown = self.entry.fields().members().filter(|(name, field)| WIRE_MEMBERS.contains(name) && !field.is_null());
+        let shown =
+            self.entry.fields().members().filter(|(name, field)| WIRE_MEMBERS.contains(name) && !field.is_null());
         shown.map(|(name, field)| (name.to_string(), field.value())).collect()
     }
 

@@ -37,9 +37,11 @@ use crate::limits;
 use crate::store::atomic;
 use crate::store::records::{self, Records};
 use crate::sys::clock::Now;
+use crate::sys::date;
 use crate::sys::host;
 use crate::sys::id::Entropy;
 use crate::sys::notify::Notifier;
+use crate::sys::zone::Zone;
 
 /// Holds the state directory for this process; the kernel gives it back even after `kill -9`.
 pub struct Lock(#[allow(dead_code)] Option<File>);
@@ -129,6 +131,7 @@ pub fn state(
         memory: Memory::default(),
         sessions: SessionBook::default(),
         runs: Runs::new(snapshot.config.agents.defaults.max_concurrent),
+        held: Vec::new(),
         sessions_gate: false,
         watch: Watch::default(),
         heartbeats: Heartbeats { enabled: true, last: None },
@@ -148,6 +151,7 @@ fn facts(
     notifier: &Notifier,
     entropy: &mut Entropy,
 ) -> Result<Facts, StartError> {
+    let zone = zone(snapshot);
     Ok(Facts {
         version: env!("CARGO_PKG_VERSION"),
         host: host::hostname(),
@@ -156,6 +160,8 @@ fn facts(
         arch: host::arch(),
         port,
         paths: paths.clone(),
+        zone_name: zone_name(snapshot, &zone, now),
+        zone,
         env: Arc::new(snapshot.env.clone()),
         identity: Some(identity(&paths.identity_dir.join("gateway.json"), entropy, now.wall_ms)?),
         tick: tick(&snapshot.env),
@@ -163,6 +169,24 @@ fn facts(
         watchdog: notifier.watchdog_interval(),
         started: now.mono,
     })
+}
+
+/// The zone of message stamps: the configured one, else the machine's.
+fn zone(snapshot: &Snapshot) -> Zone {
+    let named = user_zone(snapshot).and_then(Zone::named);
+    named.unwrap_or_else(|| Zone::local(|name| snapshot.env.get(name).map(Into::into)))
+}
+
+fn user_zone(snapshot: &Snapshot) -> Option<&str> {
+    snapshot.config.raw.pointer("/agents/defaults/userTimezone").and_then(serde_json::Value::as_str)
+}
+
+fn zone_name(snapshot: &Snapshot, zone: &Zone, now: Now) -> String {
+    match (user_zone(snapshot).filter(|name| Zone::named(name).is_some()), zone.offset(date::seconds(now.wall_ms))) {
+        (Some(name), _) => name.to_string(),
+        (None, 0) => "UTC".to_string(),
+        (None, offset) => date::iso_offset(0, offset).split_off("1970-01-01T00:00:00.000".len()),
+    }
 }
 
 /// A store of records; one that cannot be read stops the start, because going on would overwrite it.

@@ -12,7 +12,7 @@ use super::auth::{Logins, Secrets};
 use super::conn::Peer;
 use super::connect_params::Client;
 use super::dedupe::Memory;
-use super::event::{ConnId, Effect, Timer};
+use super::event::{Call, ConnId, Effect, Timer};
 use super::health::HealthCache;
 use super::pairing::Change;
 use super::pairing_devices::{DeviceBook, TokenForm};
@@ -20,14 +20,15 @@ use super::pairing_nodes::NodeBook;
 use super::presence::{OwnFacts, Presence, PresenceKey};
 use super::runs::Runs;
 use super::sessions::SessionBook;
-use super::watch::Watch;
 use super::trouble::Record;
+use super::watch::Watch;
 use crate::config::env::Env;
 use crate::config::model::Config;
 use crate::config::paths::Paths;
 use crate::limits;
 use crate::sys::clock::Now;
 use crate::sys::id::Entropy;
+use crate::sys::zone::Zone;
 
 /// Facts that hold for the life of the process.
 pub struct Facts {
@@ -45,6 +46,10 @@ pub struct Facts {
     pub port: u16,
     /// Where this instance keeps its files.
     pub paths: Paths,
+    /// Time zone of message stamps.
+    pub zone: Zone,
+    /// Its name in them.
+    pub zone_name: String,
     /// The environment the configuration was read in.
     pub env: Arc<Env>,
     /// The gateway's own device id and public key.
@@ -221,6 +226,8 @@ pub struct State {
     pub sessions: SessionBook,
     /// Runs that have not ended.
     pub runs: Runs,
+    /// Calls that wait for the session indexes.
+    pub held: Vec<(ConnId, String, Call)>,
     /// A save of the indexes is due by timer.
     pub sessions_gate: bool,
     /// Who follows which sessions.

@@ -272,10 +272,8 @@ pub const SESSION_PREVIEW: Def = Def {
     kind: open![
         KEY,
         req("status", Kind::OneOf(&["ok", "empty", "missing", "error"])).doc("Whether there are any."),
-        req("items", list(&closed![
-            req("role", TEXT).doc("Who spoke."),
-            req("text", STRING).doc("The text, cut."),
-        ])).doc("Oldest first."),
+        req("items", list(&closed![req("role", TEXT).doc("Who spoke."), req("text", STRING).doc("The text, cut."),]))
+            .doc("Oldest first."),
     ],
 };
 

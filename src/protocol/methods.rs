@@ -8,12 +8,12 @@ use super::defs::{
     SESSION_LIST_DEFAULTS, SESSION_ROW, STABILITY_EVENT, STATUS, UI_HINT, UPDATE_AVAILABLE, closed, open,
 };
 use super::defs_agent::{
-    AGENT_ANSWER, AGENT_PARAMS, CHAT_HISTORY_PARAMS, CHAT_MESSAGE, CHAT_SEND_PARAMS, KEY, RUN_ID, SESSIONS_PATCH_PARAMS,
-    SESSION_KEY, SESSION_PREVIEW,
+    AGENT_ANSWER, AGENT_PARAMS, CHAT_HISTORY_PARAMS, CHAT_MESSAGE, CHAT_SEND_PARAMS, KEY, RUN_ID, SESSION_KEY,
+    SESSION_PREVIEW,
 };
 use super::kinds::{
-    BOOL, COUNT, EMPTY, Field, Kind, NULLABLE_COUNT, NULLABLE_TEXT, OPEN, POSITIVE, STRING, STRINGS, TEXT, TEXTS, list, opt, req,
-    short,
+    BOOL, COUNT, EMPTY, Field, Kind, NULLABLE_COUNT, NULLABLE_TEXT, OPEN, POSITIVE, STRING, STRINGS, TEXT, TEXTS, list,
+    opt, req, short,
 };
 use super::table::{Answer, Handler, Method, Roles, Scope};
 use crate::limits::{TAIL_BYTES_MAX, TAIL_LINES_MAX};
@@ -129,11 +129,9 @@ pub const METHODS: &[Method] = &[
             AGENT_ID,
             opt("preserveSideRuns", BOOL).doc("Accepted and unused."),
         ])
-        .gives(&open![
-            OK,
-            req("aborted", BOOL).doc("Whether there was one."),
-            req("runIds", TEXTS).doc("Which ones."),
-        ]),
+        .gives(
+            &open![OK, req("aborted", BOOL).doc("Whether there was one."), req("runIds", TEXTS).doc("Which ones."),],
+        ),
     row("chat.history", Handler::ChatHistory, "Messages of a session, oldest first.")
         .scope_both(Scope::Read)
         .takes(&Kind::Ref(&CHAT_HISTORY_PARAMS))
@@ -508,23 +506,18 @@ pub const METHODS: &[Method] = &[
             req("defaults", Kind::Ref(&SESSION_LIST_DEFAULTS)).doc("What a new session uses."),
             req("sessions", list(&Kind::Ref(&SESSION_ROW))).doc("The rows."),
         ]),
-    row("sessions.messages.subscribe", Handler::SessionsMessagesSubscribe, "Sends this connection the session's messages.")
-        .only_v4(Scope::Read)
-        .takes(&open![KEY, AGENT_ID])
-        .gives(&open![req("subscribed", BOOL).doc("Always true."), req("key", TEXT).doc("The session, in full.")]),
+    row(
+        "sessions.messages.subscribe",
+        Handler::SessionsMessagesSubscribe,
+        "Sends this connection the session's messages.",
+    )
+    .only_v4(Scope::Read)
+    .takes(&open![KEY, AGENT_ID])
+    .gives(&open![req("subscribed", BOOL).doc("Always true."), req("key", TEXT).doc("The session, in full.")]),
     row("sessions.messages.unsubscribe", Handler::SessionsMessagesUnsubscribe, "Ends that.")
         .only_v4(Scope::Read)
         .takes(&open![KEY, AGENT_ID])
         .gives(&open![req("subscribed", BOOL).doc("Always false."), req("key", TEXT).doc("The session, in full.")]),
-    row("sessions.patch", Handler::SessionsPatch, "Changes a session's settings.")
-        .takes(&Kind::Ref(&SESSIONS_PATCH_PARAMS))
-        .gives(&open![
-            OK,
-            req("path", STRING).doc("The store."),
-            KEY,
-            req("entry", OPEN).doc("Its entry."),
-            opt("resolved", OPEN).doc("The model it uses now."),
-        ]),
     row("sessions.preview", Handler::SessionsPreview, "The last words of some sessions.")
         .scope_both(Scope::Read)
         .takes(&closed![

@@ -220,7 +220,6 @@ pub enum Handler {
     SessionsGet,
     SessionsMessagesSubscribe,
     SessionsMessagesUnsubscribe,
-    SessionsPatch,
     SessionsPreview,
     SessionsReset,
     SessionsResolve,

@@ -1,6 +1,11 @@
 //! A run: one message of a person, answered. Owns what goes into a run and what comes out of it; the loop itself is in
 //! `turn`. Knows nothing of connections, clients and the gateway's state.
 
+pub mod begin;
+mod desk;
+mod pieces;
+pub mod turn;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;

@@ -27,7 +27,9 @@ pub fn list(world: &World) -> Result<(), CliError> {
         return world.out.json(&json!({"count": rows.len(), "models": rows}));
     }
     if rows.is_empty() {
-        return world.out.line("No models configured. A local server (Ollama, llama.cpp, LM Studio) is found by itself.");
+        return world
+            .out
+            .line("No models configured. A local server (Ollama, llama.cpp, LM Studio) is found by itself.");
     }
     let cells = |row: &Value| {
         let window = row.get("contextWindow").and_then(Value::as_u64).map(|tokens| tokens.to_string());

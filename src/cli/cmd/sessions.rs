@@ -108,7 +108,8 @@ fn kind(key: &str) -> &'static str {
 
 fn cells(row: &Value) -> Vec<String> {
     let number = |name: &str| row.get(name).and_then(Value::as_u64);
-    let flag = |name: &str, word: &str| (row.get(name).and_then(Value::as_bool) == Some(true)).then(|| word.to_string());
+    let flag =
+        |name: &str, word: &str| (row.get(name).and_then(Value::as_bool) == Some(true)).then(|| word.to_string());
     let tokens = match (number("totalTokens"), number("contextTokens")) {
         (Some(used), Some(window)) => format!("{used}/{window}"),
         (Some(used), None) => used.to_string(),

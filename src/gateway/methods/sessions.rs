@@ -12,7 +12,7 @@ const LIMIT: usize = 200;
 
 /// Sessions, newest first, filtered as asked.
 pub fn list(state: &State, request: &Request<'_>) -> Handled {
-    let rows: Vec<&SessionRow> = state.sessions.iter().filter(|row| wanted(row, request)).collect();
+    let rows: Vec<SessionRow<'_>> = state.sessions.rows().into_iter().filter(|row| wanted(row, request)).collect();
     let limit = request.count("limit").and_then(|n| usize::try_from(n).ok()).unwrap_or(LIMIT).max(1);
     let offset = request.count("offset").and_then(|n| usize::try_from(n).ok()).unwrap_or(0);
     let page: Vec<Value> = rows.iter().skip(offset).take(limit).map(|row| row.to_wire()).collect();
@@ -32,12 +32,12 @@ pub fn list(state: &State, request: &Request<'_>) -> Handled {
     })))
 }
 
-fn wanted(row: &SessionRow, request: &Request<'_>) -> bool {
+fn wanted(row: &SessionRow<'_>, request: &Request<'_>) -> bool {
     let text = |name: &str| request.params.get(name).and_then(Value::as_str);
-    let member = |name: &str| row.entry.get(name).and_then(Value::as_str);
+    let member = |name: &str| row.entry.text(name);
     let fresh = request
         .count("activeMinutes")
-        .is_none_or(|minutes| request.now.wall_ms.saturating_sub(row.updated_ms) <= minutes.saturating_mul(60_000));
+        .is_none_or(|minutes| request.now.wall_ms.saturating_sub(row.updated_ms()) <= minutes.saturating_mul(60_000));
     let kind = match row.kind() {
         "global" => request.flag("includeGlobal") != Some(false),
         "unknown" => request.flag("includeUnknown") != Some(false),
@@ -46,7 +46,7 @@ fn wanted(row: &SessionRow, request: &Request<'_>) -> bool {
     fresh
         && kind
         && text("agentId").is_none_or(|agent| agent == row.agent)
-        && text("label").is_none_or(|label| member("label") == Some(label))
-        && text("spawnedBy").is_none_or(|key| member("spawnedBy") == Some(key))
+        && text("label").is_none_or(|label| member("label").as_deref() == Some(label))
+        && text("spawnedBy").is_none_or(|key| member("spawnedBy").as_deref() == Some(key))
         && text("search").is_none_or(|search| row.matches(search))
 }

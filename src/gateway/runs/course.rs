@@ -141,7 +141,11 @@ impl State {
         let Some(run) = self.runs.get(no) else { return };
         let told = matches!(run.phase, Phase::Stopping(reason) if reason != AbortReason::Timeout);
         let error = outcome.error(run);
-        let ended = Ended { started_ms: run.started_ms, ended_ms: now.wall_ms, error: error.as_ref().map(|e| e.message.clone()) };
+        let ended = Ended {
+            started_ms: run.started_ms,
+            ended_ms: now.wall_ms,
+            error: error.as_ref().map(|e| e.message.clone()),
+        };
         log::info!(
             target: "agent", "run ended run={} session={} durationMs={} outcome={}",
             run.id, run.session_key, outcome.account.took.as_millis(), outcome.name()

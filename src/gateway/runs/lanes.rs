@@ -17,13 +17,7 @@ pub(super) struct Lanes {
 
 impl Lanes {
     pub(super) fn new(cap: usize) -> Lanes {
-        Lanes {
-            cap,
-            lanes: HashMap::new(),
-            heads: VecDeque::new(),
-            working: HashSet::new(),
-            lane_of: HashMap::new(),
-        }
+        Lanes { cap, lanes: HashMap::new(), heads: VecDeque::new(), working: HashSet::new(), lane_of: HashMap::new() }
     }
 
     pub(super) fn set_cap(&mut self, cap: usize) {

@@ -134,8 +134,12 @@ impl Outcome {
     fn usage(&self) -> Value {
         let usage = &self.account.usage;
         let mut row = Map::new();
-        let members =
-            [("input", usage.input), ("output", usage.output), ("cacheRead", usage.cache_read), ("cacheWrite", usage.cache_write)];
+        let members = [
+            ("input", usage.input),
+            ("output", usage.output),
+            ("cacheRead", usage.cache_read),
+            ("cacheWrite", usage.cache_write),
+        ];
         row.extend(members.into_iter().filter(|(_, n)| *n > 0).map(|(name, n)| (name.to_string(), n.into())));
         row.insert("total".into(), usage.total_tokens.into());
         Value::Object(row)

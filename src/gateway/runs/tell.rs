@@ -99,12 +99,27 @@ fn agent_event<D: Serialize>(run: &mut Run, stream: &'static str, data: D, now: 
 
 /// How a run's last `chat` event reads.
 pub enum ChatEnd<'a> {
-    /// The whole answer; nothing to show when empty.
-    Final { text: &'a str, stop_reason: &'a str },
+    /// The whole answer.
+    Final {
+        /// Its text; nothing to show when empty.
+        text: &'a str,
+        /// Why the model stopped.
+        stop_reason: &'a str,
+    },
     /// Somebody stopped it, or its time was over.
-    Aborted { reason: &'a str, message: Option<&'a str> },
+    Aborted {
+        /// Who or what.
+        reason: &'a str,
+        /// More for people.
+        message: Option<&'a str>,
+    },
     /// It failed.
-    Error { message: &'a str, kind: &'a str },
+    Error {
+        /// What went wrong.
+        message: &'a str,
+        /// What kind of trouble.
+        kind: &'a str,
+    },
 }
 
 impl State {
@@ -193,7 +208,15 @@ impl State {
     }
 
     /// A `chat` event that belongs to no run: an answer of the gateway itself, or an injected message.
-    pub fn tell_chat_note(&mut self, key: &str, agent: &str, run_id: &str, seq: u64, message: Value, fx: &mut Vec<Effect>) {
+    pub fn tell_chat_note(
+        &mut self,
+        key: &str,
+        agent: &str,
+        run_id: &str,
+        seq: u64,
+        message: Value,
+        fx: &mut Vec<Effect>,
+    ) {
         let mut payload = json!({
             "runId": run_id, "sessionKey": key, "agentId": agent, "seq": seq, "state": "final", "stopReason": "stop",
         });
@@ -269,7 +292,15 @@ mod tests {
 
     #[test]
     fn chat_events_leave_absent_members_out() {
-        let event = ChatEvent { run_id: "r", session_key: "k", agent_id: "a", seq: 1, state: "aborted", stop_reason: Some("rpc"), ..ChatEvent::default() };
+        let event = ChatEvent {
+            run_id: "r",
+            session_key: "k",
+            agent_id: "a",
+            seq: 1,
+            state: "aborted",
+            stop_reason: Some("rpc"),
+            ..ChatEvent::default()
+        };
         assert_eq!(
             text_of(&event),
             r#"{"runId":"r","sessionKey":"k","agentId":"a","seq":1,"state":"aborted","stopReason":"rpc"}"#
