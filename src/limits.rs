@@ -201,6 +201,53 @@ pub const TRANSCRIPT_LINE_BYTES: usize = 32 * MIB;
 /// Bytes looked at for a transcript's header.
 pub const TRANSCRIPT_HEADER_BYTES: u64 = 16 * 1024;
 
+/// `chat.history`: messages when the caller names no limit, and at most (agent.md 5).
+pub const HISTORY_MESSAGES: usize = 200;
+/// See [`HISTORY_MESSAGES`].
+pub const HISTORY_MESSAGES_MAX: usize = 1000;
+/// Bytes of JSON of one history (agent.md 5).
+pub const HISTORY_BYTES: usize = 6 * MIB;
+/// Rows of `sessions.list` when the caller names no limit, and at most.
+pub const SESSION_ROWS: usize = 200;
+/// See [`SESSION_ROWS`].
+pub const SESSION_ROWS_MAX: usize = 10_000;
+/// Transcripts one listing opens for titles and last words.
+pub const SESSION_PEEKS: usize = 200;
+/// Keys named when a name fits several sessions.
+pub const AMBIGUOUS_KEYS: usize = 8;
+/// Keys of one `sessions.preview` (protocol.md 8.1).
+pub const PREVIEW_KEYS: usize = 64;
+/// Items of one preview when the caller names no number, and at most.
+pub const PREVIEW_ITEMS: usize = 12;
+/// See [`PREVIEW_ITEMS`].
+pub const PREVIEW_ITEMS_MAX: usize = 200;
+/// Characters of one preview item when the caller names no number (protocol.md 8.1), and at most.
+pub const PREVIEW_CHARS: usize = 240;
+/// See [`PREVIEW_CHARS`].
+pub const PREVIEW_CHARS_MAX: usize = 4000;
+/// Characters of the last words in a row.
+pub const LAST_MESSAGE_CHARS: usize = 240;
+/// Characters of a title made from the first words.
+pub const TITLE_CHARS: usize = 60;
+/// Characters of a session's label (protocol.md 8.1).
+pub const LABEL_CHARS: usize = 64;
+/// Characters of a label above an injected note (protocol.md 8.1).
+pub const INJECT_LABEL_CHARS: usize = 100;
+/// Lines `sessions.compact` keeps when the caller names no number (agent.md 11).
+pub const COMPACT_LINES: usize = 400;
+/// Tokens kept free before a conversation is compacted: one long answer and the error of the estimate.
+pub const COMPACTION_RESERVE_TOKENS: u64 = 16_384;
+/// Tokens of recent messages a compaction leaves as they are.
+pub const COMPACTION_KEEP_TOKENS: u64 = 20_000;
+/// Characters of one block in the log that is summarised; tool output beyond it adds little.
+pub const SUMMARY_BLOCK_CHARS: usize = 4000;
+/// Characters of one workspace file in the system prompt (agent.md 13).
+pub const WORKSPACE_FILE_CHARS: usize = 20_000;
+/// Bytes of a workspace file that are read; larger ones are cut to head and tail after reading.
+pub const WORKSPACE_FILE_BYTES: usize = 2 * MIB;
+/// Characters of a command's text; longer messages are no commands.
+pub const COMMAND_CHARS: usize = 4096;
+
 /// Size at which the log file is rotated (lifecycle.md 14).
 pub const LOG_FILE_BYTES: u64 = 100 * 1024 * 1024;
 /// Rotated generations kept.
