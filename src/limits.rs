@@ -385,7 +385,5 @@ pub const BACKEND_ERROR_BYTES: usize = 64 * KIB;
 pub const BACKEND_ARGUMENT_BYTES: usize = 100 * KIB;
 /// Time between SIGTERM and SIGKILL for such a command.
 pub const BACKEND_GRACE: Duration = Duration::from_secs(2);
-/// Bytes of the messages in one `chat.history` answer; older ones are left out (agent.md 5).
-pub const HISTORY_BYTES: usize = 6 * MIB;
 /// Messages of one session in a preview.
 pub const PREVIEW_MESSAGES: usize = 50;

@@ -37,7 +37,6 @@ pub mod runs;
 pub mod session_change;
 pub mod session_key;
 pub mod sessions;
-pub mod stamp;
 pub mod start;
 pub mod state;
 pub mod timers;

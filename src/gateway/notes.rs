@@ -26,23 +26,6 @@ pub struct Note {
     pub message: Value,
 }
 
-/// A message in the gateway's own name (agent.md 5).
-pub fn own_message(text: &str, now_ms: u64) -> Value {
-    json!({
-        "role": "assistant",
-        "content": [{"type": "text", "text": text}],
-        "api": "openai-responses",
-        "provider": "openclaw",
-        "model": "gateway-injected",
-        "usage": {
-            "input": 0, "output": 0, "cacheRead": 0, "cacheWrite": 0, "totalTokens": 0,
-            "cost": {"input": 0, "output": 0, "cacheRead": 0, "cacheWrite": 0, "total": 0},
-        },
-        "stopReason": "stop",
-        "timestamp": now_ms,
-    })
-}
-
 impl State {
     /// Has messages written into a session that exists; the last one is told to everyone.
     pub fn add_messages(

@@ -8,17 +8,25 @@ use super::event::{ConnId, Effect};
 use super::runs::outcome::Outcome;
 use super::runs::{Run, RunNo};
 use super::state::State;
+use crate::session::lifecycle::{self, Finished};
+use crate::session::row;
 use crate::sys::clock::Now;
 
 impl State {
+    /// A session's row.
+    pub fn session_row(&self, agent: &str, key: &str) -> Option<Value> {
+        let found = self.sessions.row(agent, key)?;
+        Some(Value::Object(row::row(found.key, found.entry, &self.defaults())))
+    }
+
     /// The payload of `sessions.changed`; none when nobody listens.
     pub fn change_of(&self, agent: &str, key: &str, reason: &str, now: Now) -> Option<Value> {
         if self.watch.of_all().is_empty() {
             return None;
         }
         let mut payload = json!({"sessionKey": key, "agentId": agent, "reason": reason, "ts": now.wall_ms});
-        if let (Some(row), Some(members)) = (self.sessions.row(agent, key), payload.as_object_mut()) {
-            members.insert("session".into(), row.to_wire());
+        if let (Some(row), Some(members)) = (self.session_row(agent, key), payload.as_object_mut()) {
+            members.insert("session".into(), row);
         }
         Some(payload)
     }
@@ -52,8 +60,8 @@ impl State {
         let mut payload = json!({
             "sessionKey": key, "agentId": agent, "message": message, "messageId": id, "updatedAt": now.wall_ms,
         });
-        if let (Some(row), Some(members)) = (self.sessions.row(agent, key), payload.as_object_mut()) {
-            members.insert("session".into(), row.to_wire());
+        if let (Some(row), Some(members)) = (self.session_row(agent, key), payload.as_object_mut()) {
+            members.insert("session".into(), row);
         }
         self.tell(&followers, "session.message", &payload.to_string(), Reach::Numbered, fx);
     }
@@ -88,26 +96,18 @@ impl State {
         if entry.session_id().as_deref() != Some(run.session_id.as_str()) {
             return;
         }
-        entry.touch(now.wall_ms);
-        entry.set("abortedLastRun", outcome.stopped().is_some());
-        if let Some(model) = &account.model {
-            entry.set("systemSent", true);
-            entry.set("modelProvider", model.provider.as_str());
-            entry.set("model", model.model.as_str());
-            entry.set("contextTokens", account.context_window);
-            entry.set("inputTokens", account.last_usage.input);
-            entry.set("outputTokens", account.last_usage.output);
-            entry.set("totalTokens", account.last_usage.prompt_tokens());
-        }
-        if account.compactions > 0 {
-            let before = entry.number("compactionCount").unwrap_or(0);
-            entry.set("compactionCount", before + account.compactions);
-        }
-        if let Some((backend, id)) = &account.cli_session {
-            let mut ids = entry.object("cliSessionIds").unwrap_or_default();
-            ids.set(backend, id.as_str());
-            entry.set("cliSessionIds", &ids);
-        }
+        let model = account.model.clone().unwrap_or_default();
+        let last = &account.last_usage;
+        let finished = Finished {
+            provider: model.provider,
+            model: model.model,
+            context_tokens: Some(account.context_window).filter(|tokens| *tokens > 0),
+            tokens: (last.total_tokens > 0).then(|| (last.input, last.output, last.prompt_tokens())),
+            aborted: outcome.stopped().is_some(),
+            cli_session: account.cli_session.clone(),
+            compactions: account.compactions,
+        };
+        lifecycle::finish(entry, &finished, now.wall_ms);
         self.save_sessions_soon(fx);
         let change = self.change_of(&run.agent_id, &run.session_key, "end", now);
         self.tell_changes(change.as_slice(), fx);

@@ -2,9 +2,9 @@
 
 use serde_json::Value;
 
-use crate::config::model::{Config, SessionScope};
+use crate::config::model::Config;
 use crate::protocol::errors::WireError;
-use crate::store::sessions::spelling;
+use crate::session::key::KeyRules;
 
 /// A session, whether it exists or not.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,31 +15,14 @@ pub struct Place {
     pub key: String,
 }
 
-/// The main session of an agent.
-pub fn main_key(config: &Config, agent: &str) -> String {
-    match config.session.scope {
-        SessionScope::Global => "global".to_string(),
-        SessionScope::PerSender => format!("agent:{agent}:{}", config.session.main_key),
-    }
-}
-
-/// The session behind a written key.
+/// The session behind a written key; the main one behind a blank key.
 pub fn of_key(config: &Config, written: &str, agent: Option<&str>) -> Place {
-    let text = spelling(written.trim()).into_owned();
-    let default = agent.unwrap_or_else(|| config.default_agent_id()).to_string();
-    let own = text.strip_prefix("agent:").and_then(|rest| rest.split_once(':'));
-    let (agent, rest) = match own {
-        Some((agent, rest)) if !agent.is_empty() && !rest.is_empty() => (agent.to_string(), rest.to_string()),
-        _ => (default, text.clone()),
-    };
-    let main = config.session.main_key.as_str();
-    let key = match rest.as_str() {
-        "main" => main_key(config, &agent),
-        rest if rest == main => main_key(config, &agent),
-        "global" | "unknown" if own.is_none() => rest,
-        _ => format!("agent:{agent}:{rest}"),
-    };
-    Place { agent, key }
+    let rules = KeyRules::of(config);
+    let agent = agent.unwrap_or(&rules.default_agent);
+    let key = rules.canonical_for(written, agent).unwrap_or_else(|| rules.main(agent));
+    // A global session has no agent in its key.
+    let owner = key.agent().unwrap_or(agent).to_string();
+    Place { agent: owner, key: key.as_str().to_string() }
 }
 
 /// The session the parameters of a method name, checked: `agentId` must exist and agree with the key.
@@ -52,12 +35,7 @@ pub fn of_params(config: &Config, method: &str, params: &Value, key_member: &str
     {
         return Err(refuse(format!("unknown agent id \"{id}\"")));
     }
-    let Some(written) = text(key_member) else {
-        let agent = named.unwrap_or_else(|| config.default_agent_id().to_string());
-        let key = main_key(config, &agent);
-        return Ok(Place { agent, key });
-    };
-    let place = of_key(config, written, named.as_deref());
+    let place = of_key(config, text(key_member).unwrap_or_default(), named.as_deref());
     if let Some(id) = named.filter(|id| *id != place.agent) {
         return Err(refuse(format!("agent \"{id}\" does not match session key agent \"{}\"", place.agent)));
     }
@@ -72,41 +50,9 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn config(value: Value) -> Config {
-        Config::from_value(value)
-    }
-
-    fn key(config: &Config, written: &str) -> String {
-        of_key(config, written, None).key
-    }
-
-    #[test]
-    fn aliases_mean_the_main_session() {
-        let plain = config(json!({}));
-        for written in ["main", " Main ", "agent:main:main"] {
-            assert_eq!(key(&plain, written), "agent:main:main", "{written}");
-        }
-        let renamed = config(json!({"session": {"mainKey": "work"}}));
-        assert_eq!(
-            (key(&renamed, "main"), key(&renamed, "work")),
-            ("agent:main:work".into(), "agent:main:work".into())
-        );
-        let global = config(json!({"session": {"scope": "global"}}));
-        assert_eq!((key(&global, "main"), key(&global, "agent:main:main")), ("global".into(), "global".into()));
-    }
-
-    #[test]
-    fn bare_keys_belong_to_the_default_agent_and_are_lower_case() {
-        let plain = config(json!({"agents": {"list": [{"id": "ops", "default": true}, {"id": "main"}]}}));
-        assert_eq!(of_key(&plain, "Foo", None), Place { agent: "ops".into(), key: "agent:ops:foo".into() });
-        assert_eq!(of_key(&plain, "foo", Some("main")).key, "agent:main:foo");
-        assert_eq!(key(&plain, "agent:main:telegram:DM:5"), "agent:main:telegram:direct:5");
-        assert_eq!(key(&plain, "unknown"), "unknown");
-    }
-
     #[test]
     fn agents_must_exist_and_agree() {
-        let config = config(json!({"agents": {"list": [{"id": "main"}, {"id": "ops"}]}}));
+        let config = Config::from_value(json!({"agents": {"list": [{"id": "main"}, {"id": "ops"}]}}));
         let of = |params: Value| of_params(&config, "agent", &params, "sessionKey").map(|place| place.key);
         assert_eq!(of(json!({})).unwrap(), "agent:main:main");
         assert_eq!(of(json!({"agentId": "Ops"})).unwrap(), "agent:ops:main");

@@ -5,42 +5,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use serde_json::{Map, Value, json};
-
 use super::disk::Job;
 use crate::protocol::errors::WireError;
 use crate::store::session::entry::Entry;
 use crate::store::sessions::Index;
-
-/// Members of a stored entry that go to clients unchanged (protocol.md 8.5).
-const WIRE_MEMBERS: &[&str] = &[
-    "label",
-    "displayName",
-    "channel",
-    "chatType",
-    "origin",
-    "sessionId",
-    "systemSent",
-    "abortedLastRun",
-    "thinkingLevel",
-    "verboseLevel",
-    "reasoningLevel",
-    "elevatedLevel",
-    "sendPolicy",
-    "inputTokens",
-    "outputTokens",
-    "totalTokens",
-    "modelProvider",
-    "model",
-    "contextTokens",
-    "deliveryContext",
-    "lastChannel",
-    "lastTo",
-    "lastAccountId",
-    "spawnedBy",
-    "groupActivation",
-    "responseUsage",
-];
 
 /// One agent's index, as it was read or why it could not be.
 pub struct Shelf {
@@ -146,6 +114,11 @@ impl SessionBook {
         self.shelves.values_mut().filter(|shelf| shelf.fault.is_none()).for_each(|shelf| shelf.unsaved = true);
     }
 
+    /// Every agent's index.
+    pub fn indexes(&self) -> impl Iterator<Item = (&str, &Index)> {
+        self.shelves.iter().map(|(agent, shelf)| (agent.as_str(), shelf.index.as_ref()))
+    }
+
     /// All sessions, newest first.
     pub fn rows(&self) -> Vec<SessionRow<'_>> {
         let all = self
@@ -180,49 +153,6 @@ impl SessionRow<'_> {
     pub fn updated_ms(&self) -> u64 {
         self.entry.updated_ms()
     }
-
-    /// `direct`, `group`, `global` or `unknown`.
-    pub fn kind(&self) -> &'static str {
-        let group = self.entry.text("chatType").is_some_and(|chat| chat != "direct");
-        match self.key {
-            "global" => "global",
-            "unknown" => "unknown",
-            key if group || key.contains(":group:") || key.contains(":channel:") => "group",
-            _ => "direct",
-        }
-    }
-
-    /// The members of the entry that clients may see.
-    pub fn members(&self) -> Map<String, Value> {
-        let shown =
-            self.entry.fields().members().filter(|(name, field)| WIRE_MEMBERS.contains(name) && !field.is_null());
-        shown.map(|(name, field)| (name.to_string(), field.value())).collect()
-    }
-
-    /// The row of `sessions.list`.
-    pub fn to_wire(&self) -> Value {
-        let mut row = self.members();
-        row.insert("key".into(), self.key.into());
-        row.insert("kind".into(), self.kind().into());
-        row.insert("agentId".into(), self.agent.into());
-        row.insert("updatedAt".into(), self.updated_ms().into());
-        for (name, value) in [("archived", false), ("pinned", false), ("unread", false)] {
-            row.insert(name.into(), value.into());
-        }
-        Value::Object(row)
-    }
-
-    /// The short row of `health`.
-    pub fn to_recent(&self, now_ms: u64) -> Value {
-        json!({"key": self.key, "updatedAt": self.updated_ms(), "age": now_ms.saturating_sub(self.updated_ms())})
-    }
-
-    /// Whether the search text occurs in what a person would look for.
-    pub fn matches(&self, search: &str) -> bool {
-        let search = search.to_lowercase();
-        let has = |name: &str| self.entry.text(name).is_some_and(|text| text.to_lowercase().contains(&search));
-        self.key.to_lowercase().contains(&search) || ["label", "displayName", "sessionId"].iter().any(|name| has(name))
-    }
 }
 
 #[cfg(test)]
@@ -234,22 +164,6 @@ mod tests {
         let index = Arc::new(Index::parse(json.as_bytes()).unwrap());
         book.fill(vec![("main".into(), Shelf { path: "x".into(), index, fault: None, unsaved: false })]);
         book
-    }
-
-    #[test]
-    fn keeps_wire_members_only_and_never_null() {
-        let book = book(r#"{"k": {"updatedAt": 5000, "sessionId": "s-1", "skillsSnapshot": {"x": 1}, "label": null}}"#);
-        let wire = book.row("main", "k").unwrap().to_wire();
-        assert_eq!((wire["sessionId"].as_str(), wire["updatedAt"].as_u64()), (Some("s-1"), Some(5000)));
-        assert!(wire.get("skillsSnapshot").is_none() && wire.get("label").is_none());
-    }
-
-    #[test]
-    fn tells_groups_from_direct_chats() {
-        let book = book(r#"{"agent:main:main": {}, "agent:main:telegram:group:-100": {}, "g": {"chatType": "group"}}"#);
-        let kind = |key: &str| book.row("main", key).unwrap().kind();
-        assert_eq!(kind("agent:main:main"), "direct");
-        assert_eq!((kind("agent:main:telegram:group:-100"), kind("g")), ("group", "group"));
     }
 
     #[test]

@@ -34,10 +34,10 @@ use crate::http::locality::Proxies;
 use crate::http::proxy_login::ProxyLogin;
 use crate::identity::{DeviceFile, SecretKey};
 use crate::limits;
+use crate::session::settings::Settings;
 use crate::store::atomic;
 use crate::store::records::{self, Records};
 use crate::sys::clock::Now;
-use crate::sys::date;
 use crate::sys::host;
 use crate::sys::id::Entropy;
 use crate::sys::notify::Notifier;
@@ -160,7 +160,6 @@ fn facts(
         arch: host::arch(),
         port,
         paths: paths.clone(),
-        zone_name: zone_name(snapshot, &zone, now),
         zone,
         env: Arc::new(snapshot.env.clone()),
         identity: Some(identity(&paths.identity_dir.join("gateway.json"), entropy, now.wall_ms)?),
@@ -173,20 +172,8 @@ fn facts(
 
 /// The zone of message stamps: the configured one, else the machine's.
 fn zone(snapshot: &Snapshot) -> Zone {
-    let named = user_zone(snapshot).and_then(Zone::named);
+    let named = Settings::read(&snapshot.config.raw).zone.as_deref().and_then(Zone::named);
     named.unwrap_or_else(|| Zone::local(|name| snapshot.env.get(name).map(Into::into)))
-}
-
-fn user_zone(snapshot: &Snapshot) -> Option<&str> {
-    snapshot.config.raw.pointer("/agents/defaults/userTimezone").and_then(serde_json::Value::as_str)
-}
-
-fn zone_name(snapshot: &Snapshot, zone: &Zone, now: Now) -> String {
-    match (user_zone(snapshot).filter(|name| Zone::named(name).is_some()), zone.offset(date::seconds(now.wall_ms))) {
-        (Some(name), _) => name.to_string(),
-        (None, 0) => "UTC".to_string(),
-        (None, offset) => date::iso_offset(0, offset).split_off("1970-01-01T00:00:00.000".len()),
-    }
 }
 
 /// A store of records; one that cannot be read stops the start, because going on would overwrite it.

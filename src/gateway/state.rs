@@ -48,8 +48,6 @@ pub struct Facts {
     pub paths: Paths,
     /// Time zone of message stamps.
     pub zone: Zone,
-    /// Its name in them.
-    pub zone_name: String,
     /// The environment the configuration was read in.
     pub env: Arc<Env>,
     /// The gateway's own device id and public key.

@@ -143,7 +143,7 @@ pub struct ModelReply {
 }
 
 /// A provider and one of its models.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ModelRef {
     /// Provider's id.
     pub provider: String,

@@ -20,6 +20,7 @@ use crate::gateway::session_key::{self, Place};
 use crate::gateway::state::State;
 use crate::limits;
 use crate::protocol::errors::{Code, WireError};
+use crate::session::stamp;
 use crate::sys::clock::Now;
 
 /// Channels a client may name; the older command line always names one, configured or not (protocol.md 8.1).
@@ -132,9 +133,9 @@ fn model(provider: Option<&str>, model: Option<&str>) -> Option<ModelRef> {
 
 /// The message as the model and the transcript get it: stamped with the time, pictures behind the text.
 pub fn prompt(state: &State, message: &str, pictures: Vec<Block>, id: Option<&str>, now: Now) -> Vec<Block> {
-    let stamped = state.stamp(message, now);
+    let stamped = stamp::stamp(message, now.wall_ms, &state.facts.zone);
     let text = match id {
-        Some(id) => format!("{stamped}\n[message_id: {id}]"),
+        Some(id) => stamp::with_message_id(&stamped, id),
         None => stamped,
     };
     std::iter::once(Block::text(text)).chain(pictures).collect()

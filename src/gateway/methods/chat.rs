@@ -13,20 +13,18 @@ use crate::gateway::disk::{Job, Then, Waiting};
 use crate::gateway::dispatch::Request;
 use crate::gateway::event::{Answer, Effect, Handled};
 use crate::gateway::intake::Intake;
-use crate::gateway::notes::{self, Note};
+use crate::gateway::notes::Note;
 use crate::gateway::runs::Origin;
 use crate::gateway::session_key::{self, Place};
 use crate::gateway::state::State;
 use crate::gateway::transcripts::Ask;
 use crate::limits;
 use crate::protocol::errors::WireError;
+use crate::session::{history, made};
 use crate::store::session::archive;
 
 /// Texts that stop the session's turns instead of reaching the model (agent.md 5).
 const STOP_WORDS: &[&str] = &["/stop", "stop", "esc", "abort", "wait", "exit", "interrupt"];
-
-/// Messages of a history when the client names no number.
-const HISTORY: usize = 200;
 
 /// The session a method means.
 pub fn place(state: &State, method: &str, request: &Request<'_>) -> Result<Place, WireError> {
@@ -167,13 +165,10 @@ pub fn ask_history(
 ) -> Handled {
     let number =
         |name: &str, default: usize| request.count(name).and_then(|n| usize::try_from(n).ok()).unwrap_or(default);
-    let ask = Ask::History {
-        path: transcript(state, place),
-        limit: number("limit", HISTORY).max(1),
-        offset: number("offset", 0),
-        max_chars: number("maxChars", limits::PROMPT_BYTES),
-        head,
-    };
+    let wanted = history::Ask::default();
+    let wanted =
+        history::Ask { limit: number("limit", wanted.limit).max(1), offset: number("offset", 0), ..wanted };
+    let ask = Ask::History { path: transcript(state, place), ask: wanted, head };
     fx.push(Effect::Disk(Job::Transcript(ask), Then::Transcript(waiting(request))));
     Ok(Answer::Later)
 }
@@ -211,11 +206,8 @@ fn metadata_of(state: &State) -> Value {
 pub fn inject(state: &mut State, request: &Request<'_>, fx: &mut Vec<Effect>) -> Handled {
     let place = place(state, "chat.inject", request)?;
     agent::check_size("chat.inject", request.text("message"))?;
-    let text = match request.text("label").trim() {
-        "" => request.text("message").to_string(),
-        label => format!("[{label}]\n\n{}", request.text("message")),
-    };
-    let message = notes::own_message(&text, request.now.wall_ms);
+    let text = made::labelled(request.text("message"), Some(request.text("label")));
+    let message = made::value(&made::message(&text, made::Cause::Injected, request.now.wall_ms));
     let note = Note { waiting: Some(waiting(request)), place, run_id: None, seq: 0, message: message.clone() };
     state.add_messages(note, vec![message], request.now, fx)?;
     Ok(Answer::Later)

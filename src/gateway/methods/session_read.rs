@@ -1,6 +1,6 @@
 //! What clients ask about sessions: resolve, describe, get, preview, follow.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, json};
 
 use super::chat::{self, waiting};
 use crate::gateway::disk::{Job, Then};
@@ -11,6 +11,9 @@ use crate::gateway::state::State;
 use crate::gateway::transcripts::Ask;
 use crate::limits;
 use crate::protocol::errors::WireError;
+use crate::session::fault::Refusal;
+use crate::session::key::KeyRules;
+use crate::session::list::Named;
 
 /// Sessions one preview looks at; more are left out (agent.md 11).
 const PREVIEWS: usize = 64;
@@ -22,47 +25,28 @@ pub fn place(state: &State, method: &str, request: &Request<'_>) -> Result<Place
 
 /// The full key of a session that exists.
 pub fn resolve(state: &State, request: &Request<'_>) -> Handled {
-    let text = |name: &str| request.params.get(name).and_then(Value::as_str).map(str::trim).filter(|t| !t.is_empty());
-    let given: Vec<(&str, &str)> =
-        ["key", "sessionId", "label"].iter().filter_map(|name| Some((*name, text(name)?))).collect();
-    let (name, value) = match given.as_slice() {
-        [one] => *one,
-        [] => return Err(WireError::invalid("Either key, sessionId or label is required")),
-        _ => return Err(WireError::invalid("Provide either key, sessionId, or label (not multiple)")),
-    };
-    let found = match name {
-        "key" => {
-            let place = place(state, "sessions.resolve", request)?;
-            state.sessions.row(&place.agent, &place.key).map(|row| row.key.to_string())
+    let rules = KeyRules::of(&state.config);
+    match Named::of(&request.params).resolve(&rules, state.sessions.indexes()) {
+        Ok(key) => Ok(Answer::Json(json!({"ok": true, "key": key.as_str()}))),
+        Err(Refusal::NotFound(_) | Refusal::LabelNotFound(_)) if request.flag("allowMissing") == Some(true) => {
+            Ok(Answer::Json(json!({"ok": false})))
         }
-        _ => {
-            let agent = text("agentId").map(str::to_lowercase);
-            let parent = text("spawnedBy");
-            let rows = state.sessions.rows().into_iter();
-            rows.filter(|row| agent.as_deref().is_none_or(|agent| agent == row.agent))
-                .filter(|row| parent.is_none_or(|parent| row.entry.text("spawnedBy").as_deref() == Some(parent)))
-                .find(|row| row.entry.text(name).as_deref() == Some(value))
-                .map(|row| row.key.to_string())
-        }
-    };
-    match found {
-        Some(key) => Ok(Answer::Json(json!({"ok": true, "key": key}))),
-        None if request.flag("allowMissing") == Some(true) => Ok(Answer::Json(json!({"ok": false}))),
-        None => Err(WireError::invalid(format!("No session found: {value}"))),
+        Err(refusal) => Err(WireError::invalid(refusal.to_string())),
     }
 }
 
 /// One session's row, or `null`.
 pub fn describe(state: &State, request: &Request<'_>) -> Handled {
     let place = place(state, "sessions.describe", request)?;
-    let row = state.sessions.row(&place.agent, &place.key).map(|row| row.to_wire());
+    let row = state.session_row(&place.agent, &place.key);
     Ok(Answer::Json(json!({"session": row})))
 }
 
 /// Its messages.
 pub fn get(state: &mut State, request: &Request<'_>, fx: &mut Vec<Effect>) -> Handled {
     let place = place(state, "sessions.get", request)?;
-    chat::ask_history(state, &place, request, Map::new(), fx)
+    let head = Map::from_iter([("key".to_string(), place.key.as_str().into())]);
+    chat::ask_history(state, &place, request, head, fx)
 }
 
 /// The last words of several.
@@ -70,7 +54,8 @@ pub fn preview(state: &mut State, request: &Request<'_>, fx: &mut Vec<Effect>) -
     let keys = request.texts("keys").unwrap_or_default();
     let sessions = keys.iter().take(PREVIEWS).map(|key| {
         let place = session_key::of_key(&state.config, key, None);
-        (key.clone(), chat::transcript(state, &place))
+        let known = state.sessions.get(&place.agent, &place.key).is_some();
+        (key.clone(), known, chat::transcript(state, &place))
     });
     let number =
         |name: &str, default: usize| request.count(name).and_then(|n| usize::try_from(n).ok()).unwrap_or(default);

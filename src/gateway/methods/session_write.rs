@@ -9,10 +9,12 @@ use crate::agent::control::AbortReason;
 use crate::gateway::disk::{Commit, Job, Then};
 use crate::gateway::dispatch::Request;
 use crate::gateway::event::{Answer, Effect, Handled};
-use crate::gateway::session_key::{self, Place};
+use crate::gateway::session_key::Place;
 use crate::gateway::state::State;
 use crate::gateway::transcripts::Ask;
 use crate::protocol::errors::WireError;
+use crate::session::key::KeyRules;
+use crate::session::lifecycle;
 use crate::store::session::entry::Entry;
 
 /// Lines a shortened transcript keeps when the client names no number (agent.md 11).
@@ -28,34 +30,11 @@ pub fn reset(state: &mut State, request: &Request<'_>, fx: &mut Vec<Effect>) -> 
     commit(state, &place, "reset", answer, request, fx)
 }
 
-/// Members that describe the old transcript only.
-const OF_TRANSCRIPT: &[&str] = &[
-    "sessionFile",
-    "systemSent",
-    "abortedLastRun",
-    "inputTokens",
-    "outputTokens",
-    "totalTokens",
-    "compactionCount",
-    "memoryFlushAt",
-    "cliSessionIds",
-    "skillsSnapshot",
-    "systemPromptReport",
-];
-
 fn renew(state: &mut State, place: &Place, request: &Request<'_>) -> Result<Entry, WireError> {
     let path = state.config.session_store(&state.facts.paths, &place.agent);
     let fresh = state.entropy.uuid();
     let index = state.sessions.open(&place.agent, || path)?;
-    let mut entry = index.get(&place.key).cloned().unwrap_or_default();
-    for name in OF_TRANSCRIPT {
-        entry.clear(name);
-    }
-    entry.set("sessionId", fresh);
-    for name in ["inputTokens", "outputTokens", "totalTokens"] {
-        entry.set(name, 0);
-    }
-    entry.touch(request.now.wall_ms);
+    let entry = lifecycle::reset(index.get(&place.key), &fresh, request.now.wall_ms);
     index.insert(&place.key, entry.clone());
     Ok(entry)
 }
@@ -95,8 +74,9 @@ pub fn commit(
 /// Forgets a session; its transcript is renamed, not erased.
 pub fn delete(state: &mut State, request: &Request<'_>, fx: &mut Vec<Effect>) -> Handled {
     let place = place(state, "sessions.delete", request)?;
-    if place.key == session_key::main_key(&state.config, &place.agent) {
-        return Err(WireError::invalid(format!("Cannot delete the main session ({}).", place.key)));
+    let rules = KeyRules::of(&state.config);
+    if let Some(key) = rules.canonical(&place.key) {
+        lifecycle::may_delete(&key, &rules).map_err(|refusal| WireError::invalid(refusal.to_string()))?;
     }
     expect(state, &place, request)?;
     state.stop_runs(&place.key, None, AbortReason::Rpc, request.now, fx);
@@ -127,7 +107,9 @@ pub fn compact(state: &mut State, request: &Request<'_>, fx: &mut Vec<Effect>) -
         return Err(WireError { retry_after_ms: Some(1000), ..error });
     }
     let lines = usize::try_from(request.count("maxLines").unwrap_or(KEPT_LINES)).unwrap_or(usize::MAX);
+    let session_id = state.sessions.get(&place.agent, &place.key).and_then(|entry| entry.session_id());
     let ask = Ask::Shorten {
+        session_id: session_id.map(|id| id.to_string()).unwrap_or_default(),
         path: chat::transcript(state, &place),
         key: place.key.clone(),
         lines,
