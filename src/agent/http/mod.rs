@@ -276,6 +276,17 @@ impl Answer {
         }
     }
 
+    /// Waits shortly for the end of a body whose meaning is complete, so that its connection can be used again.
+    pub fn drain(&mut self, patience: Duration) {
+        self.client.patience.set(patience);
+        let mut buf = [0; 1024];
+        for _ in 0..4 {
+            if !self.body.read(&mut buf).is_ok_and(|count| count > 0) {
+                break;
+            }
+        }
+    }
+
     /// How long the server asks to wait: `Retry-After-Ms`, or `Retry-After` in seconds.
     pub fn retry_after(&self) -> Option<Duration> {
         let millis = self.header("retry-after-ms").and_then(|text| text.trim().parse::<f64>().ok());
