@@ -5,7 +5,7 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
-use super::desk::Desk;
+use super::desk::{Desk, Ground};
 use super::{Account, Cause, RunEvent, RunFailure, RunSpec, turn};
 use crate::agent::control::Control;
 
@@ -29,10 +29,8 @@ pub fn run(spec: RunSpec, control: &Control, tell: impl Fn(RunEvent)) {
 
 fn work(mut spec: RunSpec, control: &Control, tell: &dyn Fn(RunEvent)) -> Result<super::RunResult, Box<RunFailure>> {
     let prompt = std::mem::take(&mut spec.prompt);
-    let mut desk = match Desk::open(spec, control) {
-        Ok(desk) => desk,
-        Err(failure) => return Err(Box::new(failure)),
-    };
+    let ground = Ground::prepare(spec, control).map_err(Box::new)?;
+    let mut desk = Desk::open(&ground).map_err(Box::new)?;
     turn::answer(&mut desk, prompt, control, tell)
 }
 

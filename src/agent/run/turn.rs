@@ -50,7 +50,7 @@ pub trait Parts {
     /// Runs a tool.
     fn use_tool(&mut self, call: &ToolCall, control: &Control, show: &mut dyn FnMut(Value)) -> ToolAnswer;
     /// Whether the conversation is so long that it should be shortened before the next call.
-    fn is_crowded(&self, request: &ModelRequest, last: u64) -> bool;
+    fn is_crowded(&self) -> bool;
     /// Shortens it; false when there is nothing left to shorten.
     fn compact(&mut self, control: &Control) -> Result<bool, ModelError>;
     /// Tokens the context of the model in use holds.
@@ -130,14 +130,13 @@ impl Turn<'_> {
         let mut compacted = false;
         loop {
             self.check()?;
-            let request = self.parts.request().map_err(End::Storage)?;
-            let crowded = self.parts.is_crowded(&request, self.account.last_usage.total_tokens);
-            if crowded && !compacted {
+            if !compacted && self.parts.is_crowded() {
                 compacted = true;
                 if self.compact()? {
                     continue;
                 }
             }
+            let request = self.parts.request().map_err(End::Storage)?;
             let mut pieces = Pieces::default();
             match self.ask(&request, &mut pieces) {
                 Ok(reply) => {

@@ -47,7 +47,7 @@ impl Parts for Script {
         }
         ToolAnswer { content: vec![Block::text("done")], details: None, is_error: false, meta: "did".into() }
     }
-    fn is_crowded(&self, _: &ModelRequest, _: u64) -> bool {
+    fn is_crowded(&self) -> bool {
         self.crowded
     }
     fn compact(&mut self, _: &Control) -> Result<bool, ModelError> {
