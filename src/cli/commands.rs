@@ -589,7 +589,12 @@ default agent. The answer appears as it comes. Exit status 1 when the turn faile
         run: Run::Agent,
         ..BASE
     },
-    Command { path: &["agents"], about: "The agents of the configuration", ..BASE },
+    Command {
+        path: &["agents"],
+        about: "The agents of the configuration",
+        examples: &[("agents list", "Who they are")],
+        ..BASE
+    },
     Command {
         path: &["agents", "list"],
         about: "List the agents",
@@ -599,7 +604,12 @@ default agent. The answer appears as it comes. Exit status 1 when the turn faile
         run: Run::AgentsList,
         ..BASE
     },
-    Command { path: &["models"], about: "The models agents can use", ..BASE },
+    Command {
+        path: &["models"],
+        about: "The models agents can use",
+        examples: &[("models list", "Which ones")],
+        ..BASE
+    },
     Command {
         path: &["models", "list"],
         about: "List the configured models",

@@ -238,6 +238,7 @@ fn handler(state: &mut State, handler: Handler, request: Request<'_>, fx: &mut V
         Handler::SessionsGet => session_read::get(state, &request, fx),
         Handler::SessionsMessagesSubscribe => session_read::follow(state, &request),
         Handler::SessionsMessagesUnsubscribe => session_read::leave(state, &request),
+        Handler::SessionsPatch => session_write::patch(state, &request, fx),
         Handler::SessionsPreview => session_read::preview(state, &request, fx),
         Handler::SessionsReset => session_write::reset(state, &request, fx),
         Handler::SessionsResolve => session_read::resolve(state, &request),

@@ -101,7 +101,7 @@ impl State {
 
     fn agent_sessions(&self, agent: &str, now: Now, most: usize) -> Value {
         let rows: Vec<SessionRow> = self.sessions.rows().into_iter().filter(|row| row.agent == agent).collect();
-        let recent: Vec<Value> = 
+        let recent: Vec<Value> =
             rows.iter().take(most).map(|found| row::recent(found.key, found.entry, now.wall_ms)).collect();
         json!({"path": self.sessions_file(agent), "count": rows.len(), "recent": recent})
     }
@@ -142,7 +142,8 @@ impl State {
 
     fn agent_status(&self, agent: &str, now: Now) -> Value {
         let rows: Vec<SessionRow> = self.sessions.rows().into_iter().filter(|row| row.agent == agent).collect();
-        let recent: Vec<Value> = rows.iter().take(RECENT_STATUS).map(|row| status_row(row, &self.defaults(), now)).collect();
+        let recent: Vec<Value> =
+            rows.iter().take(RECENT_STATUS).map(|row| status_row(row, &self.defaults(), now)).collect();
         json!({"agentId": agent, "path": self.sessions_file(agent), "count": rows.len(), "recent": recent})
     }
 

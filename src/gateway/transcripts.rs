@@ -175,9 +175,7 @@ mod tests {
     #[test]
     fn the_history_is_put_into_its_answer() {
         let head = Map::from_iter([("sessionKey".to_string(), json!("k"))]);
-        let get = |path: Option<PathBuf>| {
-            ask(Ask::History { path, ask: history::Ask::default(), head: head.clone() })
-        };
+        let get = |path: Option<PathBuf>| ask(Ask::History { path, ask: history::Ask::default(), head: head.clone() });
         let all = get(Some(file("history")));
         assert_eq!((all["messages"].as_array().unwrap().len(), all["sessionKey"].as_str()), (4, Some("k")));
         assert_eq!((all["hasMore"].as_bool(), all["totalMessages"].as_u64()), (Some(false), Some(4)));

@@ -9,7 +9,7 @@ use super::defs::{
 };
 use super::defs_agent::{
     AGENT_ANSWER, AGENT_PARAMS, CHAT_HISTORY_PARAMS, CHAT_MESSAGE, CHAT_SEND_PARAMS, KEY, RUN_ID, SESSION_KEY,
-    SESSION_PREVIEW,
+    SESSION_PREVIEW, SESSIONS_PATCH_PARAMS,
 };
 use super::kinds::{
     BOOL, COUNT, EMPTY, Field, Kind, NULLABLE_COUNT, NULLABLE_TEXT, OPEN, POSITIVE, STRING, STRINGS, TEXT, TEXTS, list,
@@ -518,6 +518,15 @@ pub const METHODS: &[Method] = &[
         .only_v4(Scope::Read)
         .takes(&open![KEY, AGENT_ID])
         .gives(&open![req("subscribed", BOOL).doc("Always false."), req("key", TEXT).doc("The session, in full.")]),
+    row("sessions.patch", Handler::SessionsPatch, "Changes a session's settings.")
+        .takes(&Kind::Ref(&SESSIONS_PATCH_PARAMS))
+        .gives(&open![
+            OK,
+            req("path", STRING).doc("The store."),
+            KEY,
+            req("entry", OPEN).doc("Its entry."),
+            opt("resolved", OPEN).doc("The model it uses now."),
+        ]),
     row("sessions.preview", Handler::SessionsPreview, "The last words of some sessions.")
         .scope_both(Scope::Read)
         .takes(&closed![
@@ -692,7 +701,7 @@ mod tests {
         }
         assert!(find("").is_none());
         assert!(find("health ").is_none());
-        assert!(find("chat.send").is_none());
+        assert!(find("chat.sen").is_none());
     }
 
     #[test]

@@ -220,6 +220,7 @@ pub enum Handler {
     SessionsGet,
     SessionsMessagesSubscribe,
     SessionsMessagesUnsubscribe,
+    SessionsPatch,
     SessionsPreview,
     SessionsReset,
     SessionsResolve,

@@ -38,7 +38,8 @@ pub(super) struct Ground {
 impl Ground {
     /// Chooses the model; with none configured looks for one on this machine.
     pub(super) fn prepare(spec: RunSpec, control: &Control) -> Result<Ground, RunFailure> {
-        let chosen = resolve::select(&spec.config, &spec.agent_id, spec.model.as_ref()).map_err(|e| model_failure(&e))?;
+        let chosen =
+            resolve::select(&spec.config, &spec.agent_id, spec.model.as_ref()).map_err(|e| model_failure(&e))?;
         let (selection, found) = match chosen {
             Some(selection) => (selection, None),
             None => {
@@ -99,8 +100,7 @@ impl<'a> Desk<'a> {
         let read = Transcript::read_until(&spec.transcript, context::suffices).map_err(|error| storage(&error))?;
         let context = read.map(|transcript| context::context(&transcript, None)).unwrap_or_default();
         let ring = KeyRing { config: &spec.config, env: &spec.env, profiles: &ground.profiles, now_ms };
-        let opener =
-            Opener { config: &spec.config, env: &spec.env, http: &ground.http, found: ground.found.as_ref() };
+        let opener = Opener { config: &spec.config, env: &spec.env, http: &ground.http, found: ground.found.as_ref() };
         let cooldowns = Cooldowns::of_profiles(&ground.profiles);
         let mut lineup = Lineup::new(&ground.selection, &ring, None, opener, cooldowns);
         let window = lineup.first().map_err(|error| model_failure(&error))?.context_window();
@@ -137,7 +137,8 @@ impl<'a> Desk<'a> {
 
     /// Tokens of what every request carries beside the conversation.
     fn fixed_tokens(&self) -> u64 {
-        let tools: usize = self.tools.iter().map(|tool| tool.description.len() + tool.parameters.to_string().len()).sum();
+        let tools: usize =
+            self.tools.iter().map(|tool| tool.description.len() + tool.parameters.to_string().len()).sum();
         u64::try_from((self.system.len() + tools) / 4).unwrap_or(u64::MAX)
     }
 
@@ -206,7 +207,8 @@ fn note(notice: Notice) {
 }
 
 fn system_prompt(spec: &RunSpec) -> String {
-    let mut prompt = format!("You are a personal assistant running inside OpenClaw.\n\nWorkspace: {}\n", spec.workspace.display());
+    let mut prompt =
+        format!("You are a personal assistant running inside OpenClaw.\n\nWorkspace: {}\n", spec.workspace.display());
     if let Some(extra) = &spec.extra_system {
         prompt.push_str(&format!("\n{extra}\n"));
     }
@@ -253,11 +255,8 @@ impl Parts for Desk<'_> {
         let Some(plan) = compact::plan(&self.context, &self.budget(), Force::Yes) else { return Ok(false) };
         log::info!(target: "agent", "compacting session={} plan={}", self.spec.session_key, compact::describe(&plan));
         let summary = self.summary(plan.summarise, control)?;
-        let line = NewLine::Compaction {
-            summary: &summary,
-            first_kept: &plan.first_kept,
-            tokens_before: plan.tokens_before,
-        };
+        let line =
+            NewLine::Compaction { summary: &summary, first_kept: &plan.first_kept, tokens_before: plan.tokens_before };
         let failed = |error: std::io::Error| ModelError::new(ErrorKind::Protocol, format!("cannot compact: {error}"));
         self.writer.append(&line, self.now_ms(), Safety::Power).map_err(failed)?;
         let read = Transcript::read_until(self.writer.path(), context::suffices).map_err(failed)?;

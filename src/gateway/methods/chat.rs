@@ -166,8 +166,7 @@ pub fn ask_history(
     let number =
         |name: &str, default: usize| request.count(name).and_then(|n| usize::try_from(n).ok()).unwrap_or(default);
     let wanted = history::Ask::default();
-    let wanted =
-        history::Ask { limit: number("limit", wanted.limit).max(1), offset: number("offset", 0), ..wanted };
+    let wanted = history::Ask { limit: number("limit", wanted.limit).max(1), offset: number("offset", 0), ..wanted };
     let ask = Ask::History { path: transcript(state, place), ask: wanted, head };
     fx.push(Effect::Disk(Job::Transcript(ask), Then::Transcript(waiting(request))));
     Ok(Answer::Later)

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::chat::{self, waiting};
 use super::session_read::place;
 use crate::agent::control::AbortReason;
+use crate::agent::model::resolve;
 use crate::gateway::disk::{Commit, Job, Then};
 use crate::gateway::dispatch::Request;
 use crate::gateway::event::{Answer, Effect, Handled};
@@ -13,8 +14,9 @@ use crate::gateway::session_key::Place;
 use crate::gateway::state::State;
 use crate::gateway::transcripts::Ask;
 use crate::protocol::errors::WireError;
-use crate::session::key::KeyRules;
+use crate::session::key::{KeyRules, SessionKey};
 use crate::session::lifecycle;
+use crate::session::patch::{self, Asks};
 use crate::store::session::entry::Entry;
 
 /// Lines a shortened transcript keeps when the client names no number (agent.md 11).
@@ -37,6 +39,58 @@ fn renew(state: &mut State, place: &Place, request: &Request<'_>) -> Result<Entr
     let entry = lifecycle::reset(index.get(&place.key), &fresh, request.now.wall_ms);
     index.insert(&place.key, entry.clone());
     Ok(entry)
+}
+
+/// What a patch asks of the gateway.
+struct World<'a> {
+    state: &'a State,
+    agent: &'a str,
+}
+
+impl Asks for World<'_> {
+    fn label_in_use(&self, label: &str, key: &SessionKey) -> bool {
+        let other = |row: &crate::gateway::sessions::SessionRow<'_>| {
+            row.key != key.as_str() && row.entry.text("label").is_some_and(|own| own == label)
+        };
+        self.state.sessions.rows().iter().any(other)
+    }
+
+    fn model(&self, written: &str) -> Result<(String, String), String> {
+        let found = resolve::find(&self.state.config, written).map_err(|error| error.message)?;
+        match resolve::allowed(&self.state.config, &found) {
+            true => Ok((found.provider, found.model)),
+            false => Err(format!("model not allowed: {found}")),
+        }
+    }
+
+    fn default_model(&self) -> Option<(String, String)> {
+        let selection = resolve::select(&self.state.config, self.agent, None).ok()??;
+        Some((selection.primary.provider, selection.primary.model))
+    }
+
+    fn has_extra_high(&self) -> bool {
+        true
+    }
+}
+
+/// Changes a session's switches; a session that does not exist begins to.
+pub fn patch(state: &mut State, request: &Request<'_>, fx: &mut Vec<Effect>) -> Handled {
+    let place = place(state, "sessions.patch", request)?;
+    let key = KeyRules::of(&state.config).canonical(&place.key).ok_or_else(|| WireError::invalid("key required"))?;
+    let known = state.sessions.get(&place.agent, &place.key).cloned();
+    let fresh = state.entropy.uuid();
+    let before = known.unwrap_or_else(|| Entry::new(&fresh, request.now.wall_ms));
+    let empty = serde_json::Map::new();
+    let params = request.params.as_object().unwrap_or(&empty);
+    let world = World { state, agent: &place.agent };
+    let entry = patch::apply(&before, &key, params, &world, request.now.wall_ms)
+        .map_err(|refusal| WireError::invalid(refusal.to_string()))?;
+    let path = state.config.session_store(&state.facts.paths, &place.agent);
+    let shown = path.display().to_string();
+    state.sessions.open(&place.agent, || path)?.insert(&place.key, entry.clone());
+    let resolved = state.defaults().resolve(Some(&entry));
+    let answer = lifecycle::patch_answer(&key, &entry, &shown, resolved);
+    commit(state, &place, "patch", answer, request, fx)
 }
 
 /// An entry as clients get it.
