@@ -11,6 +11,7 @@ pub mod key;
 pub mod lifecycle;
 pub mod list;
 pub mod made;
+mod member;
 pub mod patch;
 pub mod preview;
 pub mod retention;
