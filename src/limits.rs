@@ -245,6 +245,10 @@ pub const SUMMARY_BLOCK_CHARS: usize = 4000;
 pub const WORKSPACE_FILE_CHARS: usize = 20_000;
 /// Bytes of a workspace file that are read; larger ones are cut to head and tail after reading.
 pub const WORKSPACE_FILE_BYTES: usize = 2 * MIB;
+/// Points of one usage curve.
+pub const USAGE_POINTS: usize = 500;
+/// Characters of one line in the log of a session's usage.
+pub const USAGE_LOG_CHARS: usize = 2000;
 /// Characters of a command's text; longer messages are no commands.
 pub const COMMAND_CHARS: usize = 4096;
 

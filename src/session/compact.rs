@@ -1,7 +1,7 @@
 //! Making a conversation smaller: the plain shortening of `sessions.compact`, and the plan of an automatic compaction
 //! near the end of the context window (agent.md 10, 11, 22). Pure; the model that summarises is called elsewhere.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::agent::message::{Block, Message, StopReason};
 use crate::limits;
@@ -62,17 +62,14 @@ fn rehung(line: &str, known: &[&str]) -> String {
 
 /// The answer of `sessions.compact`.
 pub fn answer(key: &str, outcome: &Outcome) -> Value {
-    let mut out = serde_json::json!({"ok": true, "key": key, "compacted": matches!(outcome, Outcome::Done { .. })});
     match outcome {
         Outcome::Done { kept, archived } => {
-            out["archived"] = archived.as_str().into();
-            out["kept"] = (*kept).into();
+            json!({"ok": true, "key": key, "compacted": true, "archived": archived, "kept": kept})
         }
-        Outcome::ShortEnough(kept) => out["kept"] = (*kept).into(),
-        Outcome::NoSession => out["reason"] = "no sessionId".into(),
-        Outcome::NoTranscript => out["reason"] = "no transcript".into(),
+        Outcome::ShortEnough(kept) => json!({"ok": true, "key": key, "compacted": false, "kept": kept}),
+        Outcome::NoSession => json!({"ok": true, "key": key, "compacted": false, "reason": "no sessionId"}),
+        Outcome::NoTranscript => json!({"ok": true, "key": key, "compacted": false, "reason": "no transcript"}),
     }
-    out
 }
 
 /// What `sessions.compact` did.

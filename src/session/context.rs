@@ -9,6 +9,8 @@ use serde_json::Value;
 use crate::agent::message::{AssistantMessage, Block, Message, StopReason, ToolResultMessage};
 use crate::store::transcript::{Branch, Kind, Transcript};
 
+use super::member;
+
 /// What stands before a summary.
 const SUMMARY_HEAD: &str = "[Summary of the conversation so far; the messages it covers are no longer shown]";
 /// The result of a call whose turn was interrupted.
@@ -104,7 +106,7 @@ fn switches(transcript: &Transcript, at: usize, context: &mut Context) {
         return;
     }
     let said: Value = transcript.text(at).and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
-    let text = |name: &str| said[name].as_str().map(String::from);
+    let text = |name: &str| member::text(&said, name).map(String::from);
     match line.kind {
         Kind::ModelChange => context.model = text("provider").zip(text("modelId")).or(context.model.take()),
         _ => context.thinking = text("thinkingLevel").or(context.thinking.take()),

@@ -7,6 +7,7 @@ use crate::store::session::entry::Entry;
 use crate::store::transcript::{Kind, Transcript};
 use crate::sys::date;
 
+use super::member::{at, text};
 use super::stamp;
 
 /// One thing said.
@@ -84,11 +85,14 @@ fn parsed(transcript: &Transcript, at: usize) -> Option<Value> {
 }
 
 fn said(message: &Value, max_chars: usize) -> Option<Said> {
-    let content = &message["content"];
+    let content = at(message, "content");
     let blocks = content.as_array().map(Vec::as_slice).unwrap_or_default();
-    let calls: Vec<&str> =
-        blocks.iter().filter(|block| block["type"] == "toolCall").filter_map(|block| block["name"].as_str()).collect();
-    let role = match message["role"].as_str() {
+    let calls: Vec<&str> = blocks
+        .iter()
+        .filter(|block| text(block, "type") == Some("toolCall"))
+        .filter_map(|block| text(block, "name"))
+        .collect();
+    let role = match text(message, "role") {
         Some("assistant") if !calls.is_empty() => "tool",
         Some("user") => "user",
         Some("assistant") => "assistant",
@@ -98,16 +102,16 @@ fn said(message: &Value, max_chars: usize) -> Option<Said> {
     };
     let texts: Vec<&str> = match content {
         Value::String(text) => vec![text],
-        _ => blocks.iter().filter_map(|block| block["text"].as_str()).collect(),
+        _ => blocks.iter().filter_map(|block| text(block, "text")).collect(),
     };
-    let mut text = texts.join("\n");
+    let mut words = texts.join("\n");
     if role == "user" {
-        text = stamp::strip(&text).into_owned();
+        words = stamp::strip(&words).into_owned();
     }
-    if text.trim().is_empty() && !calls.is_empty() {
-        text = format!("call {}", calls.join(", "));
+    if words.trim().is_empty() && !calls.is_empty() {
+        words = format!("call {}", calls.join(", "));
     }
-    let text = cut(text.trim(), max_chars);
+    let text = cut(words.trim(), max_chars);
     (!text.is_empty()).then_some(Said { role, text })
 }
 

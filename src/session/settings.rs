@@ -10,6 +10,7 @@ use crate::limits;
 
 use super::freshness::{Freshness, Rules};
 use super::key::{IdentityLinks, SessionKey};
+use super::member::{at, number, text};
 use super::retention::Keep;
 
 /// Hour of the daily reset (agent.md 9).
@@ -78,19 +79,20 @@ impl Default for Settings {
 impl Settings {
     /// Reads the whole configuration's value.
     pub fn read(config: &Value) -> Settings {
-        let session = &config["session"];
-        let defaults = &config["agents"]["defaults"];
-        let chars = defaults["bootstrapMaxChars"].as_u64().and_then(|n| usize::try_from(n).ok());
+        let session = at(config, "session");
+        let defaults = at(at(config, "agents"), "defaults");
+        let send = at(session, "sendPolicy");
+        let chars = number(defaults, "bootstrapMaxChars").and_then(|n| usize::try_from(n).ok());
         Settings {
-            dm_scope: dm_scope(session["dmScope"].as_str().unwrap_or_default()),
-            identity_links: identity_links(&session["identityLinks"]),
+            dm_scope: dm_scope(text(session, "dmScope").unwrap_or_default()),
+            identity_links: identity_links(at(session, "identityLinks")),
             freshness: freshness(session),
-            reset_triggers: texts(&session["resetTriggers"]),
-            keep: keep(&session["maintenance"]),
+            reset_triggers: texts(at(session, "resetTriggers")),
+            keep: keep(at(session, "maintenance")),
             file_chars: chars.filter(|n| *n > 0).unwrap_or(limits::WORKSPACE_FILE_CHARS),
-            zone: defaults["userTimezone"].as_str().map(str::trim).filter(|zone| !zone.is_empty()).map(String::from),
-            send: session["sendPolicy"]["rules"].as_array().into_iter().flatten().map(send_rule).collect(),
-            send_default_deny: session["sendPolicy"]["default"] == "deny",
+            zone: text(defaults, "userTimezone").map(str::trim).filter(|zone| !zone.is_empty()).map(String::from),
+            send: at(send, "rules").as_array().into_iter().flatten().map(send_rule).collect(),
+            send_default_deny: text(send, "default") == Some("deny"),
         }
     }
 
@@ -141,25 +143,25 @@ fn identity_links(value: &Value) -> IdentityLinks {
 }
 
 fn send_rule(value: &Value) -> SendRule {
-    let text = |name: &str| value["match"][name].as_str().map(str::to_lowercase);
+    let matched = |name: &str| text(at(value, "match"), name).map(str::to_lowercase);
     SendRule {
-        deny: value["action"] == "deny",
-        channel: text("channel"),
-        chat_type: text("chatType"),
-        key_prefix: text("keyPrefix"),
+        deny: text(value, "action") == Some("deny"),
+        channel: matched("channel"),
+        chat_type: matched("chatType"),
+        key_prefix: matched("keyPrefix"),
     }
 }
 
 /// `session.idleMinutes` alone is the older way to say `idle` (agent.md 9).
 fn freshness(session: &Value) -> Rules {
-    let legacy = session["idleMinutes"].as_u64();
-    let said = session["reset"].is_object() || session["resetByType"].is_object();
+    let legacy = number(session, "idleMinutes");
+    let said = at(session, "reset").is_object() || at(session, "resetByType").is_object();
     let base = match (said, legacy) {
         (false, Some(minutes)) => Freshness::idle(minutes),
-        _ => rule(&session["reset"], &Freshness::daily(AT_HOUR), legacy),
+        _ => rule(at(session, "reset"), &Freshness::daily(AT_HOUR), legacy),
     };
     let named = |name: &str| -> BTreeMap<String, Freshness> {
-        let members = session[name].as_object().into_iter().flatten();
+        let members = at(session, name).as_object().into_iter().flatten();
         let spelled = |kind: &str| if kind == "dm" { "direct".to_string() } else { kind.to_lowercase() };
         members.map(|(kind, value)| (spelled(kind), rule(value, &base, legacy))).collect()
     };
@@ -170,9 +172,9 @@ fn rule(value: &Value, base: &Freshness, legacy: Option<u64>) -> Freshness {
     if !value.is_object() {
         return base.clone();
     }
-    let hour = value["atHour"].as_u64().and_then(|hour| u32::try_from(hour).ok()).filter(|hour| *hour < 24);
-    let minutes = value["idleMinutes"].as_u64().filter(|minutes| *minutes > 0).or(legacy);
-    match value["mode"].as_str() {
+    let hour = number(value, "atHour").and_then(|hour| u32::try_from(hour).ok()).filter(|hour| *hour < 24);
+    let minutes = number(value, "idleMinutes").filter(|minutes| *minutes > 0).or(legacy);
+    match text(value, "mode") {
         Some("idle") => Freshness::idle(minutes.unwrap_or(IDLE_MINUTES)),
         _ => Freshness { at_hour: Some(hour.unwrap_or(AT_HOUR)), idle: minutes.map(minutes_long) },
     }
@@ -185,12 +187,12 @@ pub(super) fn minutes_long(minutes: u64) -> Duration {
 
 /// `session.maintenance` as later versions of the original spell it; without it everything is kept.
 fn keep(value: &Value) -> Keep {
-    let days = value["pruneDays"].as_u64();
-    let age = value["pruneAfter"].as_str().and_then(age);
+    let days = number(value, "pruneDays");
+    let age = text(value, "pruneAfter").and_then(age);
     Keep {
         age: age.or_else(|| days.map(|days| Duration::from_secs(days.saturating_mul(86_400)))),
-        count: value["maxEntries"].as_u64().and_then(|n| usize::try_from(n).ok()).filter(|n| *n > 0),
-        warn_only: value["mode"] == "warn",
+        count: number(value, "maxEntries").and_then(|n| usize::try_from(n).ok()).filter(|n| *n > 0),
+        warn_only: text(value, "mode") == Some("warn"),
     }
 }
 
