@@ -5,3 +5,4 @@ pub mod control;
 pub mod http;
 pub mod message;
 pub mod model;
+pub mod tool;
