@@ -391,3 +391,53 @@ pub const BACKEND_ARGUMENT_BYTES: usize = 100 * KIB;
 pub const BACKEND_GRACE: Duration = Duration::from_secs(2);
 /// Messages of one session in a preview.
 pub const PREVIEW_MESSAGES: usize = 50;
+/// Characters that one token stands for when a share of a context is turned into text: low, so that the share holds
+/// for code and for languages with short tokens as well.
+pub const TOKEN_CHARS: u64 = 3;
+/// Share of the model's context that one result of a tool may take (agent.md 15).
+pub const TOOL_RESULT_PERCENT: u64 = 30;
+/// A result of a tool is never cut below this: a model with a tiny or unknown context must still see something.
+pub const TOOL_RESULT_MIN_BYTES: usize = 4 * KIB;
+/// A result of a tool is never longer than this, however large the context.
+pub const TOOL_RESULT_BYTES: usize = 400_000;
+/// Names of one allow or deny list; real ones have a dozen.
+pub const POLICY_NAMES: usize = 256;
+
+/// How long an approval waits for an operator (agent.md 17).
+pub const APPROVAL_WAIT: Duration = Duration::from_secs(120);
+/// Longest wait a request may ask for.
+pub const APPROVAL_WAIT_MAX: Duration = Duration::from_secs(3600);
+/// How long a decision is remembered for callers that ask late.
+pub const APPROVAL_MEMORY: Duration = Duration::from_secs(15);
+/// Approvals that may wait at once; a person could not read more.
+pub const APPROVALS_PENDING: usize = 64;
+/// Callers that may wait for one approval.
+pub const APPROVAL_WAITERS: usize = 16;
+/// Characters of one text of an approval, the command line included.
+pub const APPROVAL_TEXT_CHARS: usize = 16 * KIB;
+/// Characters of an approval's id.
+pub const APPROVAL_ID_CHARS: usize = 128;
+/// Bytes of `exec-approvals.json`.
+pub const APPROVALS_FILE_BYTES: usize = MIB;
+/// Allowlist entries of one agent.
+pub const ALLOWLIST_ENTRIES: usize = 1024;
+/// Characters of one allowlist pattern: longer than any path.
+pub const PATTERN_CHARS: usize = 4096;
+/// Bytes of a command line; the kernel takes 128 KiB in one argument.
+pub const COMMAND_BYTES: usize = 64 * KIB;
+/// Words of one program call that the allowlist looks at.
+pub const COMMAND_WORDS: usize = 1024;
+/// Program calls of one command line that the allowlist looks at.
+pub const COMMAND_SEGMENTS: usize = 64;
+/// Directories of `PATH` that are searched.
+pub const PATH_ENTRIES: usize = 256;
+
+/// Places one memory search answers at most.
+pub const MEMORY_RESULTS: usize = 20;
+
+/// How long the outputs of an ended program may stay open before what holds them counts as left behind.
+pub const CHILD_DRAIN: Duration = Duration::from_millis(200);
+/// Pieces of input waiting for a program that does not read.
+pub const CHILD_INPUT_QUEUE: usize = 16;
+/// Steps of one path, links included: deeper trees are built to break something.
+pub const PATH_STEPS: usize = 256;

@@ -6,3 +6,4 @@ pub mod http;
 pub mod message;
 pub mod model;
 pub mod run;
+pub mod tool;
