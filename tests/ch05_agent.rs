@@ -302,6 +302,41 @@ fn subscribers_hear_of_messages_and_changes() {
 }
 
 #[test]
+fn commands_are_answered_without_the_model() {
+    let upstream = Upstream::play(vec![]);
+    let gateway = start(&upstream);
+    let mut peer = Peer::connect(&gateway, &Hello::v4());
+    let say = |peer: &mut Peer, text: &str, key: &str| {
+        let answer = peer.get("chat.send", json!({"sessionKey": "main", "message": text, "idempotencyKey": key}));
+        assert_eq!(answer["status"], "started", "{answer}");
+        chat(peer, key, "final")["payload"]["message"]["content"][0]["text"].as_str().unwrap().to_string()
+    };
+    assert!(say(&mut peer, "/status", "s").contains("Model: up/m"));
+    assert_eq!(say(&mut peer, "/think high", "t"), "Thinking: high.");
+    let before = peer.get("sessions.describe", json!({"key": "main"}))["session"].clone();
+    assert_eq!(before["thinkingLevel"], "high", "{before}");
+    say(&mut peer, "/new", "n");
+    let after = peer.get("sessions.describe", json!({"key": "main"}))["session"].clone();
+    assert!(after["sessionId"] != before["sessionId"] && after["thinkingLevel"] == "high", "{after}");
+    assert!(!upstream.asked_more());
+    assert_eq!(say(&mut peer, "/new and hello", "m"), "done");
+    assert!(upstream.asked()["messages"].to_string().contains("] and hello"));
+}
+
+#[test]
+fn switches_of_a_session_are_patched() {
+    let upstream = Upstream::play(vec![]);
+    let gateway = start(&upstream);
+    let mut peer = Peer::connect(&gateway, &Hello::v3());
+    let patched = peer.get("sessions.patch", json!({"key": "main", "label": "Mine", "verboseLevel": "full"}));
+    assert_eq!((&patched["entry"]["label"], &patched["resolved"]["model"]), (&json!("Mine"), &json!("m")));
+    let bad = peer.call("sessions.patch", json!({"key": "main", "model": "nowhere"}));
+    assert_eq!(bad["error"]["code"], "INVALID_REQUEST", "{bad}");
+    let taken = peer.call("sessions.patch", json!({"key": "other", "label": "Mine"}));
+    assert_eq!(taken["error"]["message"], "label already in use: Mine");
+}
+
+#[test]
 fn an_injected_message_is_told_and_stays() {
     let upstream = Upstream::play(vec![]);
     let gateway = start(&upstream);

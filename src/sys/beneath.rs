@@ -140,14 +140,16 @@ impl Beneath {
             Ok(_) => return Err(BeneathFault::NotAFile(path.to_owned())),
             Err(fault) => return Err(BeneathFault::Io(path.to_owned(), fault)),
         }
-        unlinkat(&spot.dir, spot.name.as_os_str(), UnlinkatFlags::NoRemoveDir).map_err(|fault| io_fault(path, fault))?;
+        unlinkat(&spot.dir, spot.name.as_os_str(), UnlinkatFlags::NoRemoveDir)
+            .map_err(|fault| io_fault(path, fault))?;
         sync(&spot.dir).map_err(|fault| BeneathFault::Io(path.to_owned(), fault))
     }
 
     /// Whether there is something at a path, a link to nowhere not included.
     pub fn exists(&self, path: &Path) -> Result<bool, BeneathFault> {
         let there = self.spot(path, Missing::Fail).and_then(|spot| {
-            fstatat(&spot.dir, spot.name.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW).map_err(|fault| io_fault(path, fault))
+            fstatat(&spot.dir, spot.name.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW)
+                .map_err(|fault| io_fault(path, fault))
         });
         match there {
             Ok(_) => Ok(true),
@@ -396,8 +398,17 @@ mod tests {
         let absolute = ground.0.join("out/secret");
         let prefix = format!("{}side/x", ground.0.join("in").display());
         for path in [
-            "../out/secret", "sub/../../out/secret", "file-link", "dir-link/secret", "absolute-link/secret",
-            "crooked-link/secret", absolute.to_str().unwrap(), "/etc/passwd", "..", "/", &prefix,
+            "../out/secret",
+            "sub/../../out/secret",
+            "file-link",
+            "dir-link/secret",
+            "absolute-link/secret",
+            "crooked-link/secret",
+            absolute.to_str().unwrap(),
+            "/etc/passwd",
+            "..",
+            "/",
+            &prefix,
         ] {
             let fault = beneath.read(Path::new(path)).unwrap_err();
             assert!(matches!(fault, BeneathFault::Outside(_)), "{path}: {fault}");

@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use super::turn::{Parts, ToolAnswer, ToolCall};
-use super::{Cause, RunFailure, RunSpec, begin};
+use super::{Cause, RunFailure, RunSpec, begin, prompt};
 use crate::agent::control::Control;
 use crate::agent::http::Settings;
 use crate::agent::message::Message;
@@ -109,7 +109,7 @@ impl<'a> Desk<'a> {
             writer,
             context,
             lineup,
-            system: system_prompt(spec),
+            system: prompt::system(spec, &ground.selection.primary, spec.thinking.unwrap_or_default()),
             tools: Vec::new(),
             thinking: spec.thinking.unwrap_or_default(),
             window,
@@ -204,15 +204,6 @@ fn note(notice: Notice) {
             failure.candidate.reference, failure.error.kind.name(), next.reference
         ),
     }
-}
-
-fn system_prompt(spec: &RunSpec) -> String {
-    let mut prompt =
-        format!("You are a personal assistant running inside OpenClaw.\n\nWorkspace: {}\n", spec.workspace.display());
-    if let Some(extra) = &spec.extra_system {
-        prompt.push_str(&format!("\n{extra}\n"));
-    }
-    prompt
 }
 
 impl Parts for Desk<'_> {

@@ -4,6 +4,7 @@
 pub mod begin;
 mod desk;
 mod pieces;
+mod prompt;
 pub mod turn;
 
 use std::path::PathBuf;

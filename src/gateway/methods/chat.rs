@@ -6,7 +6,9 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::agent;
+use super::commands::{self, Sent};
 use crate::agent::control::AbortReason;
+use crate::agent::model::Thinking;
 use crate::gateway::attachments;
 use crate::gateway::dedupe;
 use crate::gateway::disk::{Job, Then, Waiting};
@@ -20,11 +22,10 @@ use crate::gateway::state::State;
 use crate::gateway::transcripts::Ask;
 use crate::limits;
 use crate::protocol::errors::WireError;
+use crate::session::command::{self, Command, Parsed, TABLE, Wish};
+use crate::session::settings::Settings;
 use crate::session::{history, made};
 use crate::store::session::archive;
-
-/// Texts that stop the session's turns instead of reaching the model (agent.md 5).
-const STOP_WORDS: &[&str] = &["/stop", "stop", "esc", "abort", "wait", "exit", "interrupt"];
 
 /// The session a method means.
 pub fn place(state: &State, method: &str, request: &Request<'_>) -> Result<Place, WireError> {
@@ -45,17 +46,34 @@ pub fn send_to(state: &mut State, method: &str, place: Place, request: &Request<
     if message.trim().is_empty() && pictures.is_empty() {
         return Err(WireError::invalid("message or attachment required"));
     }
-    let plain = request.flag("suppressCommandInterpretation") == Some(true);
-    if !plain && pictures.is_empty() && is_stop(message) {
-        return Ok(stop(state, &place, AbortReason::Stop, request, fx));
-    }
-    if request.params.get("queueMode").and_then(Value::as_str) == Some("interrupt") {
-        state.stop_runs(&place.key, None, AbortReason::Interrupt, request.now, fx);
-    }
     let run_id = match request.text("idempotencyKey").trim() {
         "" => state.entropy.uuid(),
         key => key.to_string(),
     };
+    let plain = request.flag("suppressCommandInterpretation") == Some(true) || !pictures.is_empty();
+    let words = Settings::read(&state.config.raw).reset_triggers;
+    let parsed = match plain {
+        true => Parsed::Message { text: message.to_string(), hints: Vec::new() },
+        false => command::parse(message, &words),
+    };
+    let (text, hints) = match parsed {
+        Parsed::Message { text, hints } => (text, hints),
+        Parsed::Command(command) => {
+            let first = match &command {
+                Command::New(rest) => rest.clone(),
+                _ => String::new(),
+            };
+            let sent = Sent { place: &place, method, text: message, run_id: &run_id };
+            match commands::run(state, &sent, command, request, fx) {
+                Some(handled) => return handled,
+                None => (first, Vec::new()),
+            }
+        }
+    };
+    let message = text.as_str();
+    if request.params.get("queueMode").and_then(Value::as_str) == Some("interrupt") {
+        state.stop_runs(&place.key, None, AbortReason::Interrupt, request.now, fx);
+    }
     let limit = match request.count("timeoutMs") {
         None => Some(state.config.agents.defaults.timeout),
         Some(0) => None,
@@ -64,7 +82,7 @@ pub fn send_to(state: &mut State, method: &str, place: Place, request: &Request<
     let thinking = request.params.get("thinking").and_then(Value::as_str).filter(|text| !text.is_empty());
     let intake = Intake {
         prompt: agent::prompt(state, message, pictures, Some(&run_id), request.now),
-        thinking: agent::thinking(method, thinking)?,
+        thinking: hinted(&hints).or(agent::thinking(method, thinking)?),
         model: None,
         limit,
         extra_system: None,
@@ -108,12 +126,22 @@ pub fn begin(
     state.take_in_silently(request, intake, fx)
 }
 
-fn is_stop(message: &str) -> bool {
-    let word = message.trim().to_lowercase();
-    STOP_WORDS.contains(&word.as_str())
+/// A thinking level that stood in the message itself.
+fn hinted(hints: &[Command]) -> Option<Thinking> {
+    hints.iter().find_map(|hint| match hint {
+        Command::Think(Wish::Set(level)) => Thinking::parse(level),
+        _ => None,
+    })
 }
 
-fn stop(state: &mut State, place: &Place, reason: AbortReason, request: &Request<'_>, fx: &mut Vec<Effect>) -> Answer {
+/// Stops the session's turns.
+pub fn stop(
+    state: &mut State,
+    place: &Place,
+    reason: AbortReason,
+    request: &Request<'_>,
+    fx: &mut Vec<Effect>,
+) -> Answer {
     let stopped = state.stop_runs(&place.key, None, reason, request.now, fx);
     Answer::Json(json!({"ok": true, "aborted": !stopped.run_ids.is_empty(), "runIds": stopped.run_ids}))
 }
@@ -198,7 +226,18 @@ pub fn metadata(state: &State, request: &Request<'_>) -> Handled {
 }
 
 fn metadata_of(state: &State) -> Value {
-    json!({"models": super::agents::model_rows(state), "commands": []})
+    let commands: Vec<Value> = TABLE.iter().map(command_row).collect();
+    json!({"models": super::agents::model_rows(state), "commands": commands})
+}
+
+/// A command as `commands.list` shows it.
+fn command_row(row: &command::Row) -> Value {
+    let names = std::iter::once(&row.name).chain(row.aliases);
+    let aliases: Vec<String> = names.map(|name| format!("/{name}")).collect();
+    json!({
+        "name": row.name, "textAliases": aliases, "description": row.doc, "category": row.category,
+        "source": "builtin", "scope": "text", "acceptsArgs": !row.args.is_empty(),
+    })
 }
 
 /// Adds a message of the assistant.
@@ -215,15 +254,4 @@ pub fn inject(state: &mut State, request: &Request<'_>, fx: &mut Vec<Effect>) ->
 /// Who waits for the answer to this request.
 pub fn waiting(request: &Request<'_>) -> Waiting {
     Waiting { conn: request.conn, id: request.id.to_string() }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn stop_words_stand_alone() {
-        assert!(is_stop(" /Stop ") && is_stop("wait"));
-        assert!(!is_stop("wait a minute") && !is_stop(""));
-    }
 }

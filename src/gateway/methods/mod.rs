@@ -5,6 +5,7 @@ pub mod agent;
 pub mod agents;
 pub mod channels;
 pub mod chat;
+pub mod commands;
 pub mod config;
 pub mod devices;
 pub mod health;

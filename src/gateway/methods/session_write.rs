@@ -4,6 +4,7 @@
 use serde_json::{Value, json};
 
 use super::chat::{self, waiting};
+use super::commands;
 use super::session_read::place;
 use crate::agent::control::AbortReason;
 use crate::agent::model::resolve;
@@ -27,27 +28,20 @@ pub fn reset(state: &mut State, request: &Request<'_>, fx: &mut Vec<Effect>) -> 
     let place = place(state, "sessions.reset", request)?;
     expect(state, &place, request)?;
     state.stop_runs(&place.key, None, AbortReason::Rpc, request.now, fx);
-    let entry = renew(state, &place, request)?;
+    let entry = commands::renew(state, &place, request)?;
     let answer = json!({"ok": true, "key": place.key, "entry": entry_value(&entry)});
     commit(state, &place, "reset", answer, request, fx)
 }
 
-fn renew(state: &mut State, place: &Place, request: &Request<'_>) -> Result<Entry, WireError> {
-    let path = state.config.session_store(&state.facts.paths, &place.agent);
-    let fresh = state.entropy.uuid();
-    let index = state.sessions.open(&place.agent, || path)?;
-    let entry = lifecycle::reset(index.get(&place.key), &fresh, request.now.wall_ms);
-    index.insert(&place.key, entry.clone());
-    Ok(entry)
-}
-
 /// What a patch asks of the gateway.
-struct World<'a> {
-    state: &'a State,
-    agent: &'a str,
+pub struct ModelWorld<'a> {
+    /// The gateway.
+    pub state: &'a State,
+    /// The session's agent.
+    pub agent: &'a str,
 }
 
-impl Asks for World<'_> {
+impl Asks for ModelWorld<'_> {
     fn label_in_use(&self, label: &str, key: &SessionKey) -> bool {
         let other = |row: &crate::gateway::sessions::SessionRow<'_>| {
             row.key != key.as_str() && row.entry.text("label").is_some_and(|own| own == label)
@@ -82,7 +76,7 @@ pub fn patch(state: &mut State, request: &Request<'_>, fx: &mut Vec<Effect>) -> 
     let before = known.unwrap_or_else(|| Entry::new(&fresh, request.now.wall_ms));
     let empty = serde_json::Map::new();
     let params = request.params.as_object().unwrap_or(&empty);
-    let world = World { state, agent: &place.agent };
+    let world = ModelWorld { state, agent: &place.agent };
     let entry = patch::apply(&before, &key, params, &world, request.now.wall_ms)
         .map_err(|refusal| WireError::invalid(refusal.to_string()))?;
     let path = state.config.session_store(&state.facts.paths, &place.agent);

@@ -418,10 +418,11 @@ fn has_members(leader: u32) -> bool {
         return false;
     }
     let Ok(entries) = std::fs::read_dir("/proc") else { return true };
-    let numbered = entries.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with(|c: char| c.is_ascii_digit()));
-    numbered.take(limits::PROC_ENTRIES).any(|entry| {
-        std::fs::read_to_string(entry.path().join("stat")).is_ok_and(|stat| is_member(&stat, leader))
-    })
+    let numbered =
+        entries.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with(|c: char| c.is_ascii_digit()));
+    numbered
+        .take(limits::PROC_ENTRIES)
+        .any(|entry| std::fs::read_to_string(entry.path().join("stat")).is_ok_and(|stat| is_member(&stat, leader)))
 }
 
 /// Reads `/proc/<pid>/stat`: after the name in parentheses come state, parent and group.
@@ -556,7 +557,9 @@ mod tests {
 
     #[test]
     fn a_group_that_ignores_term_is_killed_with_its_grandchildren() {
-        let child = start("trap '' TERM; (trap '' TERM; echo $$ grand; while :; do sleep 1; done) & echo ready; while :; do sleep 1; done");
+        let child = start(
+            "trap '' TERM; (trap '' TERM; echo $$ grand; while :; do sleep 1; done) & echo ready; while :; do sleep 1; done",
+        );
         wait_for(&child, "grand");
         wait_for(&child, "ready");
         child.stop(StopReason::Asked);
@@ -567,7 +570,11 @@ mod tests {
 
     #[test]
     fn term_is_enough_for_those_who_listen() {
-        let child = Child::spawn(Spec { grace: WATCHDOG, ..spec("trap 'echo bye; exit 7' TERM; echo up; while :; do sleep 0.01; done") }).unwrap();
+        let child = Child::spawn(Spec {
+            grace: WATCHDOG,
+            ..spec("trap 'echo bye; exit 7' TERM; echo up; while :; do sleep 0.01; done")
+        })
+        .unwrap();
         wait_for(&child, "up");
         child.stop(StopReason::Asked);
         assert_eq!(child.wait(WATCHDOG).unwrap().code, Some(7));
@@ -576,7 +583,9 @@ mod tests {
 
     #[test]
     fn what_a_program_leaves_behind_ends_with_it() {
-        let child = start("sh -c 'trap \"\" TERM; echo $$; while :; do sleep 1; done' & read x < /dev/null; while ! [ -e /nonexistent ]; do sleep 0.05; break; done");
+        let child = start(
+            "sh -c 'trap \"\" TERM; echo $$; while :; do sleep 1; done' & read x < /dev/null; while ! [ -e /nonexistent ]; do sleep 0.05; break; done",
+        );
         let exit = child.wait(WATCHDOG).unwrap();
         assert!(exit.left_behind && exit.code.is_some());
         assert!(!is_alive(&text(&child)));
