@@ -41,6 +41,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod agent;
 pub mod cli;
 pub mod client;
 pub mod config;
@@ -50,5 +51,6 @@ pub mod identity;
 pub mod limits;
 pub mod protocol;
 pub mod service;
+pub mod session;
 pub mod store;
 pub mod sys;

@@ -202,6 +202,66 @@ pub const RELOAD_DEBOUNCE: Duration = Duration::from_millis(300);
 /// Bytes of a state file (pairing stores, session index) read at start.
 pub const STATE_FILE_BYTES: usize = 64 * MIB;
 
+/// Bytes of a transcript's end read first: the last dozens of messages, enough for previews and most turns.
+pub const TRANSCRIPT_WINDOW: usize = 256 * KIB;
+/// Bytes of a transcript read at most; of a longer one the end counts.
+pub const TRANSCRIPT_BYTES: usize = 256 * MIB;
+/// Bytes of one transcript line: a message with four pictures of the largest size in base64.
+pub const TRANSCRIPT_LINE_BYTES: usize = 32 * MIB;
+/// Bytes looked at for a transcript's header.
+pub const TRANSCRIPT_HEADER_BYTES: u64 = 16 * 1024;
+
+/// `chat.history`: messages when the caller names no limit, and at most (agent.md 5).
+pub const HISTORY_MESSAGES: usize = 200;
+/// See [`HISTORY_MESSAGES`].
+pub const HISTORY_MESSAGES_MAX: usize = 1000;
+/// Bytes of JSON of one history (agent.md 5).
+pub const HISTORY_BYTES: usize = 6 * MIB;
+/// Rows of `sessions.list` when the caller names no limit, and at most.
+pub const SESSION_ROWS: usize = 200;
+/// See [`SESSION_ROWS`].
+pub const SESSION_ROWS_MAX: usize = 10_000;
+/// Transcripts one listing opens for titles and last words.
+pub const SESSION_PEEKS: usize = 200;
+/// Keys named when a name fits several sessions.
+pub const AMBIGUOUS_KEYS: usize = 8;
+/// Keys of one `sessions.preview` (protocol.md 8.1).
+pub const PREVIEW_KEYS: usize = 64;
+/// Items of one preview when the caller names no number, and at most.
+pub const PREVIEW_ITEMS: usize = 12;
+/// See [`PREVIEW_ITEMS`].
+pub const PREVIEW_ITEMS_MAX: usize = 200;
+/// Characters of one preview item when the caller names no number (protocol.md 8.1), and at most.
+pub const PREVIEW_CHARS: usize = 240;
+/// See [`PREVIEW_CHARS`].
+pub const PREVIEW_CHARS_MAX: usize = 4000;
+/// Characters of the last words in a row.
+pub const LAST_MESSAGE_CHARS: usize = 240;
+/// Characters of a title made from the first words.
+pub const TITLE_CHARS: usize = 60;
+/// Characters of a session's label (protocol.md 8.1).
+pub const LABEL_CHARS: usize = 64;
+/// Characters of a label above an injected note (protocol.md 8.1).
+pub const INJECT_LABEL_CHARS: usize = 100;
+/// Lines `sessions.compact` keeps when the caller names no number (agent.md 11).
+pub const COMPACT_LINES: usize = 400;
+/// Tokens kept free before a conversation is compacted: one long answer and the error of the estimate.
+pub const COMPACTION_RESERVE_TOKENS: u64 = 16_384;
+/// Tokens of recent messages a compaction leaves as they are.
+pub const COMPACTION_KEEP_TOKENS: u64 = 20_000;
+/// Characters of one block in the log that is summarised; tool output beyond it adds little.
+pub const SUMMARY_BLOCK_CHARS: usize = 4000;
+/// Characters of one workspace file in the system prompt (agent.md 13).
+pub const WORKSPACE_FILE_CHARS: usize = 20_000;
+/// Bytes of a workspace file that are read; larger ones are cut to head and tail after reading.
+pub const WORKSPACE_FILE_BYTES: usize = 2 * MIB;
+/// Points of one usage curve.
+pub const USAGE_POINTS: usize = 500;
+/// Characters of one line in the log of a session's usage.
+pub const USAGE_LOG_CHARS: usize = 2000;
+/// Characters of a command's text; longer messages are no commands.
+pub const COMMAND_CHARS: usize = 4096;
+
 /// Size at which the log file is rotated (lifecycle.md 14).
 pub const LOG_FILE_BYTES: u64 = 100 * 1024 * 1024;
 /// Rotated generations kept.
@@ -251,3 +311,147 @@ pub const ZONE_FILE_BYTES: u64 = 64 * 1024;
 pub const ZONE_RULE_BYTES: usize = 128;
 /// How long a signal waits for room in the event queue before the process leaves without farewell.
 pub const SIGNAL_WAIT: Duration = Duration::from_millis(500);
+
+/// Runs that have ended and are remembered for `agent.wait`.
+pub const ENDED_RUNS: usize = 1000;
+/// How long they are remembered (agent.md 3).
+pub const ENDED_RUN_AGE: Duration = Duration::from_secs(600);
+/// Clients that wait for runs at once.
+pub const RUN_WAITERS: usize = 1024;
+/// Smallest distance of two `chat` deltas of one run (agent.md 5).
+pub const CHAT_DELTA: Duration = Duration::from_millis(150);
+/// Runs waiting or working at once; a client in a loop must not fill memory.
+pub const RUNS: usize = 512;
+/// Stack of a run's thread: it parses model answers, which recurse.
+pub const STACK_RUN: usize = 512 * KIB;
+/// Model calls in one run: a model that calls tools for ever is stopped.
+pub const RUN_STEPS: usize = 100;
+/// `agent.wait` without a time (agent.md 3).
+pub const AGENT_WAIT: Duration = Duration::from_secs(30);
+/// What a run may take after its time limit before the client is answered without it.
+pub const RUN_GRACE: Duration = Duration::from_secs(5);
+/// Sessions whose messages one connection may follow.
+pub const FOLLOWED_SESSIONS: usize = 64;
+/// Decoded bytes of one attachment (agent.md 2).
+pub const ATTACHMENT_BYTES: usize = 5_000_000;
+/// Attachments of one message.
+pub const ATTACHMENTS: usize = 10;
+/// Bytes of one message of a person: beyond any model's context, and bounded before anything is copied.
+pub const PROMPT_BYTES: usize = 4 * MIB;
+/// What the command line waits beyond a turn's own time limit.
+pub const AGENT_ANSWER_MARGIN: Duration = Duration::from_secs(30);
+/// Longest time limit a turn may be given: a day, as for `chat.send` (agent.md 5).
+pub const AGENT_TIMEOUT_MAX: Duration = Duration::from_secs(86_400);
+/// How long changed session entries that nobody waits for may stay in memory only.
+pub const SESSIONS_SAVE: Duration = Duration::from_secs(1);
+/// Time to look up a model server's name and connect, TLS included: two retransmitted SYNs.
+pub const MODEL_CONNECT: Duration = Duration::from_secs(15);
+/// Longest silence before an answer begins: a small board reads a long prompt for minutes (agent.md 22).
+pub const MODEL_FIRST_BYTE: Duration = Duration::from_secs(300);
+/// Longest silence inside an answer (agent.md 22).
+pub const MODEL_BETWEEN_CHUNKS: Duration = Duration::from_secs(120);
+/// Time to send a request: 20 MiB of pictures through a slow uplink.
+pub const MODEL_SEND: Duration = Duration::from_secs(120);
+/// Bytes of an answer's head: some proxies add a page of headers.
+pub const MODEL_HEAD_BYTES: usize = 64 * KIB;
+/// Bytes of a streamed answer: the longest ones (128,000 tokens, 350 bytes of framing each) have 45 MB.
+pub const MODEL_STREAM_BYTES: u64 = 64 * 1024 * 1024;
+/// Bytes of an answer that comes in one piece and is held in memory.
+pub const MODEL_WHOLE_BYTES: u64 = 16 * 1024 * 1024;
+/// Bytes of one line of a stream: a tool call with a whole file in its arguments fits.
+pub const MODEL_LINE_BYTES: usize = 4 * MIB;
+/// Bytes of text, thoughts and arguments one answer may hold: far above any real one.
+pub const MODEL_TEXT_BYTES: usize = 8 * MIB;
+/// Parts (texts, thoughts, tool calls) of one answer.
+pub const MODEL_PARTS: usize = 256;
+/// Bytes read of an answer that reports an error.
+pub const MODEL_ERROR_BYTES: u64 = 64 * 1024;
+/// Characters of a provider's error text that people get to see.
+pub const MODEL_ERROR_CHARS: usize = 500;
+/// Tokens of context when nobody says: most remote models have at least these.
+pub const MODEL_CONTEXT: u64 = 128_000;
+/// Tokens of context of a local model when nobody says; also the largest `num_ctx` asked of Ollama unasked, because
+/// its memory is paid for at once.
+pub const MODEL_CONTEXT_LOCAL: u64 = 32_768;
+/// Tokens of an answer where the wire form demands a number and nobody says.
+pub const MODEL_ANSWER_TOKENS: u64 = 8192;
+/// Calls of one model before the next one is tried (agent.md 22).
+pub const MODEL_ATTEMPTS: u32 = 3;
+/// Pause before the second call; it doubles for each further one (agent.md 22).
+pub const MODEL_RETRY: Duration = Duration::from_secs(1);
+/// Longest `Retry-After` that is waited for; beyond it the next model is better (agent.md 22).
+pub const MODEL_RETRY_AFTER: Duration = Duration::from_secs(60);
+/// Models tried for one turn, the first included.
+pub const MODEL_FALLBACKS: usize = 8;
+/// Time to connect to a model server on loopback while looking for one: it answers at once or is not there.
+pub const DISCOVERY_CONNECT: Duration = Duration::from_millis(300);
+/// Time for one answer while looking for a local model server.
+pub const DISCOVERY_ANSWER: Duration = Duration::from_millis(1500);
+/// Bytes of one such answer: Ollama's description of a model carries its licence.
+pub const DISCOVERY_BYTES: u64 = 1024 * 1024;
+/// Models of a local server that are asked for their abilities.
+pub const DISCOVERY_MODELS: usize = 8;
+/// Bytes of a file of CA certificates; the usual bundle has 220 KiB.
+pub const CA_FILE_BYTES: u64 = 8 * 1024 * 1024;
+/// Bytes of an `auth-profiles.json`.
+pub const AUTH_PROFILES_BYTES: usize = MIB;
+/// Bytes of output of a command that stands for a model.
+pub const BACKEND_OUTPUT_BYTES: usize = 16 * MIB;
+/// Bytes kept of its error output.
+pub const BACKEND_ERROR_BYTES: usize = 64 * KIB;
+/// Bytes of a prompt given as an argument: Linux allows 128 KiB for one.
+pub const BACKEND_ARGUMENT_BYTES: usize = 100 * KIB;
+/// Time between SIGTERM and SIGKILL for such a command.
+pub const BACKEND_GRACE: Duration = Duration::from_secs(2);
+/// Messages of one session in a preview.
+pub const PREVIEW_MESSAGES: usize = 50;
+/// Characters that one token stands for when a share of a context is turned into text: low, so that the share holds
+/// for code and for languages with short tokens as well.
+pub const TOKEN_CHARS: u64 = 3;
+/// Share of the model's context that one result of a tool may take (agent.md 15).
+pub const TOOL_RESULT_PERCENT: u64 = 30;
+/// A result of a tool is never cut below this: a model with a tiny or unknown context must still see something.
+pub const TOOL_RESULT_MIN_BYTES: usize = 4 * KIB;
+/// A result of a tool is never longer than this, however large the context.
+pub const TOOL_RESULT_BYTES: usize = 400_000;
+/// Names of one allow or deny list; real ones have a dozen.
+pub const POLICY_NAMES: usize = 256;
+
+/// How long an approval waits for an operator (agent.md 17).
+pub const APPROVAL_WAIT: Duration = Duration::from_secs(120);
+/// Longest wait a request may ask for.
+pub const APPROVAL_WAIT_MAX: Duration = Duration::from_secs(3600);
+/// How long a decision is remembered for callers that ask late.
+pub const APPROVAL_MEMORY: Duration = Duration::from_secs(15);
+/// Approvals that may wait at once; a person could not read more.
+pub const APPROVALS_PENDING: usize = 64;
+/// Callers that may wait for one approval.
+pub const APPROVAL_WAITERS: usize = 16;
+/// Characters of one text of an approval, the command line included.
+pub const APPROVAL_TEXT_CHARS: usize = 16 * KIB;
+/// Characters of an approval's id.
+pub const APPROVAL_ID_CHARS: usize = 128;
+/// Bytes of `exec-approvals.json`.
+pub const APPROVALS_FILE_BYTES: usize = MIB;
+/// Allowlist entries of one agent.
+pub const ALLOWLIST_ENTRIES: usize = 1024;
+/// Characters of one allowlist pattern: longer than any path.
+pub const PATTERN_CHARS: usize = 4096;
+/// Bytes of a command line; the kernel takes 128 KiB in one argument.
+pub const COMMAND_BYTES: usize = 64 * KIB;
+/// Words of one program call that the allowlist looks at.
+pub const COMMAND_WORDS: usize = 1024;
+/// Program calls of one command line that the allowlist looks at.
+pub const COMMAND_SEGMENTS: usize = 64;
+/// Directories of `PATH` that are searched.
+pub const PATH_ENTRIES: usize = 256;
+
+/// Places one memory search answers at most.
+pub const MEMORY_RESULTS: usize = 20;
+
+/// How long the outputs of an ended program may stay open before what holds them counts as left behind.
+pub const CHILD_DRAIN: Duration = Duration::from_millis(200);
+/// Pieces of input waiting for a program that does not read.
+pub const CHILD_INPUT_QUEUE: usize = 16;
+/// Steps of one path, links included: deeper trees are built to break something.
+pub const PATH_STEPS: usize = 256;

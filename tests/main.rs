@@ -7,6 +7,7 @@ mod ch01_handshake;
 mod ch02_auth;
 mod ch03_requests;
 mod ch04_events;
+mod ch05_agent;
 mod ch08_http;
 mod ch10_shutdown;
 mod ch11_limits;

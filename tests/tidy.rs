@@ -76,7 +76,10 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("identity", &["limits", "sys", "protocol", "store"]),
     ("client", &["limits", "sys", "protocol", "identity", "store"]),
     ("service", &["limits", "sys", "config", "store"]),
-    ("gateway", &["limits", "sys", "protocol", "config", "store", "http", "identity"]),
+    ("agent", &["limits", "sys", "protocol", "config", "store", "session"]),
+    // Of `agent` the messages only: what a transcript holds.
+    ("session", &["limits", "sys", "config", "store", "agent"]),
+    ("gateway", &["limits", "sys", "protocol", "config", "store", "http", "identity", "agent", "session"]),
     ("cli", &["limits", "sys", "protocol", "config", "store", "client", "identity", "service"]),
     // The one place where the command line meets the daemon.
     ("cli::cmd::gateway_start", &["gateway"]),
@@ -89,11 +92,13 @@ const CRATES: &[(&str, &[&str])] = &[
     ("httparse", &["http"]),
     ("chunked_transfer", &["http"]),
     ("lexopt", &["cli::parse"]),
-    ("nix", &["sys::signals"]),
+    ("nix", &["sys::signals", "sys::group", "sys::beneath"]),
     ("ctrlc", &["sys::signals"]),
     ("env_logger", &["sys::log"]),
     ("jsonc_parser", &["config"]),
     ("getrandom", &["sys::id"]),
+    ("ureq", &["agent::http"]),
+    ("rustls", &["agent::http"]),
 ];
 
 fn inside(module: &str, parent: &str) -> bool {

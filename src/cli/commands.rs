@@ -564,6 +564,78 @@ pub const COMMANDS: &[Command] = &[
         ..BASE
     },
     Command {
+        path: &["agent"],
+        about: "Send a message to an agent and wait for its answer",
+        details: "Without --to, --session-id, --session-key or --agent the message goes to the main session of the \
+default agent. The answer appears as it comes. Exit status 1 when the turn failed, was stopped or took too long.",
+        flags: &[
+            &[
+                text("agent", "id", "Agent"),
+                text("message", "text", "What to say").letter('m').not_with(&["message-file"]),
+                text("message-file", "path", "File with the message; - reads standard input"),
+                text("session-id", "id", "Session by its transcript"),
+                text("session-key", "key", "Session by its key"),
+                text("thinking", "level", "off, minimal, low, medium, high or xhigh"),
+                text("timeout", "seconds", "Time limit of the turn; the gateway's own is 600"),
+                text("to", "number", "Session of this person, by number or address").letter('t'),
+            ],
+            JSON,
+            TARGET,
+        ],
+        examples: &[
+            ("agent --message \"What is new?\"", "Ask the main session"),
+            ("agent --agent ops -m \"Check the logs\" --json", "Ask another agent, for a script"),
+        ],
+        run: Run::Agent,
+        ..BASE
+    },
+    Command {
+        path: &["agents"],
+        about: "The agents of the configuration",
+        examples: &[("agents list", "Who they are")],
+        ..BASE
+    },
+    Command {
+        path: &["agents", "list"],
+        about: "List the agents",
+        details: "Reads the configuration; no gateway is needed.",
+        flags: &[JSON],
+        examples: &[("agents list --json", "For a script")],
+        run: Run::AgentsList,
+        ..BASE
+    },
+    Command {
+        path: &["models"],
+        about: "The models agents can use",
+        examples: &[("models list", "Which ones")],
+        ..BASE
+    },
+    Command {
+        path: &["models", "list"],
+        about: "List the configured models",
+        details: "Reads the configuration; no gateway is needed.",
+        flags: &[JSON],
+        examples: &[("models list", "Names, context and price")],
+        run: Run::ModelsList,
+        ..BASE
+    },
+    Command {
+        path: &["sessions"],
+        about: "List the sessions in the store",
+        details: "Reads the store's file; no gateway is needed.",
+        flags: &[
+            &[
+                text("active", "minutes", "Only sessions changed within this time"),
+                text("agent", "id", "Agent whose store is read"),
+                text("store", "path", "Another store file"),
+            ],
+            JSON,
+        ],
+        examples: &[("sessions --active 60", "Sessions of the last hour")],
+        run: Run::Sessions,
+        ..BASE
+    },
+    Command {
         path: &["protocol"],
         about: "The wire protocol as files",
         examples: &[("protocol gen --schema --out .", "JSON Schema into this directory")],

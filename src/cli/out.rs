@@ -120,6 +120,14 @@ impl Out {
         self.bytes(text.as_bytes())
     }
 
+    /// A piece of a line, shown at once.
+    ///
+    /// # Errors
+    /// A closed or failing standard output.
+    pub fn piece(&self, text: &str) -> Result<(), CliError> {
+        self.bytes(clean(text).as_bytes())
+    }
+
     fn bytes(&self, bytes: &[u8]) -> Result<(), CliError> {
         let mut stdout = io::stdout().lock();
         stdout.write_all(bytes).and_then(|()| stdout.flush()).map_err(|error| match error.kind() {

@@ -12,7 +12,7 @@ use super::help::VERSION;
 use super::parse::Parsed;
 use super::spinner::Spinner;
 use super::world::World;
-use crate::client::{Answer, Client, ClientError, ClientInfo, DeviceUse, Options};
+use crate::client::{Answer, Client, ClientError, ClientInfo, DeviceUse, Incoming, Options};
 use crate::protocol::methods;
 use crate::protocol::table::Scope;
 use crate::sys::host;
@@ -48,8 +48,15 @@ impl Line {
     /// # Errors
     /// As [`call`].
     pub fn open(world: &World, parsed: &Parsed, need: &[&str]) -> Result<Line, CliError> {
+        Line::open_within(world, parsed, need, timeout(parsed)?)
+    }
+
+    /// The same with a time of the command's own choice.
+    ///
+    /// # Errors
+    /// As [`call`].
+    pub fn open_within(world: &World, parsed: &Parsed, need: &[&str], timeout: Duration) -> Result<Line, CliError> {
         let aim = aim(world, parsed)?;
-        let timeout = timeout(parsed)?;
         credentials(world, &aim, need.first().copied().unwrap_or_default())?;
         let options = options(world, &aim, need, timeout);
         let _spinner = Spinner::start("Waiting for the gateway…", !world.json);
@@ -71,6 +78,39 @@ impl Line {
             other => other,
         };
         answer.map_err(|error| explain_here(&self.aim, error))
+    }
+
+    /// The final answer of a two-stage call. `on` gets the events and says when the spinner has to go.
+    ///
+    /// # Errors
+    /// As [`Line::call`].
+    pub fn call_final(
+        &mut self,
+        method: &str,
+        params: &Value,
+        on: &mut dyn FnMut(&Incoming) -> bool,
+    ) -> Result<Value, CliError> {
+        let mut spinner = Some(Spinner::start("Waiting for the answer…", self.spin));
+        let mut show = |event: &Incoming| {
+            // Taken away before the first piece, so that both never stand on one line.
+            if event.event == "agent" && text(&event.payload, "stream") == "assistant" {
+                spinner = None;
+            }
+            on(event);
+        };
+        let first = self.client.call_final(method, params, &mut show);
+        let answer = match first {
+            Err(ClientError::Request(answer)) if self.widen(&answer) => {
+                self.client.call_final(method, params, &mut show)
+            }
+            other => other,
+        };
+        answer.map_err(|error| explain_here(&self.aim, error))
+    }
+
+    /// Gives the next calls another deadline.
+    pub fn allow(&mut self, time: Duration) {
+        self.client.allow(time);
     }
 
     /// Connects again with a scope that the gateway found missing: approving a device, for one,

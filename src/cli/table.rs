@@ -230,6 +230,15 @@ pub enum Run {
     Status,
     /// `logs`
     Logs,
+    /// `agent`
+    Agent,
+    /// `agents list`
+    AgentsList,
+    /// `sessions`
+    Sessions,
+    /// `models list`
+    ModelsList,
+
     /// `devices list`
     DevicesList,
     /// `devices approve`

@@ -140,6 +140,30 @@ impl Client {
         }
     }
 
+    /// The final answer of a two-stage call; `on` gets every event on the way.
+    ///
+    /// # Errors
+    /// As [`Client::call`].
+    pub fn call_final(
+        &mut self,
+        method: &str,
+        params: &Value,
+        on: &mut dyn FnMut(&Incoming),
+    ) -> Result<Value, ClientError> {
+        let id = self.send(method, params)?;
+        loop {
+            let answer = self.frame()?;
+            for event in self.events.drain(..) {
+                on(&event);
+            }
+            let Some((_, answer)) = answer.filter(|(got, _)| *got == id) else { continue };
+            let payload = answer.map_err(ClientError::Request)?;
+            if payload.get("status").and_then(Value::as_str) != Some("accepted") {
+                return Ok(payload);
+            }
+        }
+    }
+
     /// Sends several requests at once and returns the answers in their order.
     ///
     /// # Errors

@@ -2,10 +2,12 @@
 //! Owns field names and default values; built from any JSON value without failing. Knows no file.
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::Value;
 
+use super::paths::Paths;
 use super::secret::Secret;
 use super::value::Node;
 use crate::limits;
@@ -405,6 +407,27 @@ impl Config {
             agents: Agents::read(root.at("agents")),
             providers: Provider::read_all(root.at("models").at("providers")),
             raw,
+        }
+    }
+
+    /// An agent's session index (agent.md 9); `session.store` names another place.
+    pub fn session_store(&self, paths: &Paths, agent: &str) -> PathBuf {
+        match &self.session.store {
+            Some(path) => paths.expand(&path.replace("{agentId}", agent), &paths.home),
+            None => paths.agents_dir.join(agent).join("sessions").join("sessions.json"),
+        }
+    }
+
+    /// The folder an agent's tools work in (agent.md 13): its own, the shared one for the default agent, else one beside
+    /// that with the agent's name.
+    pub fn workspace(&self, paths: &Paths, agent: &str) -> PathBuf {
+        let own = self.agents.list.iter().find(|known| known.id == agent).and_then(|known| known.workspace.clone());
+        let shared = || self.agents.defaults.workspace.clone();
+        let is_default = agent == self.default_agent_id();
+        match own.or_else(|| shared().filter(|_| is_default)) {
+            Some(path) => paths.expand(&path, &paths.home),
+            None if is_default => paths.workspace.clone(),
+            None => paths.state_dir.join(format!("workspace-{agent}")),
         }
     }
 

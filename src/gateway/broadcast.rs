@@ -26,6 +26,20 @@ pub fn fail(fx: &mut Vec<Effect>, conn: ConnId, id: &str, error: &WireError) {
     fx.push(Effect::Send(conn, frame::response_err(id, error, None).into()));
 }
 
+/// The same with a payload beside the error: the second answer of `agent` has both (protocol.md 6.3).
+pub fn fail_with(fx: &mut Vec<Effect>, conn: ConnId, id: &str, error: &WireError, payload: &Value) {
+    fx.push(Effect::Send(conn, frame::response_err(id, error, Some(&payload.to_string())).into()));
+}
+
+/// How an event to chosen connections is numbered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// Protocol 3 has no number on it (protocol.md 6.2).
+    Targeted,
+    /// It counts like a broadcast.
+    Numbered,
+}
+
 impl State {
     /// Sends an event to every connection that may see it. `name` must have a row in the event table.
     pub fn broadcast(&mut self, name: &str, payload: &Value, fx: &mut Vec<Effect>) {
@@ -34,6 +48,13 @@ impl State {
 
     /// The same for a payload that is serialised already: the frame is encoded once for all.
     pub fn broadcast_raw(&mut self, name: &str, payload: &str, fx: &mut Vec<Effect>) {
+        let droppable = events::find(name).is_some_and(|row| row.drop_if_slow);
+        let class = if droppable { Class::Droppable } else { Class::Required };
+        self.broadcast_as(name, payload, class, fx);
+    }
+
+    /// The same with another treatment of slow clients than the row's.
+    pub fn broadcast_as(&mut self, name: &str, payload: &str, class: Class, fx: &mut Vec<Effect>) {
         let Some(row) = events::find(name) else {
             log::error!(target: "gateway", "event without a row event={name}");
             return;
@@ -43,7 +64,6 @@ impl State {
             return;
         }
         let versions = row.versioned.then(|| self.state_version());
-        let class = if row.drop_if_slow { Class::Droppable } else { Class::Required };
         log::debug!(target: "gateway/ws", "→ event {name} clients={}", to.len());
         let head = Bytes::from(frame::event_head(name, payload, versions));
         fx.push(Effect::Broadcast { to, head, class });
@@ -61,6 +81,28 @@ impl State {
             }
         }
         to
+    }
+
+    /// Sends an event to chosen connections, as far as they may see it.
+    pub fn tell(&mut self, conns: &[ConnId], name: &str, payload: &str, reach: Reach, fx: &mut Vec<Effect>) {
+        let Some(row) = events::find(name) else {
+            log::error!(target: "gateway", "event without a row event={name}");
+            return;
+        };
+        let mut to = Vec::new();
+        for conn in conns {
+            let Some(session) = self.session_mut(*conn).filter(|session| may_see(session, row)) else { continue };
+            if reach == Reach::Targeted && session.protocol < 4 {
+                fx.push(Effect::Send(*conn, frame::event_plain(name, payload).into()));
+            } else {
+                session.seq += 1;
+                to.push((*conn, session.seq));
+            }
+        }
+        if !to.is_empty() {
+            let head = Bytes::from(frame::event_head(name, payload, None));
+            fx.push(Effect::Broadcast { to, head, class: Class::Droppable });
+        }
     }
 
     /// The two counters that `presence` and `health` carry.

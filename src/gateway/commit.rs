@@ -64,6 +64,10 @@ impl State {
         if let Some((waiting, payload)) = &commit.reply {
             broadcast::reply(fx, waiting.conn, &waiting.id, payload);
         }
+        self.tell_changes(&commit.changed, fx);
+        if commit.run.is_some() {
+            self.start_due_runs(fx);
+        }
         for conn in commit.revoked {
             self.close(conn, 4001, "client invalidated: device token revoked or device removed", fx);
         }
@@ -79,6 +83,10 @@ impl State {
         self.devices_unsaved = self.devices_unsaved.and(Change::BOTH);
         self.nodes_unsaved = self.nodes_unsaved.and(Change::BOTH);
         let error = WireError::unavailable(format!("in effect until the next restart, but not saved: {text}"));
+        self.sessions.not_saved();
+        if let Some(no) = commit.run {
+            self.drop_run(no);
+        }
         if let Some((waiting, _)) = &commit.reply {
             self.counters.failed += 1;
             broadcast::fail(fx, waiting.conn, &waiting.id, &error);

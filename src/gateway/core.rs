@@ -13,11 +13,16 @@ use super::conn::{Bytes, Hub, Link};
 use super::disk::{Done, Job, Then};
 use super::event::{Admission, Class, ConnId, Effect, Event, HttpAnswer, Input, Notice};
 use super::handle::handle;
+use super::runs::RunNo;
 use super::state::State;
 use super::timers::Timers;
 use super::trouble::Trouble;
+use crate::agent::control::{AbortReason, Control};
+use crate::agent::run::{RunEvent, RunSpec, begin};
+use crate::limits;
 use crate::sys::clock::Clock;
 use crate::sys::notify::Notifier;
+use crate::sys::thread;
 
 /// Handling one event should take microseconds; beyond this it is worth a line in the log.
 const SLOW: Duration = Duration::from_millis(20);
@@ -28,6 +33,8 @@ pub struct Core {
     clock: Clock,
     hub: Arc<Hub>,
     events: Receiver<Event>,
+    sender: Sender<Event>,
+    controls: HashMap<RunNo, Control>,
     disk: Sender<(Job, Then)>,
     links: HashMap<ConnId, Link>,
     waiting: HashMap<u64, Sender<HttpAnswer>>,
@@ -44,7 +51,7 @@ impl Core {
         state: State,
         clock: Clock,
         hub: Arc<Hub>,
-        events: Receiver<Event>,
+        (sender, events): (Sender<Event>, Receiver<Event>),
         disk: Sender<(Job, Then)>,
         notifier: Notifier,
     ) -> Core {
@@ -53,6 +60,8 @@ impl Core {
             clock,
             hub,
             events,
+            sender,
+            controls: HashMap::new(),
             disk,
             links: HashMap::new(),
             waiting: HashMap::new(),
@@ -130,6 +139,9 @@ impl Core {
     }
 
     fn step(&mut self, input: Input) {
+        if let Input::Run(no, RunEvent::Finished(_) | RunEvent::Failed(_)) = &input {
+            self.controls.remove(no);
+        }
         let began = Instant::now();
         handle(&mut self.state, input, self.clock.now(), &mut self.effects);
         self.perform();
@@ -167,6 +179,8 @@ impl Core {
                 }
             }
             Effect::Disk(job, then) => self.disk(job, then),
+            Effect::StartRun(no, spec) => self.start_run(no, *spec),
+            Effect::StopRun(no, reason) => self.stop_run(no, reason),
             Effect::Timer(after, timer) => self.timers.set(self.clock.now().mono + after, timer),
             Effect::Notify(Notice::Stopping) => self.notifier.stopping(),
             Effect::Notify(Notice::Alive) => self.notifier.alive(),
@@ -228,6 +242,30 @@ impl Core {
     fn close(&mut self, conn: ConnId, code: u16, reason: String) {
         if let Some(link) = self.links.remove(&conn) {
             link.outbox.push(Out::Close(code, reason));
+        }
+    }
+
+    /// The thread sends what it does into the same queue as everyone else; a full queue slows it down.
+    fn start_run(&mut self, no: RunNo, spec: RunSpec) {
+        let control = spec.limit.map_or_else(Control::new, Control::within);
+        self.controls.insert(no, control.clone());
+        let sender = self.sender.clone();
+        let name = format!("run:{}", spec.run_id);
+        let tell = move |event| {
+            // Without a receiver the process is on its way out.
+            let _ = sender.send(Event::Input(Input::Run(no, event)));
+        };
+        let started = thread::spawn(&name, limits::STACK_RUN, move || begin::run(spec, &control, tell));
+        if let Err(error) = started {
+            let failed = RunEvent::Failed(Box::new(begin::not_started(&error)));
+            self.controls.remove(&no);
+            handle(&mut self.state, Input::Run(no, failed), self.clock.now(), &mut self.effects);
+        }
+    }
+
+    fn stop_run(&mut self, no: RunNo, reason: AbortReason) {
+        if let Some(control) = self.controls.get(&no) {
+            control.cancel(reason);
         }
     }
 

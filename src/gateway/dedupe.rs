@@ -55,6 +55,11 @@ impl Memory {
         }
     }
 
+    /// Forgets a call that had no effect after all.
+    pub fn drop(&mut self, key: &str) {
+        self.entries.remove(key);
+    }
+
     /// Forgets what is too old.
     pub fn sweep(&mut self, now_ms: u64) {
         while let Some((since, _)) = self.order.front() {

@@ -4,6 +4,7 @@
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -11,12 +12,17 @@ use serde_json::Value;
 
 use super::event::{ConnId, Event, Input};
 use super::handshake::Greeting;
-use super::sessions::{self, SessionRow};
+use super::notes::Note;
+use super::runs::RunNo;
+use super::sessions::{self, Shelf};
+use super::transcripts::{self, Addition, Ask};
 use crate::config::env::Env;
 use crate::config::load::{self, Snapshot};
 use crate::config::paths::Paths;
 use crate::limits;
 use crate::store::atomic;
+use crate::store::session::archive::{self, Reason};
+use crate::store::sessions::Index;
 use crate::store::tail::{self, Tail, TailRequest};
 use crate::sys::thread;
 
@@ -30,6 +36,14 @@ pub enum Job {
     Config,
     /// Read the session indexes of these agents.
     Sessions(Vec<(String, PathBuf)>),
+    /// Read a transcript, or shorten one.
+    Transcript(Ask),
+    /// Add messages to a transcript.
+    Add(Box<Addition>),
+    /// Rename transcripts out of the way.
+    PutAway(Vec<PathBuf>, u64),
+    /// Replace session indexes.
+    Indexes(Vec<(PathBuf, Arc<Index>)>),
 }
 
 /// Which part of the log is wanted; the file is the one in use.
@@ -59,8 +73,14 @@ pub enum Done {
     Tail(Result<Tail, String>),
     /// The configuration as it stands on disk.
     Config(Box<Snapshot>),
-    /// Session rows of all agents.
-    Sessions(Vec<SessionRow>),
+    /// Session indexes by agent.
+    Sessions(Vec<(String, Shelf)>),
+    /// A serialised answer about a transcript.
+    Transcript(Result<String, String>),
+    /// The last added message's entry.
+    Added(Result<String, String>),
+    /// Where transcripts are now.
+    PutAway(Vec<String>),
     /// The queue was full.
     Refused,
 }
@@ -69,9 +89,11 @@ impl Done {
     /// The outcome of a job that was never taken.
     pub fn refused(job: &Job) -> Done {
         match job {
-            Job::Write(_) => Done::Written(Err("too many writes are waiting".to_string())),
+            Job::Write(_) | Job::Indexes(_) => Done::Written(Err("too many writes are waiting".to_string())),
             Job::Tail(_) => Done::Tail(Err("too many reads are waiting".to_string())),
-            Job::Config | Job::Sessions(_) => Done::Refused,
+            Job::Transcript(_) => Done::Transcript(Err("too many reads are waiting".to_string())),
+            Job::Add(_) => Done::Added(Err("too many writes are waiting".to_string())),
+            Job::Config | Job::Sessions(_) | Job::PutAway(..) => Done::Refused,
         }
     }
 }
@@ -97,8 +119,14 @@ pub enum Then {
     ConfigGet(Waiting),
     /// Answer `secrets.reload`.
     SecretsReload(Waiting),
-    /// Take over the session rows.
+    /// Take over the session indexes, or learn that they are saved.
     Sessions,
+    /// Answer with what was read of a transcript.
+    Transcript(Waiting),
+    /// Answer and tell once messages of the gateway are in a transcript.
+    Added(Box<Note>),
+    /// Answer `sessions.delete`.
+    PutAway(Waiting, String),
 }
 
 /// What is said once a change is on disk.
@@ -112,6 +140,10 @@ pub struct Commit {
     pub greeting: Option<Box<Greeting>>,
     /// Connections whose credentials this change ended.
     pub revoked: Vec<ConnId>,
+    /// Sessions that changed, for their followers.
+    pub changed: Vec<Value>,
+    /// A run that may start once its session is on disk.
+    pub run: Option<RunNo>,
 }
 
 /// Where the disk thread works.
@@ -154,22 +186,48 @@ fn run(place: &Place, queue: &Receiver<(Job, Then)>, events: &Sender<Event>) {
 
 /// A write that nobody waits for is left out when a later one to the same files waits behind it.
 fn superseded(job: &Job, then: &Then, behind: &VecDeque<(Job, Then)>) -> bool {
-    let (Job::Write(files), Then::Nothing) = (job, then) else { return false };
-    let rewritten = |path: &PathBuf| {
-        behind
-            .iter()
-            .any(|(later, _)| matches!(later, Job::Write(files) if files.iter().any(|file| file.path == *path)))
-    };
-    files.iter().all(|file| rewritten(&file.path))
+    let rewritten = |path: &PathBuf| behind.iter().any(|(later, _)| writes(later, path));
+    match (job, then) {
+        (Job::Write(files), Then::Nothing) => files.iter().all(|file| rewritten(&file.path)),
+        (Job::Indexes(files), Then::Nothing) => files.iter().all(|(path, _)| rewritten(path)),
+        _ => false,
+    }
+}
+
+fn writes(job: &Job, path: &PathBuf) -> bool {
+    match job {
+        Job::Write(files) => files.iter().any(|file| file.path == *path),
+        Job::Indexes(files) => files.iter().any(|(written, _)| written == path),
+        _ => false,
+    }
 }
 
 fn perform(place: &Place, job: Job) -> Done {
     match job {
         Job::Write(files) => Done::Written(files.iter().try_for_each(write)),
+        Job::Indexes(files) => {
+            Done::Written(files.iter().try_for_each(|(path, index)| {
+                write(&FileWrite { path: path.clone(), bytes: index.print().into_bytes() })
+            }))
+        }
+        Job::Transcript(ask) => Done::Transcript(transcripts::read(ask)),
+        Job::Add(addition) => Done::Added(transcripts::add(&addition)),
+        Job::PutAway(files, now_ms) => Done::PutAway(put_away(&files, now_ms)),
         Job::Tail(ask) => Done::Tail(read_log(place, ask)),
         Job::Config => Done::Config(Box::new(load::load(&place.paths, &place.env))),
-        Job::Sessions(stores) => Done::Sessions(sessions::read_all(&stores)),
+        Job::Sessions(stores) => Done::Sessions(sessions::read_all(stores)),
     }
+}
+
+fn put_away(files: &[PathBuf], now_ms: u64) -> Vec<String> {
+    let mut places = Vec::new();
+    for file in files {
+        match archive::put_away(file, Reason::Deleted, now_ms) {
+            Ok(place) => places.extend(place.map(|path| path.display().to_string())),
+            Err(error) => log::warn!(target: "store", "cannot put away file={} error={error}", file.display()),
+        }
+    }
+    places
 }
 
 fn read_log(place: &Place, ask: TailAsk) -> Result<Tail, String> {

@@ -8,7 +8,9 @@ use serde_json::{Value, json};
 use super::broadcast;
 use super::dedupe::{self, Remembered};
 use super::event::{Answer, Call, ConnId, Effect, Handled};
-use super::methods::{agents, channels, config, devices, health, logs, nodes, sessions, system};
+use super::methods::{
+    agent, agents, channels, chat, config, devices, health, logs, nodes, session_read, session_write, sessions, system,
+};
 use super::state::{Role, Session, State};
 use super::trouble::Trouble;
 use crate::limits;
@@ -72,9 +74,16 @@ fn answer(state: &mut State, conn: ConnId, id: &str, call: Call, now: Now, fx: &
         Call::Unknown(name) => return Err(unknown(&name)),
     };
     let params = params.map_err(WireError::invalid)?;
+    if !state.sessions.ready && asks_sessions(row) && state.held.len() < limits::EVENT_QUEUE {
+        state.held.push((conn, id.to_string(), Call::Known(row, Ok(params))));
+        return Ok(Answer::Later);
+    }
     let remembered = row.idempotent.then(|| dedupe::key(row.name, &params)).flatten();
-    if let Some(Remembered::Ended(answer)) = remembered.as_ref().and_then(|key| state.memory.recall(key, now.wall_ms)) {
-        return answer.clone().map(Answer::Json);
+    match remembered.as_ref().and_then(|key| state.memory.recall(key, now.wall_ms)) {
+        Some(Remembered::Ended(answer)) => return answer.clone().map(Answer::Json),
+        Some(Remembered::Running(Some(first))) => return Ok(Answer::Json(first.clone())),
+        Some(Remembered::Running(None)) => return Err(WireError::unavailable("the same call is still running")),
+        None => {}
     }
     let handled = run(state, row, Request { conn, id, params, now }, fx);
     if let Some(key) = remembered {
@@ -83,12 +92,21 @@ fn answer(state: &mut State, conn: ConnId, id: &str, call: Call, now: Now, fx: &
     handled
 }
 
+/// Whether a call makes no sense before the session indexes have been read, right after the start.
+fn asks_sessions(row: &Method) -> bool {
+    row.name == "agent" || row.name.starts_with("chat.") || row.name.starts_with("sessions.")
+}
+
 /// Keeps the answer for a repeated call; one that comes later is kept by whoever gives it.
 fn remember(state: &mut State, key: String, handled: &Handled, now: Now) {
     let ended = match handled {
         Ok(Answer::Json(payload)) => Remembered::Ended(Ok(payload.clone())),
         Ok(Answer::Raw(_)) => return,
+        // Whoever answers later may have noted more than that it runs.
+        Ok(Answer::Later) if state.memory.recall(&key, now.wall_ms).is_some() => return,
         Ok(Answer::Later) => Remembered::Running(None),
+        // A refused call had no effect: the same key may come again, put right.
+        Err(error) if error.code == Code::InvalidRequest => return,
         Err(error) => Remembered::Ended(Err(error.clone())),
     };
     state.memory.note(key, ended, now.wall_ms);
@@ -206,6 +224,30 @@ fn handler(state: &mut State, handler: Handler, request: Request<'_>, fx: &mut V
         Handler::NodePairVerify => nodes::verify(state, &request),
         Handler::NodeRename => nodes::rename(state, &request, fx),
         Handler::SessionsList => sessions::list(state, &request),
+        Handler::Agent => agent::run(state, &request, fx),
+        Handler::AgentWait => agent::wait(state, &request, fx),
+        Handler::ChatAbort => chat::abort(state, &request, fx),
+        Handler::ChatHistory => chat::history(state, &request, fx),
+        Handler::ChatInject => chat::inject(state, &request, fx),
+        Handler::ChatMessageGet => chat::message_get(state, &request, fx),
+        Handler::ChatMetadata => chat::metadata(state, &request),
+        Handler::ChatSend => chat::send(state, &request, fx),
+        Handler::ChatStartup => chat::startup(state, &request, fx),
+        Handler::SessionsAbort => session_write::abort(state, &request, fx),
+        Handler::SessionsCompact => session_write::compact(state, &request, fx),
+        Handler::SessionsCreate => session_write::create(state, &request, fx),
+        Handler::SessionsDelete => session_write::delete(state, &request, fx),
+        Handler::SessionsDescribe => session_read::describe(state, &request),
+        Handler::SessionsGet => session_read::get(state, &request, fx),
+        Handler::SessionsMessagesSubscribe => session_read::follow(state, &request),
+        Handler::SessionsMessagesUnsubscribe => session_read::leave(state, &request),
+        Handler::SessionsPatch => session_write::patch(state, &request, fx),
+        Handler::SessionsPreview => session_read::preview(state, &request, fx),
+        Handler::SessionsReset => session_write::reset(state, &request, fx),
+        Handler::SessionsResolve => session_read::resolve(state, &request),
+        Handler::SessionsSend => session_write::send(state, &request, fx),
+        Handler::SessionsSubscribe => session_read::subscribe(state, &request),
+        Handler::SessionsUnsubscribe => session_read::unsubscribe(state, &request),
     }
 }
 

@@ -10,6 +10,9 @@ use serde_json::Value;
 
 use super::conn::{Bytes, Link, Peer};
 use super::disk::{Done, Job, Then};
+use super::runs::RunNo;
+use crate::agent::control::AbortReason;
+use crate::agent::run::{RunEvent, RunSpec};
 use crate::protocol::errors::WireError;
 use crate::protocol::table::Method;
 use crate::sys::signals::Signal;
@@ -85,6 +88,8 @@ pub enum Input {
         /// How it went.
         done: Done,
     },
+    /// A run's thread tells something.
+    Run(RunNo, RunEvent),
     /// A timer is due.
     Timer(Timer),
     /// The process got a signal.
@@ -203,6 +208,14 @@ pub enum Timer {
     Watchdog,
     /// Stop waiting for clients to leave.
     Shutdown,
+    /// A chat delta was held back.
+    ChatDelta(RunNo),
+    /// A run should have ended by now.
+    RunOverdue(RunNo),
+    /// Save session indexes that nobody waits for.
+    SaveSessions,
+    /// A client has waited long enough for a run.
+    AgentWait(u64),
 }
 
 /// How a queued event behaves towards a slow client.
@@ -239,6 +252,10 @@ pub enum Effect {
     Answer(u64, HttpAnswer),
     /// Have the disk thread do something; `then` comes back with the result.
     Disk(Job, Then),
+    /// Give a run a thread.
+    StartRun(RunNo, Box<RunSpec>),
+    /// Tell a run's thread to stop.
+    StopRun(RunNo, AbortReason),
     /// Wake the state thread after this long.
     Timer(Duration, Timer),
     /// Tell the supervisor something (`sd_notify`).

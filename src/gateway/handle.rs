@@ -11,7 +11,7 @@ use super::disk::{Done, Then, Waiting};
 use super::dispatch;
 use super::event::{ConnId, Effect, Ended, HttpAnswer, HttpAsk, Inbound, Input, Notice, Timer, Violation};
 use super::handshake;
-use super::methods::{config, system};
+use super::methods::{agent, config, system};
 use super::state::{Conn, Phase, State};
 use super::trouble::Trouble;
 use crate::limits;
@@ -30,8 +30,9 @@ pub fn handle(state: &mut State, input: Input, now: Now, fx: &mut Vec<Effect>) {
         Input::Closed { conn, why } => closed(state, conn, &why, now, fx),
         Input::Http { ticket, ask } => fx.push(Effect::Answer(ticket, http(state, &ask, now))),
         Input::Stored { then, done } => stored(state, then, done, now, fx),
+        Input::Run(no, event) => state.run_event(no, event, now, fx),
         Input::Timer(timer) => due(state, timer, now, fx),
-        Input::Signal(signal) => signalled(state, signal, fx),
+        Input::Signal(signal) => signalled(state, signal, now, fx),
     }
 }
 
@@ -113,8 +114,9 @@ fn closed(state: &mut State, conn: ConnId, why: &Ended, now: Now, fx: &mut Vec<E
             log::debug!(target: "gateway/ws", "closed conn={conn} durationMs={lasted}");
         }
     }
-    if state.stopping && state.conns.is_empty() {
-        fx.push(Effect::Exit);
+    state.watch.forget(conn);
+    if state.stopping {
+        state.exit_when_empty(fx);
     }
 }
 
@@ -145,16 +147,37 @@ fn stored(state: &mut State, then: Then, done: Done, now: Now, fx: &mut Vec<Effe
         (Then::SecretsReload(waiting), Done::Config(snapshot)) => {
             system::secrets_reloaded(state, &waiting, &snapshot, fx);
         }
-        (Then::Sessions, Done::Sessions(rows)) => {
-            state.sessions = rows;
+        (Then::Sessions, Done::Sessions(shelves)) => {
+            state.sessions.fill(shelves);
             if !state.sessions.is_empty() {
                 state.refresh_health(now, fx);
             }
+            for (conn, id, call) in std::mem::take(&mut state.held) {
+                dispatch::dispatch(state, conn, &id, call, now, fx);
+            }
         }
-        (Then::LogsTail(waiting) | Then::ConfigGet(waiting) | Then::SecretsReload(waiting), _) => {
+        (Then::Transcript(waiting), Done::Transcript(Ok(payload))) => {
+            broadcast::reply_raw(fx, waiting.conn, &waiting.id, &payload);
+        }
+        (Then::Transcript(waiting), Done::Transcript(Err(text))) => answer(state, &waiting, Err(text), "", fx),
+        (Then::Added(note), Done::Added(result)) => state.messages_added(*note, result, now, fx),
+        (Then::PutAway(waiting, key), Done::PutAway(archived)) => {
+            let payload = json!({"ok": true, "key": key, "deleted": true, "archived": archived});
+            broadcast::reply(fx, waiting.conn, &waiting.id, &payload);
+        }
+        (
+            Then::LogsTail(waiting)
+            | Then::ConfigGet(waiting)
+            | Then::SecretsReload(waiting)
+            | Then::Transcript(waiting)
+            | Then::PutAway(waiting, _),
+            _,
+        ) => {
             broadcast::fail(fx, waiting.conn, &waiting.id, &WireError::unavailable("the disk is busy; try again"));
         }
         (Then::Commit(commit), _) => state.not_committed(commit, "the disk is busy", now, fx),
+        (Then::Added(note), _) => state.messages_added(*note, Err("the disk is busy".to_string()), now, fx),
+        (Then::Sessions, Done::Written(Err(_))) => state.sessions.not_saved(),
         (Then::Sessions, _) => {}
     }
 }
@@ -203,6 +226,10 @@ fn due(state: &mut State, timer: Timer, now: Now, fx: &mut Vec<Effect>) {
             fx.extend(state.facts.watchdog.map(|interval| Effect::Timer(interval, Timer::Watchdog)));
         }
         Timer::Shutdown => fx.push(Effect::Exit),
+        Timer::SaveSessions => state.save_sessions(fx),
+        Timer::ChatDelta(no) => state.chat_delta_due(no, now, fx),
+        Timer::RunOverdue(no) => state.run_overdue(no, now, fx),
+        Timer::AgentWait(ticket) => agent::wait_is_over(state, ticket, fx),
     }
 }
 
@@ -253,13 +280,13 @@ fn sweep(state: &mut State, now: Now, fx: &mut Vec<Effect>) {
     fx.push(Effect::Timer(limits::SWEEP, Timer::Sweep));
 }
 
-fn signalled(state: &mut State, signal: Signal, fx: &mut Vec<Effect>) {
+fn signalled(state: &mut State, signal: Signal, now: Now, fx: &mut Vec<Effect>) {
     match signal {
         Signal::Terminate if state.stopping => {
             log::warn!(target: "gateway", "second signal; exiting at once");
             fx.push(Effect::Exit);
         }
-        Signal::Terminate => stop(state, fx),
+        Signal::Terminate => stop(state, now, fx),
         Signal::Restart => {
             log::warn!(target: "gateway", "SIGUSR1 restart ignored (not authorized; enable commands.restart or use gateway tool).");
         }
@@ -267,20 +294,28 @@ fn signalled(state: &mut State, signal: Signal, fx: &mut Vec<Effect>) {
 }
 
 /// Tells everyone, closes everyone, and leaves when the last has gone or the time is over.
-fn stop(state: &mut State, fx: &mut Vec<Effect>) {
+fn stop(state: &mut State, now: Now, fx: &mut Vec<Effect>) {
     log::info!(target: "gateway", "received a stop signal; shutting down clients={}", state.conns.len());
     fx.push(Effect::Notify(Notice::Stopping));
     fx.push(Effect::StopAccepting);
-    state.broadcast("shutdown", &json!({"reason": "gateway stopping"}), fx);
     state.stopping = true;
+    state.interrupt_runs(now, fx);
+    state.broadcast("shutdown", &json!({"reason": "gateway stopping"}), fx);
     state.save_unsaved(fx);
     let all: Vec<ConnId> = state.conns.keys().copied().collect();
     for conn in all {
         state.close(conn, 1012, "service restart", fx);
     }
-    if state.conns.is_empty() {
-        fx.push(Effect::Exit);
-    } else {
-        fx.push(Effect::Timer(limits::SHUTDOWN.saturating_sub(Duration::from_secs(2)), Timer::Shutdown));
+    fx.push(Effect::Timer(limits::SHUTDOWN.saturating_sub(Duration::from_secs(2)), Timer::Shutdown));
+    state.exit_when_empty(fx);
+}
+
+impl State {
+    /// Leaves once the last client and the last run have gone.
+    pub fn exit_when_empty(&mut self, fx: &mut Vec<Effect>) {
+        if self.conns.is_empty() && self.runs.is_empty() {
+            self.save_sessions(fx);
+            fx.push(Effect::Exit);
+        }
     }
 }

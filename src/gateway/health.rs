@@ -11,6 +11,7 @@ use super::sessions::SessionRow;
 use super::state::State;
 use crate::config::sections::{ResolvedAgent, ResolvedHeartbeat};
 use crate::limits;
+use crate::session::row::{self, Defaults};
 use crate::sys::clock::Now;
 
 /// Rows in a `recent` list of `health`.
@@ -99,14 +100,15 @@ impl State {
     }
 
     fn agent_sessions(&self, agent: &str, now: Now, most: usize) -> Value {
-        let rows: Vec<&SessionRow> = self.sessions.iter().filter(|row| row.agent == agent).collect();
-        let recent: Vec<Value> = rows.iter().take(most).map(|row| row.to_recent(now.wall_ms)).collect();
+        let rows: Vec<SessionRow> = self.sessions.rows().into_iter().filter(|row| row.agent == agent).collect();
+        let recent: Vec<Value> =
+            rows.iter().take(most).map(|found| row::recent(found.key, found.entry, now.wall_ms)).collect();
         json!({"path": self.sessions_file(agent), "count": rows.len(), "recent": recent})
     }
 
     /// The agent's session index on disk.
     pub fn sessions_file(&self, agent: &str) -> String {
-        self.facts.paths.agents_dir.join(agent).join("sessions").join("sessions.json").display().to_string()
+        self.config.session_store(&self.facts.paths, agent).display().to_string()
     }
 
     /// The status object.
@@ -131,21 +133,22 @@ impl State {
             "sessions": {
                 "paths": paths,
                 "count": self.sessions.len(),
-                "defaults": self.session_defaults(),
-                "recent": self.sessions.iter().take(RECENT_STATUS).map(|row| status_row(row, now)).collect::<Vec<_>>(),
+                "defaults": self.defaults().to_wire(),
+                "recent": self.sessions.rows().iter().take(RECENT_STATUS).map(|row| status_row(row, &self.defaults(), now)).collect::<Vec<_>>(),
                 "byAgent": by_agent,
             },
         })
     }
 
     fn agent_status(&self, agent: &str, now: Now) -> Value {
-        let rows: Vec<&SessionRow> = self.sessions.iter().filter(|row| row.agent == agent).collect();
-        let recent: Vec<Value> = rows.iter().take(RECENT_STATUS).map(|row| status_row(row, now)).collect();
+        let rows: Vec<SessionRow> = self.sessions.rows().into_iter().filter(|row| row.agent == agent).collect();
+        let recent: Vec<Value> =
+            rows.iter().take(RECENT_STATUS).map(|row| status_row(row, &self.defaults(), now)).collect();
         json!({"agentId": agent, "path": self.sessions_file(agent), "count": rows.len(), "recent": recent})
     }
 
     /// What sessions without settings of their own use; `null` where no model is configured.
-    pub fn session_defaults(&self) -> Value {
+    pub fn defaults(&self) -> Defaults {
         let agents = self.config.agents.resolved();
         let choice = agents.iter().find(|agent| agent.is_default).and_then(|agent| agent.model.as_ref());
         let (provider, model) = choice.map_or((None, None), |choice| {
@@ -154,11 +157,11 @@ impl State {
         });
         let known = self.config.providers.iter().filter(|row| provider.is_none_or(|id| id == row.id));
         let row = known.flat_map(|row| &row.models).find(|row| Some(row.id.as_str()) == model);
-        json!({
-            "modelProvider": provider,
-            "model": model,
-            "contextTokens": row.and_then(|row| row.context_window),
-        })
+        Defaults {
+            provider: provider.map(str::to_string),
+            model: model.map(str::to_string),
+            context_tokens: row.and_then(|row| row.context_window),
+        }
     }
 }
 
@@ -171,10 +174,13 @@ fn interval(every: Duration) -> String {
     }
 }
 
-fn status_row(row: &SessionRow, now: Now) -> Value {
-    let mut entry = row.entry.clone();
+fn status_row(row: &SessionRow<'_>, defaults: &Defaults, now: Now) -> Value {
+    let mut entry = row::row(row.key, row.entry, defaults);
     entry.retain(|name, _| {
         [
+            "key",
+            "kind",
+            "updatedAt",
             "sessionId",
             "thinkingLevel",
             "systemSent",
@@ -187,11 +193,8 @@ fn status_row(row: &SessionRow, now: Now) -> Value {
         ]
         .contains(&name.as_str())
     });
-    entry.insert("agentId".into(), row.agent.as_str().into());
-    entry.insert("key".into(), row.key.as_str().into());
-    entry.insert("kind".into(), row.kind().into());
-    entry.insert("updatedAt".into(), row.updated_ms.into());
-    entry.insert("age".into(), now.wall_ms.saturating_sub(row.updated_ms).into());
+    entry.insert("agentId".into(), row.agent.into());
+    entry.insert("age".into(), now.wall_ms.saturating_sub(row.updated_ms()).into());
     let flags = flags(&entry);
     entry.insert("flags".into(), flags);
     usage(&mut entry);

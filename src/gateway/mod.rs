@@ -2,6 +2,7 @@
 //! Knows nothing of the command line; everything it needs is in [`Boot`].
 
 pub mod access;
+pub mod attachments;
 pub mod auth;
 pub mod beacon;
 mod broadcast;
@@ -19,26 +20,33 @@ pub mod handle;
 pub mod handshake;
 pub mod health;
 pub mod hello;
+pub mod intake;
 mod living;
 pub mod logins;
 pub mod methods;
 pub mod no_device;
 pub mod node_commands;
 pub mod node_list;
+pub mod notes;
 pub mod origin;
 pub mod pairing;
 pub mod pairing_devices;
 pub mod pairing_nodes;
 pub mod presence;
+pub mod runs;
 #[cfg(test)]
 mod script;
 #[cfg(test)]
 mod script_tests;
+pub mod session_change;
+pub mod session_key;
 pub mod sessions;
 pub mod start;
 pub mod state;
 pub mod timers;
+pub mod transcripts;
 pub mod trouble;
+pub mod watch;
 
 use std::fmt;
 use std::io;
@@ -159,6 +167,7 @@ pub fn run(boot: Boot, listeners: Listeners, ready: impl FnOnce()) -> Result<(),
         hsts: state.config.gateway.http.strict_transport_security.clone(),
     };
     let hub = Hub::new(events.clone(), settings);
+    let queue = (events.clone(), queue);
     let place = Place { paths, env, log_file };
     let store = disk::spawn(place, events.clone()).map_err(|e| StartError::System("cannot start a thread", e))?;
     install_signals(events)?;

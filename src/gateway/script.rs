@@ -21,6 +21,7 @@ use crate::limits;
 use crate::protocol::{check, methods};
 use crate::sys::clock::Now;
 use crate::sys::id::Entropy;
+use crate::sys::zone::Zone;
 
 /// A core with a fake clock and nothing else.
 pub struct Script {
@@ -180,6 +181,8 @@ fn facts(paths: Paths, now: Now) -> Facts {
         port: 18789,
         paths,
         identity: None,
+        zone: Zone::utc(),
+        env: Arc::new(Env::of([])),
         log_requests: false,
         tick: limits::TICK,
         handshake: limits::HANDSHAKE,

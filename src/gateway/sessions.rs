@@ -1,124 +1,157 @@
-//! Session rows as the agents' indexes on disk list them (`agents/<id>/sessions/sessions.json`).
-//! Reads and lists; runs and transcripts are not its business.
+//! The sessions of all agents as the state thread owns them: one index per agent, read once, changed here, written by
+//! the disk thread. Lists and finds; what a session's transcript says is not its business.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use serde_json::{Map, Value, json};
+use super::disk::Job;
+use crate::protocol::errors::WireError;
+use crate::store::session::entry::Entry;
+use crate::store::sessions::Index;
 
-use crate::limits;
-use crate::store::atomic;
-
-/// One session, as small as listings need it; the rest of the entry is kept for the wire row.
-#[derive(Debug, Clone)]
-pub struct SessionRow {
-    /// Agent it belongs to.
-    pub agent: String,
-    /// Session key.
-    pub key: String,
-    /// Last change, milliseconds since the epoch.
-    pub updated_ms: u64,
-    /// The members of the stored entry that are wire members too.
-    pub entry: Map<String, Value>,
+/// One agent's index, as it was read or why it could not be.
+pub struct Shelf {
+    /// Its file.
+    pub path: PathBuf,
+    /// Its sessions; shared with a write that is under way.
+    pub index: Arc<Index>,
+    /// Why it must not be written: what stands in the file would be lost.
+    pub fault: Option<String>,
+    /// Whether the file is older than the index.
+    pub unsaved: bool,
 }
 
-/// Members of a stored entry that go to clients unchanged (protocol.md 8.5).
-const WIRE_MEMBERS: &[&str] = &[
-    "label",
-    "displayName",
-    "channel",
-    "chatType",
-    "origin",
-    "sessionId",
-    "systemSent",
-    "abortedLastRun",
-    "thinkingLevel",
-    "verboseLevel",
-    "reasoningLevel",
-    "elevatedLevel",
-    "sendPolicy",
-    "inputTokens",
-    "outputTokens",
-    "totalTokens",
-    "modelProvider",
-    "model",
-    "contextTokens",
-    "deliveryContext",
-    "lastChannel",
-    "lastTo",
-    "lastAccountId",
-    "spawnedBy",
-    "groupActivation",
-    "responseUsage",
-];
-
-/// Reads the indexes of these agents; a missing or unreadable one counts as empty and is logged.
-pub fn read_all(stores: &[(String, PathBuf)]) -> Vec<SessionRow> {
-    let mut rows: Vec<SessionRow> = stores.iter().flat_map(|(agent, path)| read(agent, path)).collect();
-    rows.sort_by(|a, b| b.updated_ms.cmp(&a.updated_ms).then_with(|| a.key.cmp(&b.key)));
-    rows
+/// Reads the indexes of these agents.
+pub fn read_all(stores: Vec<(String, PathBuf)>) -> Vec<(String, Shelf)> {
+    stores.into_iter().map(|(agent, path)| (agent, read(path))).collect()
 }
 
-fn read(agent: &str, path: &Path) -> Vec<SessionRow> {
-    let bytes = match atomic::read_bounded(path, limits::STATE_FILE_BYTES) {
-        Ok(Some(bytes)) => bytes,
-        Ok(None) => return Vec::new(),
+fn read(path: PathBuf) -> Shelf {
+    let (index, fault) = match Index::read(&path) {
+        Ok(index) => (index, None),
         Err(error) => {
-            log::warn!(target: "store", "cannot read sessions file={} error={error}", path.display());
-            return Vec::new();
+            log::error!(target: "store", "sessions are not available file={} error={error}", path.display());
+            (Index::default(), Some(error.to_string()))
         }
     };
-    match serde_json::from_slice::<Map<String, Value>>(&bytes) {
-        Ok(entries) => entries.into_iter().filter_map(|(key, entry)| row(agent, key, entry)).collect(),
-        Err(error) => {
-            log::warn!(target: "store", "cannot read sessions file={} error={error}", path.display());
-            Vec::new()
+    Shelf { path, index: Arc::new(index), fault, unsaved: false }
+}
+
+/// All sessions.
+#[derive(Default)]
+pub struct SessionBook {
+    shelves: BTreeMap<String, Shelf>,
+    /// Whether the indexes have been read.
+    pub ready: bool,
+}
+
+/// One session of a list.
+#[derive(Clone, Copy)]
+pub struct SessionRow<'a> {
+    /// Agent it belongs to.
+    pub agent: &'a str,
+    /// Session key.
+    pub key: &'a str,
+    /// Its entry.
+    pub entry: &'a Entry,
+}
+
+impl SessionBook {
+    /// Takes over what was read.
+    pub fn fill(&mut self, shelves: Vec<(String, Shelf)>) {
+        self.shelves = shelves.into_iter().collect();
+        self.ready = true;
+    }
+
+    /// The index of an agent, to change; refused when its file could not be read.
+    pub fn open(&mut self, agent: &str, path: impl FnOnce() -> PathBuf) -> Result<&mut Index, WireError> {
+        let shelf = self.shelves.entry(agent.to_string()).or_insert_with(|| Shelf {
+            path: path(),
+            index: Arc::default(),
+            fault: None,
+            unsaved: false,
+        });
+        if let Some(fault) = &shelf.fault {
+            return Err(WireError::unavailable(format!("sessions of agent \"{agent}\" are not available: {fault}")));
         }
+        shelf.unsaved = true;
+        Ok(Arc::make_mut(&mut shelf.index))
+    }
+
+    /// The entry of a session.
+    pub fn get(&self, agent: &str, key: &str) -> Option<&Entry> {
+        self.shelves.get(agent)?.index.get(key)
+    }
+
+    /// The entry of a session, to change; the change is saved at the next occasion.
+    pub fn get_mut(&mut self, agent: &str, key: &str) -> Option<&mut Entry> {
+        let shelf = self.shelves.get_mut(agent).filter(|shelf| shelf.fault.is_none())?;
+        shelf.index.get(key)?;
+        shelf.unsaved = true;
+        Arc::make_mut(&mut shelf.index).get_mut(key)
+    }
+
+    /// The file of an agent's index.
+    pub fn path(&self, agent: &str) -> Option<&Path> {
+        self.shelves.get(agent).map(|shelf| shelf.path.as_path())
+    }
+
+    /// Everything that is not on disk, as one job; none when everything is.
+    pub fn unsaved(&mut self) -> Option<Job> {
+        let unsaved = self.shelves.values_mut().filter(|shelf| shelf.unsaved);
+        let files: Vec<(PathBuf, Arc<Index>)> = unsaved
+            .map(|shelf| {
+                shelf.unsaved = false;
+                (shelf.path.clone(), Arc::clone(&shelf.index))
+            })
+            .collect();
+        (!files.is_empty()).then_some(Job::Indexes(files))
+    }
+
+    /// A write failed: everything counts as unsaved again.
+    pub fn not_saved(&mut self) {
+        self.shelves.values_mut().filter(|shelf| shelf.fault.is_none()).for_each(|shelf| shelf.unsaved = true);
+    }
+
+    /// Every agent's index.
+    pub fn indexes(&self) -> impl Iterator<Item = (&str, &Index)> {
+        self.shelves.iter().map(|(agent, shelf)| (agent.as_str(), shelf.index.as_ref()))
+    }
+
+    /// All sessions, newest first.
+    pub fn rows(&self) -> Vec<SessionRow<'_>> {
+        let all = self
+            .shelves
+            .iter()
+            .flat_map(|(agent, shelf)| shelf.index.iter().map(move |(key, entry)| SessionRow { agent, key, entry }));
+        let mut rows: Vec<SessionRow<'_>> = all.collect();
+        rows.sort_by(|a, b| b.entry.updated_ms().cmp(&a.entry.updated_ms()).then_with(|| a.key.cmp(b.key)));
+        rows
+    }
+
+    /// The row of a session.
+    pub fn row(&self, agent: &str, key: &str) -> Option<SessionRow<'_>> {
+        let (agent, shelf) = self.shelves.get_key_value(agent)?;
+        let (key, entry) = shelf.index.find(key)?;
+        Some(SessionRow { agent, key, entry })
+    }
+
+    /// Number of sessions.
+    pub fn len(&self) -> usize {
+        self.shelves.values().map(|shelf| shelf.index.len()).sum()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 }
 
-fn row(agent: &str, key: String, entry: Value) -> Option<SessionRow> {
-    let Value::Object(mut entry) = entry else { return None };
-    let updated_ms = entry.get("updatedAt").and_then(Value::as_u64).unwrap_or(0);
-    entry.retain(|name, value| WIRE_MEMBERS.contains(&name.as_str()) && !value.is_null());
-    Some(SessionRow { agent: agent.to_string(), key, updated_ms, entry })
-}
-
-impl SessionRow {
-    /// `direct`, `group`, `global` or `unknown`.
-    pub fn kind(&self) -> &'static str {
-        let group = self.entry.get("chatType").and_then(Value::as_str).is_some_and(|chat| chat != "direct");
-        match self.key.as_str() {
-            "global" => "global",
-            "unknown" => "unknown",
-            key if group || key.contains(":group:") || key.contains(":channel:") => "group",
-            _ => "direct",
-        }
-    }
-
-    /// The row of `sessions.list`.
-    pub fn to_wire(&self) -> Value {
-        let mut row = self.entry.clone();
-        row.insert("key".into(), self.key.as_str().into());
-        row.insert("kind".into(), self.kind().into());
-        row.insert("agentId".into(), self.agent.as_str().into());
-        row.insert("updatedAt".into(), self.updated_ms.into());
-        for (name, value) in [("archived", false), ("pinned", false), ("unread", false)] {
-            row.insert(name.into(), value.into());
-        }
-        Value::Object(row)
-    }
-
-    /// The short row of `health`.
-    pub fn to_recent(&self, now_ms: u64) -> Value {
-        json!({"key": self.key, "updatedAt": self.updated_ms, "age": now_ms.saturating_sub(self.updated_ms)})
-    }
-
-    /// Whether the search text occurs in what a person would look for.
-    pub fn matches(&self, search: &str) -> bool {
-        let search = search.to_lowercase();
-        let member = |name: &str| self.entry.get(name).and_then(Value::as_str).unwrap_or_default().to_lowercase();
-        self.key.to_lowercase().contains(&search)
-            || ["label", "displayName", "sessionId"].iter().any(|name| member(name).contains(&search))
+impl SessionRow<'_> {
+    /// Last change, milliseconds since the epoch.
+    pub fn updated_ms(&self) -> u64 {
+        self.entry.updated_ms()
     }
 }
 
@@ -126,29 +159,36 @@ impl SessionRow {
 mod tests {
     use super::*;
 
-    fn example() -> SessionRow {
-        let entry =
-            json!({"updatedAt": 5000, "sessionId": "s-1", "model": "m", "skillsSnapshot": {"x": 1}, "label": null});
-        row("main", "agent:main:main".to_string(), entry).unwrap()
+    fn book(json: &str) -> SessionBook {
+        let mut book = SessionBook::default();
+        let index = Arc::new(Index::parse(json.as_bytes()).unwrap());
+        book.fill(vec![("main".into(), Shelf { path: "x".into(), index, fault: None, unsaved: false })]);
+        book
     }
 
     #[test]
-    fn keeps_wire_members_only_and_never_null() {
-        let wire = example().to_wire();
-        assert_eq!(wire["sessionId"], "s-1");
-        assert!(wire.get("skillsSnapshot").is_none() && wire.get("label").is_none());
+    fn changes_are_saved_once_and_again_after_a_failure() {
+        let mut book = book(r#"{"k": {"updatedAt": 1}}"#);
+        assert!(book.unsaved().is_none());
+        book.get_mut("main", "k").unwrap().touch(9);
+        assert!(book.unsaved().is_some() && book.unsaved().is_none());
+        book.not_saved();
+        assert!(book.unsaved().is_some());
     }
 
     #[test]
-    fn tells_groups_from_direct_chats() {
-        let mut session = example();
-        assert_eq!(session.kind(), "direct");
-        session.key = "agent:main:telegram:group:-100".to_string();
-        assert_eq!(session.kind(), "group");
+    fn an_unreadable_index_is_never_written() {
+        let mut book = SessionBook::default();
+        let fault = Some("torn".to_string());
+        book.fill(vec![("main".into(), Shelf { path: "x".into(), index: Arc::default(), fault, unsaved: false })]);
+        assert!(book.open("main", || "x".into()).unwrap_err().message.contains("torn"));
+        book.not_saved();
+        assert!(book.unsaved().is_none());
     }
 
     #[test]
-    fn skips_entries_that_are_no_objects() {
-        assert!(row("main", "k".to_string(), json!([1])).is_none());
+    fn newest_first() {
+        let book = book(r#"{"a": {"updatedAt": 1}, "b": {"updatedAt": 3}, "c": {"updatedAt": 2}}"#);
+        assert_eq!(book.rows().iter().map(|row| row.key).collect::<Vec<_>>(), ["b", "c", "a"]);
     }
 }

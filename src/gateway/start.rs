@@ -5,6 +5,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::de::DeserializeOwned;
@@ -23,12 +24,14 @@ use crate::http::locality::Proxies;
 use crate::http::proxy_login::ProxyLogin;
 use crate::identity::{DeviceFile, SecretKey};
 use crate::limits;
+use crate::session::settings::Settings;
 use crate::store::atomic;
 use crate::store::records::{self, Records};
 use crate::sys::clock::Now;
 use crate::sys::host;
 use crate::sys::id::Entropy;
 use crate::sys::notify::Notifier;
+use crate::sys::zone::Zone;
 
 /// Holds the state directory for this process; the kernel gives it back even after `kill -9`.
 pub struct Lock(#[allow(dead_code)] Option<File>);
@@ -119,6 +122,7 @@ fn facts(
     notifier: &Notifier,
     entropy: &mut Entropy,
 ) -> Result<Facts, StartError> {
+    let zone = zone(snapshot);
     Ok(Facts {
         version: env!("CARGO_PKG_VERSION"),
         host: host::hostname(),
@@ -127,6 +131,8 @@ fn facts(
         arch: host::arch(),
         port,
         paths: paths.clone(),
+        zone,
+        env: Arc::new(snapshot.env.clone()),
         identity: Some(identity(&paths.identity_dir.join("gateway.json"), entropy, now.wall_ms)?),
         log_requests: plan.ws_log == WsLog::Full,
         tick: tick(&snapshot.env),
@@ -147,6 +153,12 @@ fn clean(paths: &Paths) {
             Err(error) => log::warn!(target: "store", "cannot look for leftovers dir={} error={error}", dir.display()),
         }
     }
+}
+
+/// The zone of message stamps: the configured one, else the machine's.
+fn zone(snapshot: &Snapshot) -> Zone {
+    let named = Settings::read(&snapshot.config.raw).zone.as_deref().and_then(Zone::named);
+    named.unwrap_or_else(|| Zone::local(|name| snapshot.env.get(name).map(Into::into)))
 }
 
 /// A store of records; one that cannot be read stops the start, because going on would overwrite it.

@@ -12,20 +12,24 @@ use super::auth::{LoginLimits, Logins, Secrets};
 use super::conn::Peer;
 use super::connect_params::Client;
 use super::dedupe::Memory;
-use super::event::{ConnId, Effect, Timer};
+use super::event::{Call, ConnId, Effect, Timer};
 use super::health::HealthCache;
 use super::pairing::Change;
 use super::pairing_devices::{DeviceBook, TokenForm};
 use super::pairing_nodes::NodeBook;
 use super::presence::{OwnFacts, Presence, PresenceKey};
-use super::sessions::SessionRow;
+use super::runs::Runs;
+use super::sessions::SessionBook;
 use super::trouble::Record;
+use super::watch::Watch;
+use crate::config::env::Env;
 use crate::config::model::Config;
 use crate::config::paths::Paths;
 use crate::limits;
 use crate::protocol::errors::WireError;
 use crate::sys::clock::Now;
 use crate::sys::id::Entropy;
+use crate::sys::zone::Zone;
 
 /// Facts that hold for the life of the process.
 pub struct Facts {
@@ -43,6 +47,10 @@ pub struct Facts {
     pub port: u16,
     /// Where this instance keeps its files.
     pub paths: Paths,
+    /// Time zone of message stamps.
+    pub zone: Zone,
+    /// The environment the configuration was read in.
+    pub env: Arc<Env>,
     /// The gateway's own device id and public key.
     pub identity: Option<(String, String)>,
     /// Whether the log shows requests as they come in, not only with their answers.
@@ -219,8 +227,16 @@ pub struct State {
     pub memory: Memory,
     /// Failed logins by address.
     pub logins: Logins,
-    /// Sessions as the last reading of the indexes found them.
-    pub sessions: Vec<SessionRow>,
+    /// Sessions of all agents.
+    pub sessions: SessionBook,
+    /// Runs that have not ended.
+    pub runs: Runs,
+    /// Calls that wait for the session indexes.
+    pub held: Vec<(ConnId, String, Call)>,
+    /// A save of the indexes is due by timer.
+    pub sessions_gate: bool,
+    /// Who follows which sessions.
+    pub watch: Watch,
     /// Heartbeat settings.
     pub heartbeats: Heartbeats,
     /// Prompt lines waiting for the main session's next turn.
@@ -275,6 +291,7 @@ pub struct Beginning {
 impl State {
     /// The state before the first event: nobody is connected.
     pub fn new(beginning: Beginning) -> State {
+        let max_runs = beginning.config.agents.defaults.max_concurrent;
         let Beginning { facts, config, config_warnings, access, allowed_origins, entropy, devices, nodes } = beginning;
         State {
             presence: Presence::new(&facts.own()),
@@ -296,7 +313,11 @@ impl State {
             nodes,
             nodes_unsaved: Change::NONE,
             memory: Memory::default(),
-            sessions: Vec::new(),
+            sessions: SessionBook::default(),
+            runs: Runs::new(max_runs),
+            held: Vec::new(),
+            sessions_gate: false,
+            watch: Watch::default(),
             heartbeats: Heartbeats { enabled: true, last: None },
             system_events: VecDeque::new(),
             counters: Counters::default(),

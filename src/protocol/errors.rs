@@ -99,12 +99,14 @@ pub struct WireError {
     pub details: Option<Value>,
     /// Milliseconds after which a retry makes sense; also marks the error retryable.
     pub retry_after_ms: Option<u64>,
+    /// Whether the same request may succeed later, where the code alone does not tell.
+    pub retryable: Option<bool>,
 }
 
 impl WireError {
     /// An error without details.
     pub fn new(code: Code, message: impl Into<String>) -> WireError {
-        WireError { code, message: message.into(), details: None, retry_after_ms: None }
+        WireError { code, message: message.into(), details: None, retry_after_ms: None, retryable: None }
     }
 
     /// `INVALID_REQUEST` with this text.
@@ -137,10 +139,9 @@ impl WireError {
         if let Some(details) = &self.details {
             map.insert("details".into(), details.clone());
         }
-        if let Some(after) = self.retry_after_ms {
-            map.insert("retryable".into(), true.into());
-            map.insert("retryAfterMs".into(), after.into());
-        }
+        let retryable = self.retryable.or(self.retry_after_ms.map(|_| true));
+        map.extend(retryable.map(|retryable| ("retryable".to_string(), retryable.into())));
+        map.extend(self.retry_after_ms.map(|after| ("retryAfterMs".to_string(), after.into())));
         Value::Object(map)
     }
 }

@@ -2,6 +2,9 @@
 //! Owns names, guards and payload shapes (`spec/protocol.md` section 9); knows nobody who sends.
 
 use super::defs::{HEALTH, PENDING_DEVICE, PENDING_NODE, PRESENCE_ENTRY, closed};
+use super::defs_agent::{
+    AGENT_EVENT, CHAT_EVENT, SESSION_MESSAGE_EVENT, SESSION_OPERATION_EVENT, SESSIONS_CHANGED_EVENT,
+};
 use super::kinds::{COUNT, Field, Kind, TEXT, TEXTS, list, opt, req};
 use super::table::{Event, Scope};
 
@@ -28,8 +31,15 @@ const fn pairing(name: &'static str, payload: &'static Kind, doc: &'static str) 
     Event { guard_v3: Scope::Pairing, guard_v4: Scope::Pairing, drop_if_slow: true, ..row(name, payload, doc) }
 }
 
+/// A row for operators who may read; protocol 3 guards nothing.
+const fn reading(name: &'static str, since: u8, payload: &'static Kind, doc: &'static str) -> Event {
+    Event { since, guard_v4: Scope::Read, ..row(name, payload, doc) }
+}
+
 /// Every event, sorted by name.
 pub const EVENTS: &[Event] = &[
+    reading("agent", 3, &Kind::Ref(&AGENT_EVENT), "What a run does; tool calls go to the one who started it."),
+    reading("chat", 3, &Kind::Ref(&CHAT_EVENT), "What a chat window shows of a run; slow clients miss deltas only."),
     row(
         "connect.challenge",
         &closed![
@@ -61,6 +71,23 @@ pub const EVENTS: &[Event] = &[
             &closed![req("presence", list(&Kind::Ref(&PRESENCE_ENTRY))).doc("The whole list, not a difference.")],
             "The presence list changed.",
         )
+    },
+    reading(
+        "session.message",
+        4,
+        &Kind::Ref(&SESSION_MESSAGE_EVENT),
+        "A message was added, for those who follow the session.",
+    ),
+    reading(
+        "session.operation",
+        4,
+        &Kind::Ref(&SESSION_OPERATION_EVENT),
+        "A session is being compacted, for those who follow it.",
+    ),
+    reading("session.tool", 4, &Kind::Ref(&AGENT_EVENT), "A tool call, for those who follow the session."),
+    Event {
+        drop_if_slow: true,
+        ..reading("sessions.changed", 4, &Kind::Ref(&SESSIONS_CHANGED_EVENT), "A session changed, for subscribers.")
     },
     row(
         "shutdown",
@@ -98,7 +125,7 @@ mod tests {
             assert!(!row.doc.is_empty());
         }
         assert!(find("nothing").is_none());
-        assert_eq!(names(3), names(4));
+        assert!(!names(3).contains(&"session.message") && names(4).contains(&"session.message"));
     }
 
     #[test]

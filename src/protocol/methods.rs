@@ -7,9 +7,13 @@ use super::defs::{
     MODEL, NODE, NODE_DETAILS, PAIRED_DEVICE, PAIRED_NODE, PENDING_DEVICE, PENDING_NODE, PRESENCE_ENTRY, RELOAD_KINDS,
     SESSION_LIST_DEFAULTS, SESSION_ROW, STABILITY_EVENT, STATUS, UI_HINT, UPDATE_AVAILABLE, closed, open,
 };
+use super::defs_agent::{
+    AGENT_ANSWER, AGENT_PARAMS, CHAT_HISTORY_PARAMS, CHAT_MESSAGE, CHAT_SEND_PARAMS, KEY, RUN_ID, SESSION_KEY,
+    SESSION_PREVIEW, SESSIONS_PATCH_PARAMS,
+};
 use super::kinds::{
-    BOOL, COUNT, EMPTY, Field, Kind, NULLABLE_COUNT, OPEN, POSITIVE, STRING, STRINGS, TEXT, TEXTS, list, opt, req,
-    short,
+    BOOL, COUNT, EMPTY, Field, Kind, NULLABLE_COUNT, NULLABLE_TEXT, OPEN, POSITIVE, STRING, STRINGS, TEXT, TEXTS, list,
+    opt, req, short,
 };
 use super::table::{Answer, Handler, Method, Roles, Scope};
 use crate::limits::{TAIL_BYTES_MAX, TAIL_LINES_MAX};
@@ -74,6 +78,14 @@ const ROLE: Field = req("role", TEXT).doc("The token's role.");
 
 /// Every method, sorted by name.
 pub const METHODS: &[Method] = &[
+    Method {
+        answer: Answer::AckThenFinal,
+        idempotent: true,
+        ..row("agent", Handler::Agent, "Runs a turn: answers `accepted`, and again when the turn is over.")
+    }
+    .scope_both(Scope::Write)
+    .takes(&Kind::Ref(&AGENT_PARAMS))
+    .gives(&Kind::Ref(&AGENT_ANSWER)),
     row("agent.identity.get", Handler::AgentIdentityGet, "How an agent presents itself.")
         .scope_both(Scope::Read)
         .takes(&closed![AGENT_ID, opt("sessionKey", STRING).doc("The session whose agent is meant.")])
@@ -82,6 +94,16 @@ pub const METHODS: &[Method] = &[
             opt("name", TEXT).doc("Its name."),
             opt("avatar", TEXT).doc("Picture or letter."),
             opt("emoji", TEXT).doc("Its emoji."),
+        ]),
+    row("agent.wait", Handler::AgentWait, "Waits for the end of a run.")
+        .scope_both(Scope::Write)
+        .takes(&closed![RUN_ID, opt("timeoutMs", COUNT).doc("How long to wait; 0 only looks.")])
+        .gives(&open![
+            RUN_ID,
+            req("status", Kind::OneOf(&["ok", "error", "timeout"])).doc("How it ended, or that it did not in time."),
+            opt("startedAt", COUNT).doc("When it began."),
+            opt("endedAt", COUNT).doc("When it ended."),
+            opt("error", STRING).doc("What went wrong."),
         ]),
     row("agents.list", Handler::AgentsList, "All agents.").scope_both(Scope::Read).gives(&closed![
         req("defaultId", TEXT).doc("The default agent."),
@@ -99,6 +121,83 @@ pub const METHODS: &[Method] = &[
             opt("channel", TEXT).doc("Only this channel."),
         ])
         .gives(&Kind::Ref(&CHANNELS_STATUS)),
+    row("chat.abort", Handler::ChatAbort, "Stops the turns of a session.")
+        .scope_both(Scope::Write)
+        .takes(&closed![
+            SESSION_KEY,
+            opt("runId", TEXT).doc("Only this one."),
+            AGENT_ID,
+            opt("preserveSideRuns", BOOL).doc("Accepted and unused."),
+        ])
+        .gives(
+            &open![OK, req("aborted", BOOL).doc("Whether there was one."), req("runIds", TEXTS).doc("Which ones."),],
+        ),
+    row("chat.history", Handler::ChatHistory, "Messages of a session, oldest first.")
+        .scope_both(Scope::Read)
+        .takes(&Kind::Ref(&CHAT_HISTORY_PARAMS))
+        .gives(&open![
+            SESSION_KEY,
+            opt("sessionId", STRING).doc("Its transcript."),
+            req("messages", list(&Kind::Ref(&CHAT_MESSAGE))).doc("The messages."),
+            opt("thinkingLevel", STRING).doc("Thinking level."),
+            opt("verboseLevel", STRING).doc("Verbosity."),
+            opt("totalMessages", COUNT).doc("Messages there are."),
+            opt("hasMore", BOOL).doc("Whether older ones were left out."),
+        ]),
+    row("chat.inject", Handler::ChatInject, "Adds a message of the assistant to a session.")
+        .takes(&closed![
+            SESSION_KEY,
+            req("message", TEXT).doc("Its text."),
+            opt("label", Kind::Str { min: 0, max: 100 }).doc("Put before it in brackets."),
+            AGENT_ID,
+        ])
+        .gives(&closed![OK, req("messageId", TEXT).doc("Its entry.")]),
+    row("chat.message.get", Handler::ChatMessageGet, "One message of a session, whole.")
+        .only_v4(Scope::Read)
+        .takes(&open![
+            SESSION_KEY,
+            req("messageId", TEXT).doc("Its entry."),
+            AGENT_ID,
+            opt("maxChars", Kind::Int { min: 1, max: 500_000 }).doc("Longest text."),
+        ])
+        .gives(&open![
+            req("ok", BOOL).doc("Whether it was found."),
+            opt("message", Kind::Ref(&CHAT_MESSAGE)).doc("The message."),
+            opt("unavailableReason", TEXT).doc("Why it was not."),
+        ]),
+    row("chat.metadata", Handler::ChatMetadata, "What a chat window offers: models and commands.")
+        .only_v4(Scope::Read)
+        .takes(&closed![
+            AGENT_ID,
+            opt("sessionKey", TEXT).doc("The session."),
+            opt("authProfileId", short(256)).doc("Accepted and unused."),
+        ])
+        .gives(&open![
+            req("models", list(&Kind::Ref(&MODEL))).doc("Models to choose from."),
+            req("commands", list(&OPEN)).doc("Commands a person can type."),
+        ]),
+    Method {
+        idempotent: true,
+        ..row("chat.send", Handler::ChatSend, "Gives a session a message; events tell what becomes of it.")
+    }
+    .scope_both(Scope::Write)
+    .takes(&Kind::Ref(&CHAT_SEND_PARAMS))
+    .gives(&open![
+        opt("runId", TEXT).doc("The run."),
+        opt("status", Kind::OneOf(&["started", "in_flight", "ok"])).doc("Where it stands."),
+        opt("ok", BOOL).doc("Set when a stop word was sent."),
+        opt("aborted", BOOL).doc("Whether a turn was stopped."),
+        opt("runIds", TEXTS).doc("Which ones."),
+    ]),
+    row("chat.startup", Handler::ChatStartup, "History and metadata in one answer.")
+        .only_v4(Scope::Read)
+        .takes(&Kind::Ref(&CHAT_HISTORY_PARAMS))
+        .gives(&open![
+            SESSION_KEY,
+            opt("sessionId", STRING).doc("Its transcript."),
+            req("messages", list(&Kind::Ref(&CHAT_MESSAGE))).doc("The messages."),
+            req("metadata", OPEN).doc("Models and commands."),
+        ]),
     row("config.get", Handler::ConfigGet, "The configuration, without secrets.")
         .scopes(Scope::Admin, Scope::Read)
         .gives(&open![
@@ -295,6 +394,81 @@ pub const METHODS: &[Method] = &[
     row("secrets.reload", Handler::SecretsReload, "Reads the secrets of the configuration anew.")
         .only_v4(Scope::Admin)
         .gives(&open![OK, req("warningCount", COUNT).doc("Secrets that could not be read.")]),
+    row("sessions.abort", Handler::SessionsAbort, "Stops the turns of a session, or one run.")
+        .only_v4(Scope::Write)
+        .takes(&closed![
+            opt("key", TEXT).doc("The session."),
+            opt("runId", TEXT).doc("The run."),
+            AGENT_ID,
+            opt("clearQueued", BOOL).doc("Accepted; waiting turns are always dropped."),
+        ])
+        .gives(&open![
+            OK,
+            opt("abortedRunId", NULLABLE_TEXT).doc("The run that was stopped."),
+            req("status", Kind::OneOf(&["aborted", "no-active-run"])).doc("Whether there was one."),
+        ]),
+    row("sessions.compact", Handler::SessionsCompact, "Shortens a transcript to its last lines.")
+        .takes(&closed![KEY, opt("maxLines", POSITIVE).doc("Lines to keep."), AGENT_ID])
+        .gives(&open![
+            OK,
+            KEY,
+            req("compacted", BOOL).doc("Whether something was cut."),
+            opt("kept", COUNT).doc("Lines kept."),
+            opt("archived", STRING).doc("Where the old file is."),
+            opt("reason", STRING).doc("Why nothing was cut."),
+        ]),
+    Method { idempotent: true, ..row("sessions.create", Handler::SessionsCreate, "Begins a session.") }
+        .only_v4(Scope::Write)
+        .takes(&open![
+            opt("key", TEXT).doc("Its key; absent makes one up."),
+            opt("agentId", TEXT).doc("Its agent."),
+            opt("label", short(512)).doc("A name for it."),
+            opt("model", TEXT).doc("Its model."),
+            opt("thinkingLevel", TEXT).doc("Its thinking level."),
+            opt("parentSessionKey", TEXT).doc("The session that started it."),
+            opt("message", STRING).doc("The first message."),
+            opt("task", STRING).doc("The same."),
+            opt("timeoutMs", COUNT).doc("Time limit of the first turn."),
+            opt("idempotencyKey", TEXT).doc("Name of this call."),
+        ])
+        .gives(&open![
+            OK,
+            KEY,
+            req("sessionId", TEXT).doc("Its transcript."),
+            req("entry", OPEN).doc("Its entry."),
+            req("runStarted", BOOL).doc("Whether a turn runs."),
+            opt("runId", TEXT).doc("That turn."),
+        ]),
+    row("sessions.delete", Handler::SessionsDelete, "Forgets a session.")
+        .takes(&closed![
+            KEY,
+            opt("deleteTranscript", BOOL).doc("Whether to put its transcript away too."),
+            AGENT_ID,
+            opt("expectedSessionId", TEXT).doc("Only if this is its transcript."),
+            opt("expectedLifecycleRevision", TEXT).doc("Accepted and unused."),
+            opt("expectedSessionUpdatedAt", Kind::Num).doc("Accepted and unused."),
+            opt("emitLifecycleHooks", BOOL).doc("Accepted and unused."),
+            opt("archivedOnly", BOOL).doc("Accepted and unused."),
+        ])
+        .gives(&open![
+            OK,
+            KEY,
+            req("deleted", BOOL).doc("Whether there was one."),
+            req("archived", TEXTS).doc("Files that were put away."),
+        ]),
+    row("sessions.describe", Handler::SessionsDescribe, "One session.")
+        .only_v4(Scope::Read)
+        .takes(&closed![
+            KEY,
+            AGENT_ID,
+            opt("includeDerivedTitles", BOOL).doc("Accepted and unused."),
+            opt("includeLastMessage", BOOL).doc("Accepted and unused."),
+        ])
+        .gives(&closed![req("session", Kind::Nullable(&Kind::Ref(&SESSION_ROW))).doc("The session, if there is one.")]),
+    row("sessions.get", Handler::SessionsGet, "Messages of a session.")
+        .only_v4(Scope::Read)
+        .takes(&open![KEY, AGENT_ID, opt("limit", Kind::Int { min: 1, max: 1000 }).doc("Most messages.")])
+        .gives(&open![req("messages", list(&Kind::Ref(&CHAT_MESSAGE))).doc("The messages.")]),
     row("sessions.list", Handler::SessionsList, "Sessions, newest first.")
         .scope_both(Scope::Read)
         .takes(&closed![
@@ -332,6 +506,83 @@ pub const METHODS: &[Method] = &[
             req("defaults", Kind::Ref(&SESSION_LIST_DEFAULTS)).doc("What a new session uses."),
             req("sessions", list(&Kind::Ref(&SESSION_ROW))).doc("The rows."),
         ]),
+    row(
+        "sessions.messages.subscribe",
+        Handler::SessionsMessagesSubscribe,
+        "Sends this connection the session's messages.",
+    )
+    .only_v4(Scope::Read)
+    .takes(&open![KEY, AGENT_ID])
+    .gives(&open![req("subscribed", BOOL).doc("Always true."), req("key", TEXT).doc("The session, in full.")]),
+    row("sessions.messages.unsubscribe", Handler::SessionsMessagesUnsubscribe, "Ends that.")
+        .only_v4(Scope::Read)
+        .takes(&open![KEY, AGENT_ID])
+        .gives(&open![req("subscribed", BOOL).doc("Always false."), req("key", TEXT).doc("The session, in full.")]),
+    row("sessions.patch", Handler::SessionsPatch, "Changes a session's settings.")
+        .takes(&Kind::Ref(&SESSIONS_PATCH_PARAMS))
+        .gives(&open![
+            OK,
+            req("path", STRING).doc("The store."),
+            KEY,
+            req("entry", OPEN).doc("Its entry."),
+            opt("resolved", OPEN).doc("The model it uses now."),
+        ]),
+    row("sessions.preview", Handler::SessionsPreview, "The last words of some sessions.")
+        .scope_both(Scope::Read)
+        .takes(&closed![
+            req("keys", Kind::Arr { item: &TEXT, min: 1, max: usize::MAX }).doc("The sessions; the first 64 count."),
+            opt("limit", POSITIVE).doc("Messages of each."),
+            opt("maxChars", Kind::Int { min: 20, max: i64::MAX }).doc("Longest text."),
+        ])
+        .gives(&closed![TS, req("previews", list(&Kind::Ref(&SESSION_PREVIEW))).doc("In the order asked for.")]),
+    row("sessions.reset", Handler::SessionsReset, "Begins a session anew under its key.")
+        .takes(&closed![
+            KEY,
+            AGENT_ID,
+            opt("reason", Kind::OneOf(&["new", "reset"])).doc("Why."),
+            opt("expectedSessionId", TEXT).doc("Only if this is its transcript."),
+        ])
+        .gives(&open![OK, KEY, req("entry", OPEN).doc("Its entry.")]),
+    row("sessions.resolve", Handler::SessionsResolve, "The full key of a session.")
+        .scopes(Scope::Admin, Scope::Read)
+        .takes(&closed![
+            opt("key", TEXT).doc("By key."),
+            opt("sessionId", TEXT).doc("By transcript."),
+            opt("label", short(512)).doc("By name."),
+            AGENT_ID,
+            opt("spawnedBy", TEXT).doc("Only those started by this session."),
+            opt("includeGlobal", BOOL).doc("Whether the global session counts."),
+            opt("includeUnknown", BOOL).doc("Whether sessions of unknown kind count."),
+            opt("allowMissing", BOOL).doc("Whether no session is an answer too."),
+        ])
+        .gives(&open![req("ok", BOOL).doc("Whether there is one."), opt("key", TEXT).doc("The session, in full.")]),
+    Method {
+        idempotent: true,
+        ..row("sessions.send", Handler::SessionsSend, "Gives a session a message; events tell what becomes of it.")
+    }
+    .only_v4(Scope::Write)
+    .takes(&closed![
+        KEY,
+        req("message", STRING).doc("What the person says."),
+        opt("idempotencyKey", TEXT).doc("Name of this call."),
+        opt("thinking", STRING).doc("How much the model thinks."),
+        opt("attachments", list(&Kind::Any)).doc("Pictures, in base64."),
+        opt("timeoutMs", COUNT).doc("Time limit."),
+        AGENT_ID,
+        opt("mentions", Kind::Any).doc("Accepted and unused."),
+    ])
+    .gives(&open![
+        opt("runId", TEXT).doc("The run."),
+        opt("status", Kind::OneOf(&["started", "in_flight", "ok"])).doc("Where it stands."),
+    ]),
+    row("sessions.subscribe", Handler::SessionsSubscribe, "Sends this connection the changes of sessions.")
+        .only_v4(Scope::Read)
+        .takes(&OPEN)
+        .gives(&open![req("subscribed", BOOL).doc("Always true.")]),
+    row("sessions.unsubscribe", Handler::SessionsUnsubscribe, "Ends that.")
+        .only_v4(Scope::Read)
+        .takes(&OPEN)
+        .gives(&open![req("subscribed", BOOL).doc("Always false.")]),
     Method {
         refusal: Some(("enabled", "invalid set-heartbeats params: enabled (boolean) required")),
         ..row("set-heartbeats", Handler::SetHeartbeats, "Switches heartbeats on or off until the next start.")
@@ -450,7 +701,7 @@ mod tests {
         }
         assert!(find("").is_none());
         assert!(find("health ").is_none());
-        assert!(find("chat.send").is_none());
+        assert!(find("chat.sen").is_none());
     }
 
     #[test]

@@ -6,6 +6,7 @@ pub mod check;
 #[cfg(test)]
 mod conformance;
 pub mod defs;
+pub mod defs_agent;
 pub mod emit;
 pub mod errors;
 pub mod events;

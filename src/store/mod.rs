@@ -1,8 +1,11 @@
-//! Files below the state directory: written atomically, read with bounds, and the shapes of the pairing stores.
-//! Knows nothing of connections or policy.
+//! Files below the state directory: written atomically, read with bounds, and the shapes of the pairing stores, the
+//! session indexes and the transcripts. Knows nothing of connections or policy.
 
 pub mod atomic;
 pub mod devices;
 pub mod nodes;
 pub mod records;
+pub mod session;
+pub mod sessions;
 pub mod tail;
+pub mod transcript;

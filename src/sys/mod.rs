@@ -1,8 +1,12 @@
 //! What the program needs from the operating system: time, randomness, threads, signals, logging.
 //! Knows nothing of the gateway, its protocol or its files; the only place where locks may live.
 
+pub mod beneath;
+pub mod cancel;
+pub mod child;
 pub mod clock;
 pub mod date;
+pub mod group;
 pub mod host;
 pub mod id;
 pub mod log;

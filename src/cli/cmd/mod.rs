@@ -1,6 +1,8 @@
 //! One file per command or family: arguments in, lines or one JSON document out.
 //! Each knows its own texts; none opens a socket or reads the environment itself.
 
+pub mod agent;
+pub mod agents;
 pub mod channels;
 pub mod config;
 pub mod devices;
@@ -13,8 +15,10 @@ pub mod gateway_status;
 pub mod gateway_status_text;
 pub mod health;
 pub mod logs;
+pub mod models;
 pub mod nodes;
 pub mod protocol;
+pub mod sessions;
 pub mod status;
 pub mod system;
 pub mod text;

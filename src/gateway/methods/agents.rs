@@ -75,13 +75,17 @@ fn agent_id(state: &State, request: &Request<'_>) -> Result<String, WireError> {
 
 /// Models of the configured providers.
 pub fn models(state: &State) -> Handled {
-    let rows: Vec<Value> = state
+    Ok(Answer::Json(json!({"models": model_rows(state)})))
+}
+
+/// The rows of `models.list`.
+pub fn model_rows(state: &State) -> Vec<Value> {
+    state
         .config
         .providers
         .iter()
         .flat_map(|provider| provider.models.iter().map(|model| row_of_model(&provider.id, model)))
-        .collect();
-    Ok(Answer::Json(json!({"models": rows})))
+        .collect()
 }
 
 fn row_of_model(provider: &str, model: &Model) -> Value {

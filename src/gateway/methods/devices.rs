@@ -109,8 +109,8 @@ fn commit(
     let commit = Commit {
         reply: Some((waiting, answer)),
         events: resolved.map(|payload| ("device.pair.resolved", payload)).into_iter().collect(),
-        greeting: None,
         revoked,
+        ..Commit::default()
     };
     state.commit_devices(change, commit, request.now, fx);
     Ok(Answer::Later)

@@ -77,7 +77,8 @@ fn described(mut schema: Value, doc: &str) -> Value {
     schema
 }
 
-fn schema(kind: &Kind) -> Value {
+/// One kind as a schema; shared definitions become references into `definitions`.
+pub fn schema(kind: &Kind) -> Value {
     match kind {
         Kind::Any => json!({}),
         Kind::Bool => json!({"type": "boolean"}),

@@ -1,0 +1,323 @@
+//! Models: what is asked of one, what it answers, how it fails. Owns the trait and its types; each wire form, the
+//! choice of a model and the retries have files of their own.
+
+pub mod anthropic;
+pub mod cli_backend;
+mod collect;
+pub mod discover;
+pub mod endpoint;
+pub mod failover;
+mod fault;
+pub mod frames;
+mod history;
+pub mod keys;
+pub mod lineup;
+pub mod ollama;
+pub mod open;
+pub mod openai_completions;
+pub mod openai_responses;
+pub mod resolve;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::control::Control;
+use super::message::{Block, Message, StopReason, Usage};
+
+/// One call to a model.
+#[derive(Clone, Debug, Default)]
+pub struct ModelRequest {
+    /// The system prompt; may be empty.
+    pub system: String,
+    /// The conversation, oldest first.
+    pub messages: Vec<Message>,
+    /// Tools it may call.
+    pub tools: Vec<ToolSpec>,
+    /// Whether it must call one.
+    pub tool_choice: ToolChoice,
+    /// Largest answer; the model's own limit when none.
+    pub max_tokens: Option<u64>,
+    /// How inventive it is; the server's default when none.
+    pub temperature: Option<f64>,
+    /// How much it thinks first.
+    pub thinking: Thinking,
+    /// What only a command-line backend uses.
+    pub session: CallSession,
+}
+
+/// Where a call belongs, for backends that keep the conversation themselves (agent.md 24).
+#[derive(Clone, Debug, Default)]
+pub struct CallSession {
+    /// Directory the command runs in; the process's own when none.
+    pub workspace: Option<PathBuf>,
+    /// The backend's id of this conversation (`cliSessionIds` in the session entry), after its first turn.
+    pub cli_session: Option<String>,
+    /// A fresh UUID for a conversation the backend does not know yet.
+    pub new_cli_session: String,
+}
+
+/// A tool as the model sees it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ToolSpec {
+    /// Its name.
+    pub name: String,
+    /// What it does.
+    pub description: String,
+    /// JSON schema of its arguments.
+    pub parameters: Value,
+}
+
+/// Whether the model must call a tool.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum ToolChoice {
+    /// It decides.
+    #[default]
+    Auto,
+    /// It must not.
+    None,
+    /// It must call one.
+    Required,
+    /// It must call this one.
+    Named(String),
+}
+
+/// How much a model thinks before it answers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Thinking {
+    /// Not at all.
+    #[default]
+    Off,
+    /// As little as it can.
+    Minimal,
+    /// A little.
+    Low,
+    /// Some.
+    Medium,
+    /// Much.
+    High,
+    /// As much as it can.
+    XHigh,
+}
+
+impl Thinking {
+    /// All levels as written in sessions and commands.
+    pub const NAMES: [(&'static str, Thinking); 6] = [
+        ("off", Thinking::Off),
+        ("minimal", Thinking::Minimal),
+        ("low", Thinking::Low),
+        ("medium", Thinking::Medium),
+        ("high", Thinking::High),
+        ("xhigh", Thinking::XHigh),
+    ];
+
+    /// The level of that name.
+    pub fn parse(text: &str) -> Option<Thinking> {
+        Thinking::NAMES.iter().find(|(name, _)| name.eq_ignore_ascii_case(text.trim())).map(|(_, level)| *level)
+    }
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        Thinking::NAMES.iter().find(|(_, level)| *level == self).map_or("off", |(name, _)| name)
+    }
+}
+
+/// What a model says while it answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ModelEvent {
+    /// More text.
+    Text(String),
+    /// More of its thoughts.
+    Thinking(String),
+    /// It began to call a tool; the arguments come with the reply.
+    ToolCall {
+        /// Names the call.
+        id: String,
+        /// The tool.
+        name: String,
+    },
+}
+
+/// A whole answer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ModelReply {
+    /// Texts, thoughts and tool calls in order. A tool call whose arguments were no JSON object carries them as text.
+    pub content: Vec<Block>,
+    /// Tokens and their price; zero when the provider reports none.
+    pub usage: Usage,
+    /// Why it ended.
+    pub stop: StopReason,
+    /// The model's id, as configured.
+    pub model: String,
+    /// The provider's id.
+    pub provider: String,
+    /// The wire form, as transcripts name it.
+    pub api: &'static str,
+    /// The backend's id of the conversation, to be kept in the session entry (agent.md 24).
+    pub cli_session: Option<String>,
+}
+
+/// A provider and one of its models.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ModelRef {
+    /// Provider's id.
+    pub provider: String,
+    /// Model's id; may contain slashes.
+    pub model: String,
+}
+
+impl ModelRef {
+    /// A reference of these parts.
+    pub fn new(provider: impl Into<String>, model: impl Into<String>) -> ModelRef {
+        ModelRef { provider: provider.into(), model: model.into() }
+    }
+
+    /// Reads `provider/model`, split at the first slash (agent.md 18); none when a part is missing.
+    pub fn parse(text: &str) -> Option<ModelRef> {
+        let (provider, model) = text.trim().split_once('/')?;
+        let (provider, model) = (provider.trim(), model.trim());
+        (!provider.is_empty() && !model.is_empty()).then(|| ModelRef::new(provider, model))
+    }
+}
+
+impl fmt::Display for ModelRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.provider, self.model)
+    }
+}
+
+/// What kind of failure it was: decides about retry, fallback and cool-down (agent.md 22).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ErrorKind {
+    /// The key is missing, wrong or not allowed to.
+    Auth,
+    /// The account has no credit.
+    Billing,
+    /// Too many requests.
+    RateLimit,
+    /// No answer in time.
+    Timeout,
+    /// The server did not like the request.
+    Format,
+    /// The conversation is longer than the model's context: compact it and call again.
+    ContextOverflow,
+    /// No such model or address.
+    NotFound,
+    /// The provider has too much to do.
+    Overloaded,
+    /// The provider failed.
+    Server,
+    /// The connection failed.
+    Network,
+    /// The answer was not what the wire form promises, or was cut, or was too large.
+    Protocol,
+    /// The run was stopped.
+    Aborted,
+    /// There is no model to call.
+    NotConfigured,
+}
+
+impl ErrorKind {
+    /// A stable word for logs, health and clients.
+    pub fn name(self) -> &'static str {
+        match self {
+            ErrorKind::Auth => "auth",
+            ErrorKind::Billing => "billing",
+            ErrorKind::RateLimit => "rate_limit",
+            ErrorKind::Timeout => "timeout",
+            ErrorKind::Format => "format",
+            ErrorKind::ContextOverflow => "context_overflow",
+            ErrorKind::NotFound => "not_found",
+            ErrorKind::Overloaded => "overloaded",
+            ErrorKind::Server => "server",
+            ErrorKind::Network => "network",
+            ErrorKind::Protocol => "protocol",
+            ErrorKind::Aborted => "aborted",
+            ErrorKind::NotConfigured => "not_configured",
+        }
+    }
+
+    /// Whether the same call may succeed a little later.
+    pub fn is_transient(self) -> bool {
+        matches!(
+            self,
+            ErrorKind::RateLimit | ErrorKind::Timeout | ErrorKind::Overloaded | ErrorKind::Server | ErrorKind::Network
+        )
+    }
+}
+
+/// Why a call failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModelError {
+    /// What kind of failure.
+    pub kind: ErrorKind,
+    /// For people: bounded, without secrets.
+    pub message: String,
+    /// The HTTP status, if there was one.
+    pub status: Option<u16>,
+    /// How long the provider asks to wait.
+    pub retry_after: Option<Duration>,
+    /// Whether part of the answer was already handed out, so that a retry would repeat it.
+    pub streamed: bool,
+}
+
+impl fmt::Display for ModelError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for ModelError {}
+
+/// Something that answers: a server or a command.
+pub trait Model: Send {
+    /// Which model this is.
+    fn reference(&self) -> &ModelRef;
+
+    /// Tokens its context holds.
+    fn context_window(&self) -> u64;
+
+    /// Whether it can be given tools; a command-line backend cannot.
+    fn takes_tools(&self) -> bool {
+        true
+    }
+
+    /// Whether it can look at pictures.
+    fn takes_images(&self) -> bool {
+        false
+    }
+
+    /// Asks it. Blocks until the answer is whole, the control stops it or a deadline of `limits` passes; `on` gets the
+    /// pieces as they come. An answer that was cut is an error.
+    fn call(
+        &self,
+        request: &ModelRequest,
+        control: &Control,
+        on: &mut dyn FnMut(ModelEvent),
+    ) -> Result<ModelReply, ModelError>;
+}
+
+#[cfg(test)]
+mod wire_tests;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn references_split_at_the_first_slash() {
+        assert_eq!(ModelRef::parse(" openrouter/meta/llama "), Some(ModelRef::new("openrouter", "meta/llama")));
+        assert_eq!(ModelRef::parse("p/m").unwrap().to_string(), "p/m");
+        assert!(["", "m", "/m", "p/", " / "].iter().all(|text| ModelRef::parse(text).is_none()));
+    }
+
+    #[test]
+    fn thinking_levels_have_their_names() {
+        assert!(
+            Thinking::NAMES.iter().all(|(name, level)| Thinking::parse(name) == Some(*level) && level.name() == *name)
+        );
+        assert_eq!((Thinking::parse(" XHIGH"), Thinking::parse("some")), (Some(Thinking::XHigh), None));
+    }
+}

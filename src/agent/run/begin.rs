@@ -1,0 +1,45 @@
+//! The thread of a run: opens what the loop works with, runs it, and turns every end, a panic included, into the one
+//! last event.
+
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Instant;
+
+use super::desk::{Desk, Ground};
+use super::{Account, Cause, RunEvent, RunFailure, RunSpec, turn};
+use crate::agent::control::Control;
+
+/// Runs to the end. Exactly one `Finished` or `Failed` is told, as the last thing.
+pub fn run(spec: RunSpec, control: &Control, tell: impl Fn(RunEvent)) {
+    let began = Instant::now();
+    tell(RunEvent::Started);
+    let mut end = match catch_unwind(AssertUnwindSafe(|| work(spec, control, &tell))) {
+        Ok(end) => end,
+        Err(_) => Err(Box::new(failure(Cause::Internal, "internal error; see the gateway log".to_string()))),
+    };
+    match &mut end {
+        Ok(result) => result.account.took = began.elapsed(),
+        Err(failure) => failure.account.took = began.elapsed(),
+    }
+    tell(match end {
+        Ok(result) => RunEvent::Finished(Box::new(result)),
+        Err(failure) => RunEvent::Failed(failure),
+    });
+}
+
+fn work(mut spec: RunSpec, control: &Control, tell: &dyn Fn(RunEvent)) -> Result<super::RunResult, Box<RunFailure>> {
+    let prompt = std::mem::take(&mut spec.prompt);
+    let ground = Ground::prepare(spec, control).map_err(Box::new)?;
+    let mut desk = Desk::open(&ground).map_err(Box::new)?;
+    turn::answer(&mut desk, prompt, control, tell)
+}
+
+/// A run without a thread.
+pub fn not_started(error: &io::Error) -> RunFailure {
+    failure(Cause::Internal, format!("cannot start a thread for the run: {error}"))
+}
+
+/// A failure before anything was done.
+pub(super) fn failure(cause: Cause, message: String) -> RunFailure {
+    RunFailure { account: Account::default(), cause, message, retry_after: None }
+}

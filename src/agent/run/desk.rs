@@ -1,0 +1,265 @@
+//! What a run works with: the session's transcript, the models it may ask, the prompt they get. The real counterpart
+//! of the loop's [`Parts`]; owns the transcript's file while the run works.
+
+use serde_json::Value;
+
+use super::turn::{Parts, ToolAnswer, ToolCall};
+use super::{Cause, RunFailure, RunSpec, begin, prompt};
+use crate::agent::control::Control;
+use crate::agent::http::Settings;
+use crate::agent::message::Message;
+use crate::agent::model::discover::{self, Found, Places};
+use crate::agent::model::failover::{Change, Cooldowns};
+use crate::agent::model::keys::{AuthProfiles, KeyRing};
+use crate::agent::model::lineup::{Lineup, Live, Notice};
+use crate::agent::model::open::Opener;
+use crate::agent::model::resolve::{self, Origin, Selection};
+use crate::agent::model::{
+    CallSession, ErrorKind, ModelError, ModelEvent, ModelReply, ModelRequest, Thinking, ToolSpec,
+};
+use crate::limits;
+use crate::session::compact::{self, Budget, Force};
+use crate::session::context::{self, Context, Item};
+use crate::store::atomic;
+use crate::store::session::writer::{NewLine, Safety, Start, Writer};
+use crate::store::transcript::Transcript;
+use crate::sys::clock;
+use crate::sys::id::Entropy;
+
+/// What outlives the desk, because the models borrow from it.
+pub(super) struct Ground {
+    pub(super) spec: RunSpec,
+    http: Settings,
+    profiles: AuthProfiles,
+    selection: Selection,
+    found: Option<Found>,
+}
+
+impl Ground {
+    /// Chooses the model; with none configured looks for one on this machine.
+    pub(super) fn prepare(spec: RunSpec, control: &Control) -> Result<Ground, RunFailure> {
+        let chosen =
+            resolve::select(&spec.config, &spec.agent_id, spec.model.as_ref()).map_err(|e| model_failure(&e))?;
+        let (selection, found) = match chosen {
+            Some(selection) => (selection, None),
+            None => {
+                let found = discover::look(&Places::of(&spec.env), control).map_err(|error| model_failure(&error))?;
+                log::info!(target: "agent", "no model configured; {}", found.why);
+                let primary = found.reference.clone();
+                (Selection { primary, fallbacks: Vec::new(), origin: Origin::Discovered }, Some(found))
+            }
+        };
+        let file = spec.paths.agents_dir.join(&spec.agent_id).join("agent").join("auth-profiles.json");
+        let profiles = match atomic::read_bounded(&file, limits::AUTH_PROFILES_BYTES) {
+            Ok(bytes) => bytes.map(|bytes| AuthProfiles::parse(&bytes)).transpose().unwrap_or_else(|why| {
+                log::warn!(target: "agent", "auth profiles are not readable file={} error={why}", file.display());
+                None
+            }),
+            Err(error) => {
+                log::warn!(target: "agent", "auth profiles are not readable file={} error={error}", file.display());
+                None
+            }
+        };
+        let http = Settings::new(&spec.env, None);
+        Ok(Ground { spec, http, profiles: profiles.unwrap_or_default(), selection, found })
+    }
+}
+
+fn model_failure(error: &ModelError) -> RunFailure {
+    RunFailure { retry_after: error.retry_after, ..begin::failure(Cause::Model(error.kind), error.message.clone()) }
+}
+
+fn storage(error: &std::io::Error) -> RunFailure {
+    begin::failure(Cause::Storage, format!("cannot use the session's transcript: {error}"))
+}
+
+/// The desk.
+pub(super) struct Desk<'a> {
+    spec: &'a RunSpec,
+    writer: Writer,
+    context: Context,
+    lineup: Lineup<'a>,
+    world: Live,
+    system: String,
+    tools: Vec<ToolSpec>,
+    thinking: Thinking,
+    window: u64,
+    new_cli_session: String,
+    cooldowns: Vec<Change>,
+}
+
+impl<'a> Desk<'a> {
+    /// Opens the transcript and lines the models up.
+    pub(super) fn open(ground: &'a Ground) -> Result<Desk<'a>, RunFailure> {
+        let spec = &ground.spec;
+        let now_ms = clock::wall_ms();
+        let mut entropy = Entropy::from_seed(spec.seed);
+        let workspace = spec.workspace.display().to_string();
+        let start = Start { session_id: &spec.session_id, cwd: &workspace, now_ms };
+        let writer = Writer::open(&spec.transcript, &start, branch(&mut entropy)).map_err(|error| storage(&error))?;
+        let read = Transcript::read_until(&spec.transcript, context::suffices).map_err(|error| storage(&error))?;
+        let context = read.map(|transcript| context::context(&transcript, None)).unwrap_or_default();
+        let ring = KeyRing { config: &spec.config, env: &spec.env, profiles: &ground.profiles, now_ms };
+        let opener = Opener { config: &spec.config, env: &spec.env, http: &ground.http, found: ground.found.as_ref() };
+        let cooldowns = Cooldowns::of_profiles(&ground.profiles);
+        let mut lineup = Lineup::new(&ground.selection, &ring, None, opener, cooldowns);
+        let window = lineup.first().map_err(|error| model_failure(&error))?.context_window();
+        let mut desk = Desk {
+            spec,
+            writer,
+            context,
+            lineup,
+            system: prompt::system(spec, &ground.selection.primary, spec.thinking.unwrap_or_default()),
+            tools: Vec::new(),
+            thinking: spec.thinking.unwrap_or_default(),
+            window,
+            new_cli_session: entropy.uuid(),
+            world: Live(entropy),
+            cooldowns: Vec::new(),
+        };
+        desk.note_switches(&ground.selection, now_ms).map_err(|error| storage(&error))?;
+        Ok(desk)
+    }
+
+    /// The lines that say which model and thinking level hold from here on, where that changed (agent.md 10).
+    fn note_switches(&mut self, selection: &Selection, now_ms: u64) -> std::io::Result<()> {
+        let model = (selection.primary.provider.clone(), selection.primary.model.clone());
+        if self.context.model.as_ref() != Some(&model) {
+            let line = NewLine::ModelChange { provider: &model.0, model: &model.1 };
+            self.writer.append(&line, now_ms, Safety::Process)?;
+        }
+        let level = self.thinking.name();
+        if self.context.thinking.as_deref().unwrap_or("off") != level || self.context.thinking.is_none() {
+            self.writer.append(&NewLine::ThinkingLevel(level), now_ms, Safety::Process)?;
+        }
+        Ok(())
+    }
+
+    /// Tokens of what every request carries beside the conversation.
+    fn fixed_tokens(&self) -> u64 {
+        let tools: usize =
+            self.tools.iter().map(|tool| tool.description.len() + tool.parameters.to_string().len()).sum();
+        u64::try_from((self.system.len() + tools) / 4).unwrap_or(u64::MAX)
+    }
+
+    fn budget(&self) -> Budget {
+        Budget::of(self.window, self.fixed_tokens())
+    }
+
+    fn question(&self, system: String, messages: Vec<Message>, tools: Vec<ToolSpec>) -> ModelRequest {
+        let provider = self.spec.model.as_ref().map(|model| model.provider.as_str());
+        let ids = self.spec.cli_sessions.as_object();
+        let cli_session = ids.and_then(|ids| match provider {
+            Some(provider) => ids.get(provider),
+            None => ids.values().next().filter(|_| ids.len() == 1),
+        });
+        ModelRequest {
+            system,
+            messages,
+            tools,
+            thinking: self.thinking,
+            session: CallSession {
+                workspace: Some(self.spec.workspace.clone()),
+                cli_session: cli_session.and_then(Value::as_str).map(str::to_string),
+                new_cli_session: self.new_cli_session.clone(),
+            },
+            ..ModelRequest::default()
+        }
+    }
+
+    fn summary(&mut self, count: usize, control: &Control) -> Result<String, ModelError> {
+        let items: Vec<Item> = self.context.items.iter().take(count).cloned().collect();
+        // A log of half the window leaves room for the task and the summary.
+        let chars = usize::try_from(self.window.saturating_mul(2)).unwrap_or(usize::MAX);
+        let log = compact::log_text(&items, None, chars);
+        let request = self.question(compact::SUMMARY_TASK.to_string(), vec![Message::user(log, 0)], Vec::new());
+        let answered = self.lineup.ask(&request, control, &mut self.world, &mut |_| {}, &mut note);
+        match answered {
+            Ok(answered) => Ok(crate::agent::message::text_of(&answered.reply.content)),
+            Err(error) if error.kind == ErrorKind::Aborted => Err(error),
+            Err(error) => {
+                log::warn!(target: "agent", "no summary, older messages are dropped error={error}");
+                Ok(compact::plain_summary(count, self.context.summary.as_deref()))
+            }
+        }
+    }
+}
+
+/// A second source that never gives the numbers of the first.
+fn branch(entropy: &mut Entropy) -> Entropy {
+    let mut seed = [0_u8; 32];
+    entropy.fill(&mut seed);
+    Entropy::from_seed(seed)
+}
+
+fn note(notice: Notice) {
+    match notice {
+        Notice::Note(text) => log::info!(target: "agent", "{text}"),
+        Notice::Retry(failure, after) => log::info!(
+            target: "agent", "model call failed, trying again model={} kind={} inMs={}",
+            failure.candidate.reference, failure.error.kind.name(), after.as_millis()
+        ),
+        Notice::Fallback(failure, next) => log::warn!(
+            target: "agent", "model call failed, trying another model={} kind={} next={}",
+            failure.candidate.reference, failure.error.kind.name(), next.reference
+        ),
+    }
+}
+
+impl Parts for Desk<'_> {
+    fn append(&mut self, message: &Message) -> Result<String, String> {
+        let text = serde_json::to_string(message).map_err(|error| error.to_string())?;
+        let last = matches!(message, Message::Assistant(_));
+        let safety = if last { Safety::Power } else { Safety::Process };
+        let id = self
+            .writer
+            .append(&NewLine::Message(&text), self.now_ms(), safety)
+            .map_err(|error| format!("cannot write the transcript: {error}"))?;
+        self.context.items.push(Item { id: Some(id.as_str().into()), message: message.clone() });
+        Ok(id)
+    }
+
+    fn request(&mut self) -> Result<ModelRequest, String> {
+        Ok(self.question(self.system.clone(), self.context.messages(), self.tools.clone()))
+    }
+
+    fn ask(
+        &mut self,
+        request: &ModelRequest,
+        control: &Control,
+        on: &mut dyn FnMut(ModelEvent),
+    ) -> Result<ModelReply, ModelError> {
+        let answered = self.lineup.ask(request, control, &mut self.world, on, &mut note);
+        self.cooldowns.extend(self.lineup.take_changes());
+        answered.map(|answered| answered.reply)
+    }
+
+    fn use_tool(&mut self, call: &ToolCall, _: &Control, _: &mut dyn FnMut(Value)) -> ToolAnswer {
+        ToolAnswer::refused(&format!("unknown tool: {}", call.name))
+    }
+
+    fn is_crowded(&self) -> bool {
+        compact::plan(&self.context, &self.budget(), Force::No).is_some()
+    }
+
+    fn compact(&mut self, control: &Control) -> Result<bool, ModelError> {
+        let Some(plan) = compact::plan(&self.context, &self.budget(), Force::Yes) else { return Ok(false) };
+        log::info!(target: "agent", "compacting session={} plan={}", self.spec.session_key, compact::describe(&plan));
+        let summary = self.summary(plan.summarise, control)?;
+        let line =
+            NewLine::Compaction { summary: &summary, first_kept: &plan.first_kept, tokens_before: plan.tokens_before };
+        let failed = |error: std::io::Error| ModelError::new(ErrorKind::Protocol, format!("cannot compact: {error}"));
+        self.writer.append(&line, self.now_ms(), Safety::Power).map_err(failed)?;
+        let read = Transcript::read_until(self.writer.path(), context::suffices).map_err(failed)?;
+        self.context = read.map(|transcript| context::context(&transcript, None)).unwrap_or_default();
+        Ok(true)
+    }
+
+    fn context_window(&self) -> u64 {
+        self.window
+    }
+
+    fn now_ms(&self) -> u64 {
+        clock::wall_ms()
+    }
+}

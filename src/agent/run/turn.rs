@@ -1,0 +1,323 @@
+//! The loop of a run: ask the model, do what it asks for, ask again, until it is done, stopped or fails. Owns order
+//! and bounds; models, tools and the transcript are behind [`Parts`].
+
+use std::time::Instant;
+
+use serde_json::{Value, json};
+
+use super::pieces::Pieces;
+use super::{Account, Cause, RunEvent, RunFailure, RunResult, ToolEnd, ToolStart, ToolUpdate};
+use crate::agent::control::{AbortReason, Control};
+use crate::agent::message::{AssistantMessage, Block, Message, StopReason, ToolResultMessage, UserMessage, text_of};
+use crate::agent::model::{ErrorKind, ModelError, ModelEvent, ModelRef, ModelReply, ModelRequest};
+use crate::limits;
+
+/// What a tool gave back.
+pub struct ToolAnswer {
+    /// What the model sees.
+    pub content: Vec<Block>,
+    /// What clients see in addition.
+    pub details: Option<Value>,
+    /// Whether it failed.
+    pub is_error: bool,
+    /// A short label for people.
+    pub meta: String,
+}
+
+/// A tool the model wants.
+pub struct ToolCall {
+    /// Names the call.
+    pub id: String,
+    /// The tool.
+    pub name: String,
+    /// Its arguments; a text when they were no JSON.
+    pub arguments: Value,
+}
+
+/// What the loop works with; scripted in tests.
+pub trait Parts {
+    /// Adds a message to the transcript; the id of its entry.
+    fn append(&mut self, message: &Message) -> Result<String, String>;
+    /// The request that continues the conversation as the transcript has it.
+    fn request(&mut self) -> Result<ModelRequest, String>;
+    /// Asks the model, with retries and fallbacks.
+    fn ask(
+        &mut self,
+        request: &ModelRequest,
+        control: &Control,
+        on: &mut dyn FnMut(ModelEvent),
+    ) -> Result<ModelReply, ModelError>;
+    /// Runs a tool.
+    fn use_tool(&mut self, call: &ToolCall, control: &Control, show: &mut dyn FnMut(Value)) -> ToolAnswer;
+    /// Whether the conversation is so long that it should be shortened before the next call.
+    fn is_crowded(&self) -> bool;
+    /// Shortens it; false when there is nothing left to shorten.
+    fn compact(&mut self, control: &Control) -> Result<bool, ModelError>;
+    /// Tokens the context of the model in use holds.
+    fn context_window(&self) -> u64;
+    /// Wall-clock time in milliseconds.
+    fn now_ms(&self) -> u64;
+}
+
+/// Answers one message. Everything that goes on is told as it happens.
+pub(super) fn answer(
+    parts: &mut dyn Parts,
+    prompt: Vec<Block>,
+    control: &Control,
+    tell: &dyn Fn(RunEvent),
+) -> Result<RunResult, Box<RunFailure>> {
+    let mut turn = Turn { parts, control, tell, account: Account::default(), model: None };
+    match turn.run(prompt) {
+        Ok(stop) => Ok(RunResult { account: turn.account, stop_reason: stop.name() }),
+        Err(end) => {
+            let (cause, message, retry_after) = end.told(control);
+            Err(Box::new(RunFailure { account: turn.account, cause, message, retry_after }))
+        }
+    }
+}
+
+/// Why the loop ended early.
+enum End {
+    Model(ModelError),
+    Storage(String),
+    Stopped(AbortReason),
+    TooManySteps,
+}
+
+impl End {
+    /// A failure while the run was being stopped is the stop, whatever it looked like inside.
+    fn told(self, control: &Control) -> (Cause, String, Option<std::time::Duration>) {
+        match self {
+            End::Storage(text) => (Cause::Storage, text, None),
+            End::Stopped(reason) => (Cause::Stopped(reason), String::new(), None),
+            End::Model(error) => match control.stopped() {
+                Some(reason) => (Cause::Stopped(reason), String::new(), None),
+                None => (Cause::Model(error.kind), error.message, error.retry_after),
+            },
+            End::TooManySteps => {
+                let text = format!("the model called tools {} times without an answer", limits::RUN_STEPS);
+                (Cause::Model(ErrorKind::Protocol), text, None)
+            }
+        }
+    }
+}
+
+struct Turn<'a> {
+    parts: &'a mut dyn Parts,
+    control: &'a Control,
+    tell: &'a dyn Fn(RunEvent),
+    account: Account,
+    model: Option<ModelRef>,
+}
+
+impl Turn<'_> {
+    fn run(&mut self, prompt: Vec<Block>) -> Result<StopReason, End> {
+        let timestamp = self.parts.now_ms();
+        self.append(Message::User(UserMessage { content: prompt, timestamp, ..UserMessage::default() }))?;
+        for _ in 0..limits::RUN_STEPS {
+            let reply = self.step()?;
+            let calls = calls_of(&reply.content);
+            if calls.is_empty() {
+                return Ok(reply.stop);
+            }
+            self.use_tools(&calls)?;
+        }
+        Err(End::TooManySteps)
+    }
+
+    /// One answer of the model, written down. A conversation that is too long is shortened once.
+    fn step(&mut self) -> Result<ModelReply, End> {
+        let mut compacted = false;
+        loop {
+            self.check()?;
+            if !compacted && self.parts.is_crowded() {
+                compacted = true;
+                if self.compact()? {
+                    continue;
+                }
+            }
+            let request = self.parts.request().map_err(End::Storage)?;
+            let mut pieces = Pieces::default();
+            match self.ask(&request, &mut pieces) {
+                Ok(reply) => {
+                    self.heard(&reply, pieces)?;
+                    return Ok(reply);
+                }
+                Err(error) if error.kind == ErrorKind::ContextOverflow && !compacted => {
+                    compacted = true;
+                    if !self.compact()? {
+                        self.broken_off(&pieces, &error)?;
+                        return Err(End::Model(error));
+                    }
+                }
+                Err(error) => {
+                    self.broken_off(&pieces, &error)?;
+                    return Err(End::Model(error));
+                }
+            }
+        }
+    }
+
+    fn check(&self) -> Result<(), End> {
+        self.control.stopped().map_or(Ok(()), |reason| Err(End::Stopped(reason)))
+    }
+
+    fn ask(&mut self, request: &ModelRequest, pieces: &mut Pieces) -> Result<ModelReply, ModelError> {
+        let tell = self.tell;
+        self.parts.ask(request, self.control, &mut |event| {
+            if let ModelEvent::Text(text) = event
+                && let Some(piece) = pieces.add(&text, Instant::now())
+            {
+                tell(RunEvent::Text(piece));
+            }
+        })
+    }
+
+    /// The model's answer goes into the transcript and out to clients. An answer that came in one piece has not been
+    /// told yet.
+    fn heard(&mut self, reply: &ModelReply, mut pieces: Pieces) -> Result<(), End> {
+        let text = text_of(&reply.content);
+        let rest = if pieces.whole().is_empty() && !text.is_empty() {
+            Some(text.clone())
+        } else {
+            pieces.take(Instant::now())
+        };
+        if let Some(rest) = rest {
+            (self.tell)(RunEvent::Text(rest));
+        }
+        self.account_for(reply, text);
+        self.append(Message::Assistant(AssistantMessage {
+            content: reply.content.clone(),
+            api: reply.api.to_string(),
+            provider: reply.provider.clone(),
+            model: reply.model.clone(),
+            usage: reply.usage,
+            stop_reason: reply.stop,
+            timestamp: self.parts.now_ms(),
+            ..AssistantMessage::default()
+        }))?;
+        (self.tell)(RunEvent::MessageEnd);
+        Ok(())
+    }
+
+    fn account_for(&mut self, reply: &ModelReply, text: String) {
+        let account = &mut self.account;
+        if !text.trim().is_empty() {
+            account.texts.push(text);
+        }
+        account.usage.add(&reply.usage);
+        account.last_usage = reply.usage;
+        account.context_window = self.parts.context_window();
+        if let Some(id) = &reply.cli_session {
+            account.cli_session = Some((reply.provider.clone(), id.clone()));
+        }
+        let model = ModelRef::new(reply.provider.as_str(), reply.model.as_str());
+        if self.model.as_ref() != Some(&model) {
+            self.model = Some(model.clone());
+            (self.tell)(RunEvent::Model(model.clone()));
+        }
+        account.model = Some(model);
+    }
+
+    /// What was said before it broke off stays in the transcript, marked so that no model sees it again.
+    fn broken_off(&mut self, pieces: &Pieces, error: &ModelError) -> Result<(), End> {
+        let stopped = self.control.stopped().is_some();
+        let text = pieces.whole();
+        if stopped && text.is_empty() {
+            return Ok(());
+        }
+        let content = if text.is_empty() { Vec::new() } else { vec![Block::text(text)] };
+        let model = self.model.clone().unwrap_or_else(|| ModelRef::new("", ""));
+        self.append(Message::Assistant(AssistantMessage {
+            content,
+            provider: model.provider,
+            model: model.model,
+            stop_reason: if stopped { StopReason::Aborted } else { StopReason::Error },
+            error_message: (!stopped).then(|| error.message.clone()),
+            timestamp: self.parts.now_ms(),
+            ..AssistantMessage::default()
+        }))
+    }
+
+    fn use_tools(&mut self, calls: &[ToolCall]) -> Result<(), End> {
+        for call in calls {
+            let answer = match self.control.stopped() {
+                // Every call gets a result, so that the transcript stays whole.
+                Some(_) => ToolAnswer::refused("the run was stopped before this tool was called"),
+                None => self.use_tool(call),
+            };
+            self.append(Message::ToolResult(ToolResultMessage {
+                tool_call_id: call.id.clone(),
+                tool_name: call.name.clone(),
+                content: answer.content,
+                details: answer.details,
+                is_error: answer.is_error,
+                timestamp: self.parts.now_ms(),
+                ..ToolResultMessage::default()
+            }))?;
+        }
+        self.check()
+    }
+
+    fn use_tool(&mut self, call: &ToolCall) -> ToolAnswer {
+        let tell = self.tell;
+        tell(RunEvent::ToolStart(ToolStart {
+            call: call.id.clone(),
+            name: call.name.clone(),
+            args: call.arguments.clone(),
+        }));
+        let answer = self.parts.use_tool(call, self.control, &mut |partial| {
+            tell(RunEvent::ToolUpdate(ToolUpdate { call: call.id.clone(), name: call.name.clone(), partial }));
+        });
+        let mut result = json!({"content": answer.content});
+        if let (Some(details), Some(members)) = (&answer.details, result.as_object_mut()) {
+            members.insert("details".into(), details.clone());
+        }
+        tell(RunEvent::ToolEnd(ToolEnd {
+            call: call.id.clone(),
+            name: call.name.clone(),
+            meta: answer.meta.clone(),
+            is_error: answer.is_error,
+            result,
+        }));
+        answer
+    }
+
+    /// Whether the conversation is shorter now.
+    fn compact(&mut self) -> Result<bool, End> {
+        (self.tell)(RunEvent::Compaction { done: false, completed: false });
+        let outcome = self.parts.compact(self.control);
+        let completed = matches!(outcome, Ok(true));
+        (self.tell)(RunEvent::Compaction { done: true, completed });
+        self.account.compactions += u64::from(completed);
+        outcome.map_err(End::Model)
+    }
+
+    fn append(&mut self, message: Message) -> Result<(), End> {
+        let id = self.parts.append(&message).map_err(End::Storage)?;
+        let message = serde_json::to_value(&message).unwrap_or(Value::Null);
+        (self.tell)(RunEvent::Appended { id, message });
+        Ok(())
+    }
+}
+
+impl ToolAnswer {
+    /// A refusal the model can read.
+    pub fn refused(text: &str) -> ToolAnswer {
+        ToolAnswer { content: vec![Block::text(text)], details: None, is_error: true, meta: String::new() }
+    }
+}
+
+fn calls_of(content: &[Block]) -> Vec<ToolCall> {
+    let call = |block: &Block| match block {
+        Block::ToolCall { id, name, arguments, .. } => {
+            Some(ToolCall { id: id.clone(), name: name.clone(), arguments: arguments.clone() })
+        }
+        _ => None,
+    };
+    content.iter().filter_map(call).collect()
+}
+
+#[cfg(test)]
+#[path = "turn_tests.rs"]
+mod tests;

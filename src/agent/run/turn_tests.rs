@@ -1,0 +1,176 @@
+//! The loop against scripted parts.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+
+use serde_json::json;
+
+use super::*;
+use crate::agent::message::Usage;
+
+type Answer = Result<ModelReply, ModelError>;
+
+#[derive(Default)]
+struct Script {
+    answers: VecDeque<(Vec<&'static str>, Answer)>,
+    transcript: Vec<Message>,
+    tools: Vec<String>,
+    crowded: bool,
+    compactions: usize,
+    compactable: bool,
+    stop_in_tool: bool,
+}
+
+impl Parts for Script {
+    fn append(&mut self, message: &Message) -> Result<String, String> {
+        self.transcript.push(message.clone());
+        Ok(format!("{:08x}", self.transcript.len()))
+    }
+    fn request(&mut self) -> Result<ModelRequest, String> {
+        Ok(ModelRequest { messages: self.transcript.clone(), ..ModelRequest::default() })
+    }
+    fn ask(&mut self, _: &ModelRequest, control: &Control, on: &mut dyn FnMut(ModelEvent)) -> Answer {
+        let Some((pieces, answer)) = self.answers.pop_front() else {
+            control.cancel(AbortReason::Rpc);
+            return Err(error(ErrorKind::Aborted));
+        };
+        for piece in pieces {
+            on(ModelEvent::Text(piece.to_string()));
+        }
+        answer
+    }
+    fn use_tool(&mut self, call: &ToolCall, control: &Control, show: &mut dyn FnMut(Value)) -> ToolAnswer {
+        self.tools.push(call.name.clone());
+        show(json!({"content": []}));
+        if self.stop_in_tool {
+            control.cancel(AbortReason::Stop);
+        }
+        ToolAnswer { content: vec![Block::text("done")], details: None, is_error: false, meta: "did".into() }
+    }
+    fn is_crowded(&self) -> bool {
+        self.crowded
+    }
+    fn compact(&mut self, _: &Control) -> Result<bool, ModelError> {
+        self.compactions += 1;
+        self.crowded = false;
+        Ok(self.compactable)
+    }
+    fn context_window(&self) -> u64 {
+        1000
+    }
+    fn now_ms(&self) -> u64 {
+        7
+    }
+}
+
+fn error(kind: ErrorKind) -> ModelError {
+    ModelError { kind, message: "no".into(), status: None, retry_after: None, streamed: false }
+}
+
+fn reply(content: Vec<Block>, stop: StopReason) -> Answer {
+    let usage = Usage { input: 10, output: 2, total_tokens: 12, ..Usage::default() };
+    Ok(ModelReply { content, usage, stop, model: "m".into(), provider: "p".into(), api: "test", cli_session: None })
+}
+
+fn says(text: &'static str) -> (Vec<&'static str>, Answer) {
+    (vec![text], reply(vec![Block::text(text)], StopReason::Stop))
+}
+
+fn wants(tools: &[&str]) -> (Vec<&'static str>, Answer) {
+    let calls = tools.iter().enumerate().map(|(n, name)| Block::tool_call(format!("c{n}"), *name, json!({}))).collect();
+    (vec![], reply(calls, StopReason::ToolUse))
+}
+
+fn run(script: &mut Script) -> (Result<RunResult, Box<RunFailure>>, Vec<String>) {
+    let told = RefCell::new(Vec::new());
+    let note = |event: RunEvent| {
+        told.borrow_mut().push(match event {
+            RunEvent::Text(text) => format!("text {text}"),
+            RunEvent::ToolStart(start) => format!("start {}", start.name),
+            RunEvent::ToolUpdate(_) => "update".into(),
+            RunEvent::ToolEnd(end) => format!("end {}", end.meta),
+            RunEvent::Compaction { done, .. } => format!("compaction {done}"),
+            RunEvent::Appended { message, .. } => format!("line {}", message["role"].as_str().unwrap()),
+            RunEvent::MessageEnd => "message".into(),
+            RunEvent::Model(model) => format!("model {model}"),
+            other => format!("{other:?}"),
+        });
+    };
+    let result = answer(script, vec![Block::text("hi")], &Control::new(), &note);
+    (result, told.into_inner())
+}
+
+#[test]
+fn an_answer_is_streamed_and_written_down() {
+    let mut script = Script { answers: [says("hello")].into(), ..Script::default() };
+    let (result, told) = run(&mut script);
+    let result = result.unwrap();
+    assert_eq!(told, ["line user", "text hello", "model p/m", "line assistant", "message"]);
+    assert_eq!((result.stop_reason, result.account.texts.as_slice()), ("stop", &["hello".to_string()][..]));
+    assert_eq!((result.account.usage.total_tokens, result.account.context_window), (12, 1000));
+}
+
+#[test]
+fn an_answer_in_one_piece_is_told_too() {
+    let mut script =
+        Script { answers: [(vec![], reply(vec![Block::text("all")], StopReason::Stop))].into(), ..Script::default() };
+    assert!(run(&mut script).1.contains(&"text all".to_string()));
+}
+
+#[test]
+fn tools_are_called_in_order_and_usage_adds_up() {
+    let mut script = Script { answers: [wants(&["read", "exec"]), says("ok")].into(), ..Script::default() };
+    let (result, told) = run(&mut script);
+    assert_eq!(script.tools, ["read", "exec"]);
+    assert_eq!(told.iter().filter(|line| *line == "line toolResult").count(), 2);
+    assert_eq!(told[3..7], ["message", "start read", "update", "end did"]);
+    assert_eq!(result.unwrap().account.usage.total_tokens, 24);
+}
+
+#[test]
+fn a_model_error_ends_the_run_and_leaves_a_line() {
+    let mut script = Script { answers: [(vec!["par"], Err(error(ErrorKind::Auth)))].into(), ..Script::default() };
+    let failure = run(&mut script).0.unwrap_err();
+    assert_eq!((failure.cause, failure.message.as_str()), (Cause::Model(ErrorKind::Auth), "no"));
+    let Some(Message::Assistant(last)) = script.transcript.last() else { panic!("no line") };
+    assert_eq!((last.stop_reason, last.error_message.as_deref()), (StopReason::Error, Some("no")));
+    assert_eq!(text_of(&last.content), "par");
+}
+
+#[test]
+fn a_stop_is_a_stop_whatever_the_model_says() {
+    let failure = run(&mut Script::default()).0.unwrap_err();
+    assert_eq!(failure.cause, Cause::Stopped(AbortReason::Rpc));
+    let mut script =
+        Script { answers: [wants(&["exec", "read"]), says("never")].into(), stop_in_tool: true, ..Script::default() };
+    let failure = run(&mut script).0.unwrap_err();
+    assert_eq!(failure.cause, Cause::Stopped(AbortReason::Stop));
+    assert_eq!(script.tools, ["exec"]);
+    let results = script.transcript.iter().filter(|message| matches!(message, Message::ToolResult(_))).count();
+    assert_eq!(results, 2, "every call has a result");
+}
+
+#[test]
+fn an_overflow_is_compacted_once() {
+    let overflow = || (vec![], Err(error(ErrorKind::ContextOverflow)));
+    let mut script = Script { answers: [overflow(), says("ok")].into(), compactable: true, ..Script::default() };
+    assert_eq!(run(&mut script).0.unwrap().account.compactions, 1);
+    let mut script = Script { answers: [overflow(), overflow()].into(), compactable: true, ..Script::default() };
+    assert_eq!(run(&mut script).0.unwrap_err().cause, Cause::Model(ErrorKind::ContextOverflow));
+    assert_eq!(script.compactions, 1);
+}
+
+#[test]
+fn a_crowded_context_is_compacted_before_the_call() {
+    let mut script = Script { answers: [says("ok")].into(), crowded: true, compactable: true, ..Script::default() };
+    let (result, told) = run(&mut script);
+    assert_eq!(told[1..3], ["compaction false", "compaction true"]);
+    assert_eq!(result.unwrap().account.compactions, 1);
+}
+
+#[test]
+fn a_model_that_never_stops_calling_tools_is_stopped() {
+    let answers = std::iter::repeat_with(|| wants(&["exec"])).take(limits::RUN_STEPS + 1).collect();
+    let failure = run(&mut Script { answers, ..Script::default() }).0.unwrap_err();
+    assert_eq!(failure.cause, Cause::Model(ErrorKind::Protocol));
+}

@@ -1,0 +1,83 @@
+//! `models list`: the models as the configuration has them (`spec/cli.md` 24).
+
+use serde_json::{Value, json};
+
+use crate::cli::fail::CliError;
+use crate::cli::grid;
+use crate::cli::rpc;
+use crate::cli::world::World;
+use crate::config::sections::{Model, Provider};
+
+/// `models list`
+///
+/// # Errors
+/// A closed standard output.
+pub fn list(world: &World) -> Result<(), CliError> {
+    let config = world.config();
+    let agent = config.agents.find(config.default_agent_id());
+    let choice = agent.and_then(|agent| agent.model);
+    let primary = choice.as_ref().map(|choice| choice.primary.clone()).unwrap_or_default();
+    let fallbacks = choice.map(|choice| choice.fallbacks).unwrap_or_default();
+    let rows: Vec<Value> = config
+        .providers
+        .iter()
+        .flat_map(|provider| provider.models.iter().map(|model| row(provider, model, &primary, &fallbacks)))
+        .collect();
+    if world.json {
+        return world.out.json(&json!({"count": rows.len(), "models": rows}));
+    }
+    if rows.is_empty() {
+        return world
+            .out
+            .line("No models configured. A local server (Ollama, llama.cpp, LM Studio) is found by itself.");
+    }
+    let cells = |row: &Value| {
+        let window = row.get("contextWindow").and_then(Value::as_u64).map(|tokens| tokens.to_string());
+        vec![
+            rpc::text(row, "key").to_string(),
+            rpc::text(row, "name").to_string(),
+            rpc::text(row, "input").to_string(),
+            window.unwrap_or_default(),
+            rpc::joined(row, "tags"),
+        ]
+    };
+    let table: Vec<Vec<String>> = rows.iter().map(cells).collect();
+    world.out.line(&grid::draw(&["Model", "Name", "Input", "Context", "Tags"], &table, world.out.width))
+}
+
+fn row(provider: &Provider, model: &Model, primary: &str, fallbacks: &[String]) -> Value {
+    let key = format!("{}/{}", provider.id, model.id);
+    let mut tags = Vec::new();
+    if key == primary {
+        tags.push("default".to_string());
+    }
+    let place = fallbacks.iter().position(|fallback| *fallback == key);
+    tags.extend(place.map(|at| format!("fallback#{}", at + 1)));
+    let input = if model.input.is_empty() { "text".to_string() } else { model.input.join("+") };
+    json!({
+        "key": key,
+        "name": model.name,
+        "input": input,
+        "contextWindow": model.context_window,
+        "local": provider.base_url.as_deref().is_some_and(is_local),
+        "tags": tags,
+        "missing": false,
+    })
+}
+
+/// Whether an address names this machine.
+fn is_local(url: &str) -> bool {
+    let host = url.split("://").nth(1).unwrap_or(url);
+    ["localhost", "127.", "[::1]"].iter().any(|name| host.starts_with(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn local_addresses_are_known() {
+        assert!(is_local("http://127.0.0.1:11434/v1") && is_local("http://[::1]:1") && is_local("http://localhost"));
+        assert!(!is_local("https://api.example.com/v1"));
+    }
+}

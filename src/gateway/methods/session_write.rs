@@ -1,0 +1,267 @@
+//! What clients change about sessions: reset, delete, shorten, create, send, stop. A change is on disk before it is
+//! acknowledged; a session whose turn is running is stopped first.
+
+use serde_json::{Value, json};
+
+use super::chat::{self, waiting};
+use super::commands;
+use super::session_read::place;
+use crate::agent::control::AbortReason;
+use crate::agent::model::resolve;
+use crate::gateway::disk::{Commit, Job, Then};
+use crate::gateway::dispatch::Request;
+use crate::gateway::event::{Answer, Effect, Handled};
+use crate::gateway::session_key::Place;
+use crate::gateway::state::State;
+use crate::gateway::transcripts::Ask;
+use crate::protocol::errors::WireError;
+use crate::session::key::{KeyRules, SessionKey};
+use crate::session::lifecycle;
+use crate::session::patch::{self, Asks};
+use crate::store::session::entry::Entry;
+
+/// Lines a shortened transcript keeps when the client names no number (agent.md 11).
+const KEPT_LINES: u64 = 400;
+
+/// Begins a session anew under its key: another transcript, the switches stay.
+pub fn reset(state: &mut State, request: &Request<'_>, fx: &mut Vec<Effect>) -> Handled {
+    let place = place(state, "sessions.reset", request)?;
+    expect(state, &place, request)?;
+    state.stop_runs(&place.key, None, AbortReason::Rpc, request.now, fx);
+    let entry = commands::renew(state, &place, request)?;
+    let answer = json!({"ok": true, "key": place.key, "entry": entry_value(&entry)});
+    commit(state, &place, "reset", answer, request, fx)
+}
+
+/// What a patch asks of the gateway.
+pub struct ModelWorld<'a> {
+    /// The gateway.
+    pub state: &'a State,
+    /// The session's agent.
+    pub agent: &'a str,
+}
+
+impl Asks for ModelWorld<'_> {
+    fn label_in_use(&self, label: &str, key: &SessionKey) -> bool {
+        let other = |row: &crate::gateway::sessions::SessionRow<'_>| {
+            row.key != key.as_str() && row.entry.text("label").is_some_and(|own| own == label)
+        };
+        self.state.sessions.rows().iter().any(other)
+    }
+
+    fn model(&self, written: &str) -> Result<(String, String), String> {
+        let found = resolve::find(&self.state.config, written).map_err(|error| error.message)?;
+        match resolve::allowed(&self.state.config, &found) {
+            true => Ok((found.provider, found.model)),
+            false => Err(format!("model not allowed: {found}")),
+        }
+    }
+
+    fn default_model(&self) -> Option<(String, String)> {
+        let selection = resolve::select(&self.state.config, self.agent, None).ok()??;
+        Some((selection.primary.provider, selection.primary.model))
+    }
+
+    fn has_extra_high(&self) -> bool {
+        true
+    }
+}
+
+/// Changes a session's switches; a session that does not exist begins to.
+pub fn patch(state: &mut State, request: &Request<'_>, fx: &mut Vec<Effect>) -> Handled {
+    let place = place(state, "sessions.patch", request)?;
+    let key = KeyRules::of(&state.config).canonical(&place.key).ok_or_else(|| WireError::invalid("key required"))?;
+    let known = state.sessions.get(&place.agent, &place.key).cloned();
+    let fresh = state.entropy.uuid();
+    let before = known.unwrap_or_else(|| Entry::new(&fresh, request.now.wall_ms));
+    let empty = serde_json::Map::new();
+    let params = request.params.as_object().unwrap_or(&empty);
+    let world = ModelWorld { state, agent: &place.agent };
+    let entry = patch::apply(&before, &key, params, &world, request.now.wall_ms)
+        .map_err(|refusal| WireError::invalid(refusal.to_string()))?;
+    let path = state.config.session_store(&state.facts.paths, &place.agent);
+    let shown = path.display().to_string();
+    state.sessions.open(&place.agent, || path)?.insert(&place.key, entry.clone());
+    let resolved = state.defaults().resolve(Some(&entry));
+    let answer = lifecycle::patch_answer(&key, &entry, &shown, resolved);
+    commit(state, &place, "patch", answer, request, fx)
+}
+
+/// An entry as clients get it.
+pub fn entry_value(entry: &Entry) -> Value {
+    Value::Object(entry.fields().to_map())
+}
+
+/// A change that was made for another state of the session is refused.
+fn expect(state: &State, place: &Place, request: &Request<'_>) -> Result<(), WireError> {
+    let expected = request.text("expectedSessionId");
+    let entry = state.sessions.get(&place.agent, &place.key);
+    let current = entry.and_then(|entry| entry.session_id()).unwrap_or_default();
+    if expected.is_empty() || expected == current {
+        return Ok(());
+    }
+    Err(WireError::invalid(format!("session {} has changed; reload and try again", place.key)))
+}
+
+/// Saves, then answers and tells followers.
+pub fn commit(
+    state: &mut State,
+    place: &Place,
+    reason: &str,
+    answer: Value,
+    request: &Request<'_>,
+    fx: &mut Vec<Effect>,
+) -> Handled {
+    let changed = state.change_of(&place.agent, &place.key, reason, request.now);
+    let commit =
+        Commit { reply: Some((waiting(request), answer)), changed: changed.into_iter().collect(), ..Commit::default() };
+    state.commit_sessions(commit, fx);
+    Ok(Answer::Later)
+}
+
+/// Forgets a session; its transcript is renamed, not erased.
+pub fn delete(state: &mut State, request: &Request<'_>, fx: &mut Vec<Effect>) -> Handled {
+    let place = place(state, "sessions.delete", request)?;
+    let rules = KeyRules::of(&state.config);
+    if let Some(key) = rules.canonical(&place.key) {
+        lifecycle::may_delete(&key, &rules).map_err(|refusal| WireError::invalid(refusal.to_string()))?;
+    }
+    expect(state, &place, request)?;
+    state.stop_runs(&place.key, None, AbortReason::Rpc, request.now, fx);
+    if state.runs.of_session(&place.key).next().is_some() {
+        let text = format!("session {} is still active; try again in a moment.", place.key);
+        return Err(WireError { retry_after_ms: Some(500), ..WireError::unavailable(text) });
+    }
+    let transcript = chat::transcript(state, &place).filter(|_| request.flag("deleteTranscript") != Some(false));
+    let path = state.config.session_store(&state.facts.paths, &place.agent);
+    let deleted = state.sessions.open(&place.agent, || path)?.remove(&place.key).is_some();
+    let answer = json!({"ok": true, "key": place.key, "deleted": deleted, "archived": []});
+    let Some(file) = transcript.filter(|_| deleted) else {
+        return commit(state, &place, "delete", answer, request, fx);
+    };
+    // The index goes first: a transcript without an entry is harmless, an entry without one is not.
+    let changed = state.change_of(&place.agent, &place.key, "delete", request.now);
+    state.commit_sessions(Commit { changed: changed.into_iter().collect(), ..Commit::default() }, fx);
+    let then = Then::PutAway(waiting(request), place.key);
+    fx.push(Effect::Disk(Job::PutAway(vec![file], request.now.wall_ms), then));
+    Ok(Answer::Later)
+}
+
+/// Shortens a transcript to its last lines.
+pub fn compact(state: &mut State, request: &Request<'_>, fx: &mut Vec<Effect>) -> Handled {
+    let place = place(state, "sessions.compact", request)?;
+    if state.runs.of_session(&place.key).next().is_some() {
+        let error = WireError::unavailable("a turn is running in this session; try again when it is over");
+        return Err(WireError { retry_after_ms: Some(1000), ..error });
+    }
+    let lines = usize::try_from(request.count("maxLines").unwrap_or(KEPT_LINES)).unwrap_or(usize::MAX);
+    let session_id = state.sessions.get(&place.agent, &place.key).and_then(|entry| entry.session_id());
+    let ask = Ask::Shorten {
+        session_id: session_id.map(|id| id.to_string()).unwrap_or_default(),
+        path: chat::transcript(state, &place),
+        key: place.key.clone(),
+        lines,
+        now_ms: request.now.wall_ms,
+    };
+    fx.push(Effect::Disk(Job::Transcript(ask), Then::Transcript(waiting(request))));
+    let changed = state.change_of(&place.agent, &place.key, "compact", request.now);
+    state.tell_changes(changed.as_slice(), fx);
+    Ok(Answer::Later)
+}
+
+/// Begins a session, with a first turn if there is a message.
+pub fn create(state: &mut State, request: &Request<'_>, fx: &mut Vec<Effect>) -> Handled {
+    let place = match request.text("key").trim() {
+        "" => fresh_place(state, request)?,
+        _ => place(state, "sessions.create", request)?,
+    };
+    let label = request.text("label").trim().to_string();
+    let taken = |row: &crate::gateway::sessions::SessionRow<'_>| {
+        row.key != place.key && row.entry.text("label").as_deref() == Some(label.as_str())
+    };
+    if !label.is_empty() && state.sessions.rows().iter().any(taken) {
+        return Err(WireError::invalid(format!("label already in use: {label}")));
+    }
+    let entry = make(state, &place, request)?;
+    let message = [request.text("message"), request.text("task")].into_iter().find(|text| !text.trim().is_empty());
+    let mut answer = json!({
+        "ok": true, "key": place.key, "runStarted": message.is_some(), "entry": entry_value(&entry),
+        "sessionId": entry.session_id().unwrap_or_default(),
+    });
+    if let Some(message) = message {
+        let run_id = start_first(state, &place, message, request, fx)?;
+        if let Some(members) = answer.as_object_mut() {
+            members.insert("runId".into(), run_id.into());
+        }
+    }
+    commit(state, &place, "create", answer, request, fx)
+}
+
+fn fresh_place(state: &mut State, request: &Request<'_>) -> Result<Place, WireError> {
+    let Place { agent, .. } = place(state, "sessions.create", request)?;
+    let key = format!("agent:{agent}:dashboard:{}", state.entropy.uuid());
+    Ok(Place { agent, key })
+}
+
+fn make(state: &mut State, place: &Place, request: &Request<'_>) -> Result<Entry, WireError> {
+    let path = state.config.session_store(&state.facts.paths, &place.agent);
+    let fresh = state.entropy.uuid();
+    let index = state.sessions.open(&place.agent, || path)?;
+    let mut entry = index.get(&place.key).cloned().unwrap_or_default();
+    if entry.session_id().is_none() {
+        entry.set("sessionId", fresh);
+    }
+    entry.touch(request.now.wall_ms);
+    let members = [("label", "label"), ("thinkingLevel", "thinkingLevel"), ("parentSessionKey", "spawnedBy")];
+    for (param, member) in members {
+        let text = request.text(param).trim();
+        if !text.is_empty() {
+            entry.set(member, text);
+        }
+    }
+    if let Some((provider, model)) = request.text("model").split_once('/') {
+        entry.set("providerOverride", provider);
+        entry.set("modelOverride", model);
+    }
+    index.insert(&place.key, entry.clone());
+    Ok(entry)
+}
+
+/// The first turn of a new session; its own answer is the session's.
+fn start_first(
+    state: &mut State,
+    place: &Place,
+    message: &str,
+    request: &Request<'_>,
+    fx: &mut Vec<Effect>,
+) -> Result<String, WireError> {
+    let run_id = state.entropy.uuid();
+    chat::begin(state, place.clone(), message, &run_id, request, fx)?;
+    Ok(run_id)
+}
+
+/// A message for a session.
+pub fn send(state: &mut State, request: &Request<'_>, fx: &mut Vec<Effect>) -> Handled {
+    let place = place(state, "sessions.send", request)?;
+    chat::send_to(state, "sessions.send", place, request, fx)
+}
+
+/// Stops a session's turns, or one run.
+pub fn abort(state: &mut State, request: &Request<'_>, fx: &mut Vec<Effect>) -> Handled {
+    let run_id = request.text("runId");
+    let by_run = state.runs.find(run_id).and_then(|no| state.runs.get(no)).map(|run| run.session_key.clone());
+    let key = match (request.text("key").trim().is_empty(), by_run) {
+        (false, _) => place(state, "sessions.abort", request)?.key,
+        (true, Some(key)) => key,
+        (true, None) if run_id.is_empty() => return Err(WireError::invalid("key or runId required")),
+        (true, None) => String::new(),
+    };
+    let only = (!run_id.is_empty()).then_some(run_id);
+    let stopped = state.stop_runs(&key, only, AbortReason::Rpc, request.now, fx);
+    let first = stopped.run_ids.first();
+    Ok(Answer::Json(json!({
+        "ok": true,
+        "abortedRunId": first,
+        "status": if first.is_some() { "aborted" } else { "no-active-run" },
+    })))
+}

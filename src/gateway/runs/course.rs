@@ -1,0 +1,222 @@
+//! The course of a run as the state thread sees it: arrival, start, events of its thread, end. Each run ends
+//! exactly once here, whatever its thread says afterwards, and whoever waits is answered exactly once.
+
+use serde_json::{Value, json};
+
+use super::outcome::Outcome;
+use super::tell::ChatEnd;
+use super::{Ended, Origin, Phase, Run, RunNo};
+use crate::agent::control::AbortReason;
+use crate::agent::run::RunEvent;
+use crate::gateway::broadcast;
+use crate::gateway::dedupe::Remembered;
+use crate::gateway::event::{Effect, Timer};
+use crate::gateway::state::State;
+use crate::limits;
+use crate::protocol::errors::{Code, WireError};
+use crate::sys::clock::Now;
+
+/// What became of a wish to stop runs.
+pub struct Stopped {
+    /// The runs that were told to stop, by the clients' names.
+    pub run_ids: Vec<String>,
+}
+
+impl State {
+    /// Takes a run into its lane; it starts when it is due.
+    pub fn enqueue_run(&mut self, run: Run) -> RunNo {
+        self.runs.ended.began(&run.id);
+        self.runs.add(run)
+    }
+
+    /// Starts every run whose turn it is.
+    pub fn start_due_runs(&mut self, fx: &mut Vec<Effect>) {
+        if self.stopping {
+            return;
+        }
+        for (no, spec) in self.runs.due() {
+            if let Some(limit) = spec.limit {
+                fx.push(Effect::Timer(limit + limits::RUN_GRACE, Timer::RunOverdue(no)));
+            }
+            fx.push(Effect::StartRun(no, spec));
+        }
+    }
+
+    /// Something a run's thread tells.
+    pub fn run_event(&mut self, no: RunNo, event: RunEvent, now: Now, fx: &mut Vec<Effect>) {
+        let Some(run) = self.runs.get_mut(no) else { return };
+        let quiet = matches!(run.phase, Phase::Stopping(_));
+        match event {
+            RunEvent::Finished(result) => self.end_run(no, Outcome::ok(*result), now, fx),
+            RunEvent::Failed(failure) => self.end_run(no, Outcome::failed(*failure), now, fx),
+            RunEvent::Appended { id, message } => self.message_appended(no, &id, message, now, fx),
+            RunEvent::Started => {
+                run.started_ms = Some(now.wall_ms);
+                if !quiet {
+                    self.tell_lifecycle(no, &json!({"phase": "start", "startedAt": now.wall_ms}), now, fx);
+                }
+            }
+            _ if quiet => {}
+            RunEvent::Model(model) => {
+                let data = json!({"phase": "model", "provider": model.provider, "model": model.model});
+                self.tell_lifecycle(no, &data, now, fx);
+            }
+            RunEvent::Text(delta) => self.tell_text(no, &delta, now, fx),
+            RunEvent::MessageEnd => {
+                self.tell_chat_delta(no, now, fx);
+                if let Some(run) = self.runs.get_mut(no) {
+                    run.said.next_message();
+                }
+            }
+            RunEvent::ToolStart(start) => self.tell_tool_start(no, start, now, fx),
+            RunEvent::ToolUpdate(update) => self.tell_tool_update(no, update, now, fx),
+            RunEvent::ToolEnd(end) => self.tell_tool_end(no, end, now, fx),
+            RunEvent::Compaction { done, completed } => self.compaction(no, done, completed, now, fx),
+        }
+    }
+
+    /// A held-back chat delta is due.
+    pub fn chat_delta_due(&mut self, no: RunNo, now: Now, fx: &mut Vec<Effect>) {
+        let Some(run) = self.runs.get_mut(no) else { return };
+        run.said.release();
+        if run.phase == Phase::Running {
+            self.tell_chat_delta(no, now, fx);
+        }
+    }
+
+    /// A run is past its limit and its thread has not ended: whoever waits is told without it.
+    pub fn run_overdue(&mut self, no: RunNo, now: Now, fx: &mut Vec<Effect>) {
+        let Some(run) = self.runs.get_mut(no) else { return };
+        log::warn!(target: "agent", "run does not end in time run={}", run.id);
+        run.phase = Phase::Stopping(AbortReason::Timeout);
+        let error = WireError {
+            retryable: Some(true),
+            ..WireError::new(Code::AgentTimeout, "agent timed out and has not stopped yet")
+        };
+        let (id, asker) = (run.id.clone(), run.asker.take());
+        fx.push(Effect::StopRun(no, AbortReason::Timeout));
+        if let Some(waiting) = asker {
+            let payload = json!({"runId": id, "status": "error", "summary": error.message});
+            self.counters.failed += 1;
+            broadcast::fail_with(fx, waiting.conn, &waiting.id, &error, &payload);
+        }
+        let _ = now;
+    }
+
+    /// Stops runs of a session, or one of them.
+    pub fn stop_runs(
+        &mut self,
+        key: &str,
+        run_id: Option<&str>,
+        reason: AbortReason,
+        now: Now,
+        fx: &mut Vec<Effect>,
+    ) -> Stopped {
+        let wanted = |run: &Run| run_id.is_none_or(|id| run.id == id) && !matches!(run.phase, Phase::Stopping(_));
+        let hit: Vec<(RunNo, String)> =
+            self.runs.of_session(key).filter(|(_, run)| wanted(run)).map(|(no, run)| (no, run.id.clone())).collect();
+        for (no, _) in &hit {
+            self.stop_run(*no, reason, now, fx);
+        }
+        self.start_due_runs(fx);
+        Stopped { run_ids: hit.into_iter().map(|(_, id)| id).collect() }
+    }
+
+    /// Stops one run: clients hear of it at once; its lane is free when its thread has ended.
+    pub fn stop_run(&mut self, no: RunNo, reason: AbortReason, now: Now, fx: &mut Vec<Effect>) {
+        let Some(run) = self.runs.get_mut(no) else { return };
+        let waits = run.phase == Phase::Queued;
+        run.phase = Phase::Stopping(reason);
+        run.said.next_seq();
+        self.tell_chat_end(no, &ChatEnd::Aborted { reason: reason.name(), message: None }, now, fx);
+        if waits {
+            self.end_run(no, Outcome::never_started(reason), now, fx);
+        } else {
+            fx.push(Effect::StopRun(no, reason));
+        }
+    }
+
+    /// The one end of a run.
+    fn end_run(&mut self, no: RunNo, outcome: Outcome, now: Now, fx: &mut Vec<Effect>) {
+        let Some(run) = self.runs.get(no) else { return };
+        let told = matches!(run.phase, Phase::Stopping(reason) if reason != AbortReason::Timeout);
+        let error = outcome.error(run);
+        let ended = Ended {
+            started_ms: run.started_ms,
+            ended_ms: now.wall_ms,
+            error: error.as_ref().map(|e| e.message.clone()),
+        };
+        log::info!(
+            target: "agent", "run ended run={} session={} durationMs={} outcome={}",
+            run.id, run.session_key, outcome.account.took.as_millis(), outcome.name()
+        );
+        self.tell_lifecycle(no, &outcome.lifecycle(run.started_ms, now.wall_ms), now, fx);
+        if !told {
+            self.tell_outcome(no, &outcome, error.as_ref(), now, fx);
+        }
+        let Some(run) = self.runs.remove(no) else { return };
+        self.answer_run(&run, &outcome, error, now, fx);
+        for waiting in self.runs.ended.note(&run.id, ended.clone()) {
+            broadcast::reply(fx, waiting.conn, &waiting.id, &wait_answer(&run.id, &ended));
+        }
+        self.session_after_run(&run, &outcome, now, fx);
+        self.start_due_runs(fx);
+        if self.stopping {
+            self.exit_when_empty(fx);
+        }
+    }
+
+    fn tell_outcome(
+        &mut self,
+        no: RunNo,
+        outcome: &Outcome,
+        error: Option<&WireError>,
+        now: Now,
+        fx: &mut Vec<Effect>,
+    ) {
+        let end = match (error, outcome.stopped()) {
+            (None, _) => ChatEnd::Final { text: outcome.text(), stop_reason: outcome.stop_reason },
+            (Some(error), Some(reason)) => ChatEnd::Aborted { reason: reason.name(), message: Some(&error.message) },
+            (Some(error), None) => ChatEnd::Error { message: &error.message, kind: outcome.chat_kind() },
+        };
+        self.tell_chat_end(no, &end, now, fx);
+    }
+
+    /// The second answer of `agent`, and what repeated calls get from now on.
+    fn answer_run(&mut self, run: &Run, outcome: &Outcome, error: Option<WireError>, now: Now, fx: &mut Vec<Effect>) {
+        let payload = match &error {
+            None => outcome.answer(run),
+            Some(error) => json!({"runId": run.id, "status": "error", "summary": error.message}),
+        };
+        if let Some(key) = &run.remembered {
+            let answer = match (&error, run.origin) {
+                (Some(error), _) => Err(error.clone()),
+                (None, Origin::Agent) => Ok(payload.clone()),
+                (None, Origin::Chat) => Ok(json!({"runId": run.id, "status": "ok"})),
+            };
+            self.memory.note(key.clone(), Remembered::Ended(answer), now.wall_ms);
+        }
+        let Some(waiting) = &run.asker else { return };
+        match &error {
+            None => broadcast::reply(fx, waiting.conn, &waiting.id, &payload),
+            Some(error) => {
+                self.counters.failed += 1;
+                broadcast::fail_with(fx, waiting.conn, &waiting.id, error, &payload);
+            }
+        }
+    }
+}
+
+/// The answer of `agent.wait`.
+pub fn wait_answer(run_id: &str, ended: &Ended) -> Value {
+    let mut answer = json!({
+        "runId": run_id,
+        "status": if ended.error.is_some() { "error" } else { "ok" },
+        "endedAt": ended.ended_ms,
+    });
+    if let Some(members) = answer.as_object_mut() {
+        members.extend(ended.started_ms.map(|at| ("startedAt".to_string(), at.into())));
+        members.extend(ended.error.as_ref().map(|text| ("error".to_string(), text.as_str().into())));
+    }
+    answer
+}

@@ -1,0 +1,113 @@
+//! Whose turn it is: one lane per session, first come first served, and a cap over all lanes.
+//! Knows numbers and keys only.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use super::RunNo;
+
+/// The lanes. A run stands in its lane from its arrival to its end.
+pub(super) struct Lanes {
+    cap: usize,
+    lanes: HashMap<String, VecDeque<RunNo>>,
+    /// Runs at the head of their lane that wait for a place under the cap, in order of arrival there.
+    heads: VecDeque<RunNo>,
+    working: HashSet<RunNo>,
+    lane_of: HashMap<RunNo, String>,
+}
+
+impl Lanes {
+    pub(super) fn new(cap: usize) -> Lanes {
+        Lanes { cap, lanes: HashMap::new(), heads: VecDeque::new(), working: HashSet::new(), lane_of: HashMap::new() }
+    }
+
+    pub(super) fn set_cap(&mut self, cap: usize) {
+        self.cap = cap;
+    }
+
+    pub(super) fn push(&mut self, key: &str, no: RunNo) {
+        let lane = self.lanes.entry(key.to_string()).or_default();
+        lane.push_back(no);
+        if lane.len() == 1 {
+            self.heads.push_back(no);
+        }
+        self.lane_of.insert(no, key.to_string());
+    }
+
+    /// The next run that may work; it counts as working from now on.
+    pub(super) fn next(&mut self) -> Option<RunNo> {
+        if self.working.len() >= self.cap {
+            return None;
+        }
+        let no = self.heads.pop_front()?;
+        self.working.insert(no);
+        Some(no)
+    }
+
+    /// Takes a run out, wherever it stands, and lets the next of its lane come to the head.
+    pub(super) fn remove(&mut self, no: RunNo) {
+        self.working.remove(&no);
+        self.heads.retain(|head| *head != no);
+        let Some(key) = self.lane_of.remove(&no) else { return };
+        let Some(lane) = self.lanes.get_mut(&key) else { return };
+        let led = lane.front() == Some(&no);
+        lane.retain(|other| *other != no);
+        match lane.front() {
+            Some(head) if led => self.heads.push_back(*head),
+            Some(_) => {}
+            None => drop(self.lanes.remove(&key)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all(lanes: &mut Lanes) -> Vec<u64> {
+        std::iter::from_fn(|| lanes.next()).map(|no| no.0).collect()
+    }
+
+    #[test]
+    fn one_run_per_session_in_the_order_of_arrival() {
+        let mut lanes = Lanes::new(8);
+        for (key, no) in [("a", 1), ("a", 2), ("b", 3), ("a", 4)] {
+            lanes.push(key, RunNo(no));
+        }
+        assert_eq!(all(&mut lanes), [1, 3]);
+        lanes.remove(RunNo(1));
+        assert_eq!(all(&mut lanes), [2]);
+        lanes.remove(RunNo(2));
+        assert_eq!(all(&mut lanes), [4]);
+    }
+
+    #[test]
+    fn the_cap_holds_over_all_sessions_and_is_fair() {
+        let mut lanes = Lanes::new(2);
+        for no in 1..=4 {
+            lanes.push(&format!("s{no}"), RunNo(no));
+        }
+        assert_eq!(all(&mut lanes), [1, 2]);
+        lanes.push("s1", RunNo(5));
+        lanes.remove(RunNo(1));
+        assert_eq!(all(&mut lanes), [3], "who waited longest goes first");
+        lanes.remove(RunNo(2));
+        assert_eq!(all(&mut lanes), [4]);
+        lanes.remove(RunNo(3));
+        assert_eq!(all(&mut lanes), [5]);
+    }
+
+    #[test]
+    fn a_waiting_run_can_be_taken_out() {
+        let mut lanes = Lanes::new(1);
+        for (key, no) in [("a", 1), ("a", 2), ("b", 3), ("b", 4)] {
+            lanes.push(key, RunNo(no));
+        }
+        assert_eq!(all(&mut lanes), [1]);
+        lanes.remove(RunNo(3));
+        lanes.remove(RunNo(2));
+        lanes.remove(RunNo(1));
+        assert_eq!(all(&mut lanes), [4]);
+        lanes.remove(RunNo(4));
+        assert!(lanes.lanes.is_empty() && lanes.lane_of.is_empty() && lanes.heads.is_empty());
+    }
+}

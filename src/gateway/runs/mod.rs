@@ -1,0 +1,199 @@
+//! The registry of runs: which ones there are, whose turn it is, what each has said so far. One run
+//! per session at a time, in the order of arrival; a cap over all. Pure; knows no model, tool or file.
+
+pub mod course;
+mod ended;
+mod lanes;
+pub mod outcome;
+pub mod said;
+pub mod tell;
+
+use std::collections::{BTreeMap, HashMap};
+
+pub use self::ended::{Ended, EndedRuns};
+use self::lanes::Lanes;
+use self::said::Said;
+use super::disk::Waiting;
+use super::event::ConnId;
+use crate::agent::control::AbortReason;
+use crate::agent::run::RunSpec;
+
+/// One run for as long as the process lives; never reused, unlike the ids that clients choose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RunNo(pub u64);
+
+/// Through which method a run was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// `agent`: a second answer is due.
+    Agent,
+    /// `chat.send` and `sessions.send`: events only.
+    Chat,
+}
+
+/// Where a run stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Waits for its session's lane or for a place under the cap.
+    Queued,
+    /// Its thread works.
+    Running,
+    /// It was told to stop; whatever its thread still says is not passed on.
+    Stopping(AbortReason),
+}
+
+/// One run.
+pub struct Run {
+    /// The client's name for it: its idempotency key.
+    pub id: String,
+    /// How it was asked for.
+    pub origin: Origin,
+    /// Canonical key of its session; also its lane.
+    pub session_key: String,
+    /// Its agent.
+    pub agent_id: String,
+    /// Its transcript.
+    pub session_id: String,
+    /// Who started it; receives its tool events.
+    pub conn: Option<ConnId>,
+    /// Who waits for the second answer; taken exactly once.
+    pub asker: Option<Waiting>,
+    /// Key of the idempotency memory.
+    pub remembered: Option<String>,
+    /// Where it stands.
+    pub phase: Phase,
+    /// What its thread will do; taken at the start.
+    pub spec: Option<Box<RunSpec>>,
+    /// How much of tool calls its starter sees.
+    pub verbose: Verbose,
+    /// What it has said.
+    pub said: Said,
+    /// Wall-clock time of its start.
+    pub started_ms: Option<u64>,
+    /// Wall-clock time of its arrival.
+    pub accepted_ms: u64,
+}
+
+/// How much of tool calls is shown (agent.md 4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verbose {
+    /// Nothing.
+    Off,
+    /// Names and arguments.
+    On,
+    /// Results too.
+    Full,
+}
+
+impl Verbose {
+    /// The level of a session's entry; nothing said means off.
+    pub fn parse(text: Option<&str>) -> Verbose {
+        match text {
+            Some("on") => Verbose::On,
+            Some("full") => Verbose::Full,
+            _ => Verbose::Off,
+        }
+    }
+}
+
+/// All runs that have not ended, and a short memory of those that have.
+pub struct Runs {
+    by_no: BTreeMap<RunNo, Run>,
+    by_id: HashMap<String, RunNo>,
+    lanes: Lanes,
+    next: u64,
+    /// Runs that have ended, for `agent.wait` and repeated calls.
+    pub ended: EndedRuns,
+}
+
+impl Runs {
+    /// An empty registry that lets so many runs work at once.
+    pub fn new(cap: usize) -> Runs {
+        Runs {
+            by_no: BTreeMap::new(),
+            by_id: HashMap::new(),
+            lanes: Lanes::new(cap),
+            next: 0,
+            ended: EndedRuns::default(),
+        }
+    }
+
+    /// Another cap; runs that work already go on.
+    pub fn set_cap(&mut self, cap: usize) {
+        self.lanes.set_cap(cap);
+    }
+
+    /// Takes a run into its lane. The id must be free.
+    pub fn add(&mut self, run: Run) -> RunNo {
+        self.next += 1;
+        let no = RunNo(self.next);
+        self.by_id.insert(run.id.clone(), no);
+        self.lanes.push(&run.session_key, no);
+        self.by_no.insert(no, run);
+        no
+    }
+
+    /// The runs whose turn it is now, marked as running.
+    pub fn due(&mut self) -> Vec<(RunNo, Box<RunSpec>)> {
+        let mut due = Vec::new();
+        while let Some(no) = self.lanes.next() {
+            let Some(run) = self.by_no.get_mut(&no) else {
+                self.lanes.remove(no);
+                continue;
+            };
+            if let Some(spec) = run.spec.take() {
+                run.phase = Phase::Running;
+                due.push((no, spec));
+            }
+        }
+        due
+    }
+
+    /// Takes a run out; its lane goes on.
+    pub fn remove(&mut self, no: RunNo) -> Option<Run> {
+        let run = self.by_no.remove(&no)?;
+        self.by_id.remove(&run.id);
+        self.lanes.remove(no);
+        Some(run)
+    }
+
+    /// A run by number.
+    pub fn get(&self, no: RunNo) -> Option<&Run> {
+        self.by_no.get(&no)
+    }
+
+    /// A run by number, to change.
+    pub fn get_mut(&mut self, no: RunNo) -> Option<&mut Run> {
+        self.by_no.get_mut(&no)
+    }
+
+    /// A run by the client's id.
+    pub fn find(&self, id: &str) -> Option<RunNo> {
+        self.by_id.get(id).copied()
+    }
+
+    /// Runs of a session, the one at work first.
+    pub fn of_session<'a>(&'a self, key: &'a str) -> impl Iterator<Item = (RunNo, &'a Run)> {
+        self.by_no.iter().filter(move |(_, run)| run.session_key == key).map(|(no, run)| (*no, run))
+    }
+
+    /// All runs.
+    pub fn all(&self) -> impl Iterator<Item = (RunNo, &Run)> {
+        self.by_no.iter().map(|(no, run)| (*no, run))
+    }
+
+    /// Number of runs, waiting ones included.
+    pub fn len(&self) -> usize {
+        self.by_no.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.by_no.is_empty()
+    }
+
+    /// Runs whose thread works.
+    pub fn at_work(&self) -> usize {
+        self.by_no.values().filter(|run| run.phase != Phase::Queued).count()
+    }
+}

@@ -1,0 +1,136 @@
+//! What a run has said so far, and when the next `chat` delta is due: every piece goes out as an `agent`
+//! event, chat deltas at most once per interval (agent.md 5). Pure; the clock comes in.
+
+use std::time::Duration;
+
+use crate::limits;
+
+/// What a chat delta carries.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Delta<'a> {
+    /// What was added since the last one.
+    pub added: &'a str,
+    /// A new message began: `added` is all of it.
+    pub replace: bool,
+    /// The whole text of the current message.
+    pub whole: &'a str,
+}
+
+/// Whether a chat delta goes out now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Due {
+    /// Now.
+    Now,
+    /// After this long; nobody has set a timer yet.
+    After(Duration),
+    /// A timer is set already.
+    Waiting,
+}
+
+/// The text of the assistant's current message and the counters of the run's events.
+#[derive(Debug, Default)]
+pub struct Said {
+    seq: u64,
+    text: String,
+    told: usize,
+    began: bool,
+    last: Option<Duration>,
+    held: bool,
+}
+
+impl Said {
+    /// The number of the next event of this run; all streams count together.
+    pub fn next_seq(&mut self) -> u64 {
+        self.seq += 1;
+        self.seq
+    }
+
+    /// The number of the last event.
+    pub fn seq(&self) -> u64 {
+        self.seq
+    }
+
+    /// More of the current message.
+    pub fn add(&mut self, delta: &str) {
+        self.text.push_str(delta);
+    }
+
+    /// The current message is complete; the next piece begins another.
+    pub fn next_message(&mut self) {
+        self.text.clear();
+        self.told = 0;
+        self.began = true;
+    }
+
+    /// The whole text of the current message.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether a chat delta may go out, after something was added.
+    pub fn due(&mut self, now: Duration) -> Due {
+        if self.held {
+            return Due::Waiting;
+        }
+        let wait = self.last.map_or(Duration::ZERO, |last| (last + limits::CHAT_DELTA).saturating_sub(now));
+        if wait.is_zero() {
+            return Due::Now;
+        }
+        self.held = true;
+        Due::After(wait)
+    }
+
+    /// The timer has come.
+    pub fn release(&mut self) {
+        self.held = false;
+    }
+
+    /// The delta to send now, if there is something new.
+    pub fn take(&mut self, now: Duration) -> Option<Delta<'_>> {
+        if self.told >= self.text.len() {
+            return None;
+        }
+        let from = std::mem::replace(&mut self.told, self.text.len());
+        let replace = std::mem::take(&mut self.began);
+        self.last = Some(now);
+        let added = self.text.get(from..).unwrap_or_default();
+        Some(Delta { added, replace, whole: &self.text })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ms(n: u64) -> Duration {
+        Duration::from_millis(n)
+    }
+
+    #[test]
+    fn the_first_piece_goes_at_once_and_the_next_after_the_interval() {
+        let mut said = Said::default();
+        said.add("Hel");
+        assert_eq!(said.due(ms(0)), Due::Now);
+        assert_eq!(said.take(ms(0)), Some(Delta { added: "Hel", replace: false, whole: "Hel" }));
+        said.add("lo");
+        assert_eq!(said.due(ms(100)), Due::After(ms(50)));
+        said.add("!");
+        assert_eq!(said.due(ms(120)), Due::Waiting);
+        said.release();
+        assert_eq!(said.take(ms(150)), Some(Delta { added: "lo!", replace: false, whole: "Hello!" }));
+        assert_eq!(said.take(ms(150)), None);
+    }
+
+    #[test]
+    fn a_new_message_replaces_the_old_one() {
+        let mut said = Said::default();
+        said.add("one");
+        said.take(ms(0));
+        said.next_message();
+        assert_eq!(said.take(ms(500)), None);
+        said.add("two");
+        assert_eq!(said.take(ms(500)), Some(Delta { added: "two", replace: true, whole: "two" }));
+        said.add("!");
+        assert_eq!(said.take(ms(900)), Some(Delta { added: "!", replace: false, whole: "two!" }));
+    }
+}

@@ -1,0 +1,228 @@
+//! What the disk thread does with transcripts: read the end for clients, add a message of the gateway, shorten, put
+//! away. Answers are serialised here, so that a long history costs the state thread nothing.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value, json};
+
+use crate::limits;
+use crate::session::compact::{self, Outcome};
+use crate::session::{history, preview};
+use crate::store::atomic;
+use crate::store::session::archive::{self, Reason};
+use crate::store::session::writer::{self, NewLine, Safety, Start, Writer};
+use crate::store::transcript::Transcript;
+use crate::sys::id::Entropy;
+
+/// What is wanted of a transcript, or of several.
+pub enum Ask {
+    /// Its last messages; they are put into `head` under `messages`.
+    History {
+        /// The file; none for a session without one.
+        path: Option<PathBuf>,
+        /// Which ones.
+        ask: history::Ask,
+        /// The other members of the answer; at least one.
+        head: Map<String, Value>,
+    },
+    /// One message by its entry, whole.
+    Message {
+        /// The file.
+        path: Option<PathBuf>,
+        /// The entry.
+        id: String,
+    },
+    /// The last words of several sessions.
+    Previews {
+        /// Keys as the client wrote them, whether they are known, their files.
+        sessions: Vec<(String, bool, Option<PathBuf>)>,
+        /// Most messages of each.
+        limit: usize,
+        /// Longest text.
+        max_chars: usize,
+        /// When.
+        ts: u64,
+    },
+    /// Shortens it to its last lines.
+    Shorten {
+        /// The file.
+        path: Option<PathBuf>,
+        /// The session's key, for the answer.
+        key: String,
+        /// The session, for a lost header.
+        session_id: String,
+        /// Lines to keep.
+        lines: usize,
+        /// When.
+        now_ms: u64,
+    },
+}
+
+/// A message the gateway itself adds.
+pub struct Addition {
+    /// The file.
+    pub path: PathBuf,
+    /// The session, for a file that begins here.
+    pub session_id: String,
+    /// Working directory of its runs.
+    pub workspace: PathBuf,
+    /// The messages in order.
+    pub messages: Vec<Value>,
+    /// When.
+    pub now_ms: u64,
+    /// Seed of the ids of the new lines.
+    pub seed: [u8; 32],
+}
+
+/// Reads what is wanted; the serialised payload.
+pub fn read(ask: Ask) -> Result<String, String> {
+    let fail = |error: io::Error| format!("cannot read the transcript: {error}");
+    match ask {
+        Ask::History { path, ask, head } => history(path.as_deref(), &ask, &head).map_err(fail),
+        Ask::Message { path, id } => message(path.as_deref(), &id).map_err(fail),
+        Ask::Previews { sessions, limit, max_chars, ts } => {
+            let row = |(key, known, path): &(String, bool, Option<PathBuf>)| {
+                previewed(key, *known, path.as_deref(), limit, max_chars)
+            };
+            let rows: Vec<Value> = sessions.iter().map(row).collect();
+            Ok(json!({"ts": ts, "previews": rows}).to_string())
+        }
+        Ask::Shorten { path, key, session_id, lines, now_ms } => {
+            let outcome = shorten(path.as_deref(), &session_id, lines, now_ms).map_err(fail)?;
+            Ok(compact::answer(&key, &outcome).to_string())
+        }
+    }
+}
+
+fn history(path: Option<&Path>, ask: &history::Ask, head: &Map<String, Value>) -> io::Result<String> {
+    let enough = |known: &Transcript| history::suffices(known, ask);
+    let read = path.map(|path| Transcript::read_until(path, enough)).transpose()?.flatten();
+    let page = history::page(&read.unwrap_or_else(|| Transcript::parse(Vec::new(), true)), ask);
+    let mut head = head.clone();
+    head.insert("hasMore".into(), page.has_more.into());
+    head.extend(page.total.map(|total| ("totalMessages".to_string(), total.into())));
+    // The messages are texts already; a history of megabytes is not parsed again only to be printed.
+    let head = Value::Object(head).to_string();
+    Ok(format!("{},\"messages\":{}}}", head.strip_suffix('}').unwrap_or(&head), page.json()))
+}
+
+fn message(path: Option<&Path>, id: &str) -> io::Result<String> {
+    let found = |known: &Transcript| known.position(id).is_some();
+    let read = path.map(|path| Transcript::read_until(path, found)).transpose()?.flatten();
+    Ok(match read.and_then(|known| history::one(&known, id)) {
+        Some(shown) => format!("{{\"ok\":true,\"message\":{}}}", shown.json),
+        None => json!({"ok": false, "unavailableReason": "not_found"}).to_string(),
+    })
+}
+
+fn previewed(key: &str, known: bool, path: Option<&Path>, limit: usize, max_chars: usize) -> Value {
+    let read = path.map(|path| Transcript::read_until(path, |known| known.messages() >= limit)).transpose();
+    match read {
+        Ok(transcript) => preview::of(key, known, transcript.flatten().as_ref(), limit, max_chars),
+        Err(_) => preview::row(key, "error", &[]),
+    }
+}
+
+/// Adds messages of the gateway to a transcript; the id of the last one.
+pub fn add(addition: &Addition) -> Result<String, String> {
+    let fail = |error: io::Error| format!("cannot write the transcript: {error}");
+    let workspace = addition.workspace.display().to_string();
+    let start = Start { session_id: &addition.session_id, cwd: &workspace, now_ms: addition.now_ms };
+    let mut writer = Writer::open(&addition.path, &start, Entropy::from_seed(addition.seed)).map_err(fail)?;
+    let mut id = String::new();
+    for message in &addition.messages {
+        let text = message.to_string();
+        id = writer.append(&NewLine::Message(&text), addition.now_ms, Safety::Power).map_err(fail)?;
+    }
+    Ok(id)
+}
+
+/// Keeps the header and the last lines; the whole file stays beside it (agent.md 11).
+fn shorten(path: Option<&Path>, session_id: &str, max_lines: usize, now_ms: u64) -> io::Result<Outcome> {
+    let Some(path) = path else { return Ok(Outcome::NoSession) };
+    let Some(transcript) = Transcript::read(path, limits::TRANSCRIPT_BYTES)? else { return Ok(Outcome::NoTranscript) };
+    let header = writer::header(&Start { session_id, cwd: "", now_ms });
+    let shortened = match compact::shorten(&transcript, &header, max_lines) {
+        Ok(shortened) => shortened,
+        Err(lines) => return Ok(Outcome::ShortEnough(lines)),
+    };
+    let copy = archive::name(path, Reason::Shortened, now_ms)
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the transcript has no usable name"))?;
+    std::fs::copy(path, &copy)?;
+    atomic::write(path, shortened.text.as_bytes(), atomic::PRIVATE)?;
+    Ok(Outcome::Done { kept: shortened.kept, archived: copy.display().to_string() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EXAMPLE: &str = include_str!("../../fixtures/sessions/transcript-v2026.2.9.jsonl");
+
+    fn file(name: &str) -> PathBuf {
+        let dir = std::env::temp_dir().join(format!("openclaw-transcripts-{}-{name}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let path = dir.join("t.jsonl");
+        std::fs::write(&path, EXAMPLE).unwrap();
+        path
+    }
+
+    fn ask(ask: Ask) -> Value {
+        serde_json::from_str(&read(ask).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn the_history_is_put_into_its_answer() {
+        let head = Map::from_iter([("sessionKey".to_string(), json!("k"))]);
+        let get = |path: Option<PathBuf>| ask(Ask::History { path, ask: history::Ask::default(), head: head.clone() });
+        let all = get(Some(file("history")));
+        assert_eq!((all["messages"].as_array().unwrap().len(), all["sessionKey"].as_str()), (4, Some("k")));
+        assert_eq!((all["hasMore"].as_bool(), all["totalMessages"].as_u64()), (Some(false), Some(4)));
+        assert_eq!(get(None)["messages"], json!([]));
+        assert_eq!(get(Some("/none/t.jsonl".into()))["messages"], json!([]));
+    }
+
+    #[test]
+    fn previews_name_what_is_missing() {
+        let sessions = vec![
+            ("a".to_string(), true, Some(file("preview"))),
+            ("b".into(), false, None),
+            ("c".into(), true, Some("/none/x.jsonl".into())),
+        ];
+        let rows = ask(Ask::Previews { sessions, limit: 2, max_chars: 20, ts: 1 });
+        let status: Vec<&str> =
+            rows["previews"].as_array().unwrap().iter().map(|row| row["status"].as_str().unwrap()).collect();
+        assert_eq!(status, ["ok", "missing", "empty"]);
+    }
+
+    #[test]
+    fn shortening_keeps_the_old_file_beside_the_new_one() {
+        let path = file("shorten");
+        let wish =
+            || Ask::Shorten { path: Some(path.clone()), key: "k".into(), session_id: "s".into(), lines: 2, now_ms: 5 };
+        let answer = ask(wish());
+        assert_eq!((answer["compacted"].as_bool(), answer["kept"].as_u64()), (Some(true), Some(2)));
+        let after = Transcript::read(&path, usize::MAX).unwrap().unwrap();
+        assert!(after.header().is_some() && after.branch(after.leaf().unwrap()).complete);
+        assert_eq!(std::fs::read_to_string(answer["archived"].as_str().unwrap()).unwrap(), EXAMPLE);
+        assert_eq!(ask(wish())["compacted"], false);
+    }
+
+    #[test]
+    fn an_added_message_can_be_read_again() {
+        let path = file("add");
+        let addition = Addition {
+            path: path.clone(),
+            session_id: "s".into(),
+            workspace: "/w".into(),
+            messages: vec![json!({"role": "assistant", "content": [{"type": "text", "text": "hello"}]})],
+            now_ms: 7,
+            seed: [3; 32],
+        };
+        let id = add(&addition).unwrap();
+        let found = ask(Ask::Message { path: Some(path), id });
+        assert_eq!(found["message"]["content"][0]["text"], "hello");
+        assert_eq!(ask(Ask::Message { path: None, id: "x".into() })["ok"], false);
+    }
+}

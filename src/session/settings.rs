@@ -1,0 +1,265 @@
+//! What the configuration says about sessions beyond `config::model`: scopes of direct chats, freshness, retention,
+//! reset words, send policy, caps of workspace files. Read from the raw value; anything wrong gets its default.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::limits;
+
+use super::freshness::{Freshness, Rules};
+use super::key::{IdentityLinks, SessionKey};
+use super::member::{at, number, text};
+use super::retention::Keep;
+
+/// Hour of the daily reset (agent.md 9).
+const AT_HOUR: u32 = 4;
+/// Idle minutes when a rule says `idle` and no number.
+const IDLE_MINUTES: u64 = 60;
+
+/// `session.dmScope`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DmScope {
+    /// All in the main session.
+    #[default]
+    Main,
+    /// One per person.
+    PerPeer,
+    /// One per channel and person.
+    PerChannelPeer,
+    /// One per channel, account and person.
+    PerAccountChannelPeer,
+}
+
+/// Whether answers may be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SendPolicy {
+    /// They may.
+    Allow,
+    /// They may not.
+    Deny,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct SendRule {
+    deny: bool,
+    channel: Option<String>,
+    chat_type: Option<String>,
+    key_prefix: Option<String>,
+}
+
+/// The settings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// How direct chats are cut.
+    pub dm_scope: DmScope,
+    /// Names of people with several addresses.
+    pub identity_links: IdentityLinks,
+    /// When a conversation is over.
+    pub freshness: Rules,
+    /// Further words that start a new conversation.
+    pub reset_triggers: Vec<String>,
+    /// What is kept of old sessions.
+    pub keep: Keep,
+    /// Characters of one workspace file in the prompt.
+    pub file_chars: usize,
+    /// Name of the time zone in time stamps; the host's when none.
+    pub zone: Option<String>,
+    send: Vec<SendRule>,
+    send_default_deny: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings::read(&Value::Null)
+    }
+}
+
+impl Settings {
+    /// Reads the whole configuration's value.
+    pub fn read(config: &Value) -> Settings {
+        let session = at(config, "session");
+        let defaults = at(at(config, "agents"), "defaults");
+        let send = at(session, "sendPolicy");
+        let chars = number(defaults, "bootstrapMaxChars").and_then(|n| usize::try_from(n).ok());
+        Settings {
+            dm_scope: dm_scope(text(session, "dmScope").unwrap_or_default()),
+            identity_links: identity_links(at(session, "identityLinks")),
+            freshness: freshness(session),
+            reset_triggers: texts(at(session, "resetTriggers")),
+            keep: keep(at(session, "maintenance")),
+            file_chars: chars.filter(|n| *n > 0).unwrap_or(limits::WORKSPACE_FILE_CHARS),
+            zone: text(defaults, "userTimezone").map(str::trim).filter(|zone| !zone.is_empty()).map(String::from),
+            send: at(send, "rules").as_array().into_iter().flatten().map(send_rule).collect(),
+            send_default_deny: text(send, "default") == Some("deny"),
+        }
+    }
+
+    /// Whether answers of a session may be sent: its own switch, else the first rule that denies, else one that
+    /// allows, else the default.
+    pub fn send_policy(&self, key: &SessionKey, own: Option<&str>, channel: Option<&str>, chat: &str) -> SendPolicy {
+        match own {
+            Some("allow") => return SendPolicy::Allow,
+            Some("deny") => return SendPolicy::Deny,
+            _ => {}
+        }
+        let fits = |rule: &&SendRule| {
+            rule.channel.as_deref().is_none_or(|name| Some(name) == channel)
+                && rule.chat_type.as_deref().is_none_or(|name| name == chat)
+                && rule
+                    .key_prefix
+                    .as_deref()
+                    .is_none_or(|prefix| key.as_str().starts_with(prefix) || key.rest().starts_with(prefix))
+        };
+        let mut fitting = self.send.iter().filter(fits).peekable();
+        let any = fitting.peek().is_some();
+        match (fitting.any(|rule| rule.deny), any) {
+            (true, _) => SendPolicy::Deny,
+            (false, true) => SendPolicy::Allow,
+            (false, false) if self.send_default_deny => SendPolicy::Deny,
+            (false, false) => SendPolicy::Allow,
+        }
+    }
+}
+
+fn dm_scope(name: &str) -> DmScope {
+    match name {
+        "per-peer" => DmScope::PerPeer,
+        "per-channel-peer" => DmScope::PerChannelPeer,
+        "per-account-channel-peer" => DmScope::PerAccountChannelPeer,
+        _ => DmScope::Main,
+    }
+}
+
+fn texts(value: &Value) -> Vec<String> {
+    let items = value.as_array().into_iter().flatten().filter_map(Value::as_str);
+    items.map(|text| text.trim().to_lowercase()).filter(|text| !text.is_empty()).collect()
+}
+
+fn identity_links(value: &Value) -> IdentityLinks {
+    let members = value.as_object().into_iter().flatten();
+    IdentityLinks(members.map(|(name, peers)| (name.to_lowercase(), texts(peers))).collect())
+}
+
+fn send_rule(value: &Value) -> SendRule {
+    let matched = |name: &str| text(at(value, "match"), name).map(str::to_lowercase);
+    SendRule {
+        deny: text(value, "action") == Some("deny"),
+        channel: matched("channel"),
+        chat_type: matched("chatType"),
+        key_prefix: matched("keyPrefix"),
+    }
+}
+
+/// `session.idleMinutes` alone is the older way to say `idle` (agent.md 9).
+fn freshness(session: &Value) -> Rules {
+    let legacy = number(session, "idleMinutes");
+    let said = at(session, "reset").is_object() || at(session, "resetByType").is_object();
+    let base = match (said, legacy) {
+        (false, Some(minutes)) => Freshness::idle(minutes),
+        _ => rule(at(session, "reset"), &Freshness::daily(AT_HOUR), legacy),
+    };
+    let named = |name: &str| -> BTreeMap<String, Freshness> {
+        let members = at(session, name).as_object().into_iter().flatten();
+        let spelled = |kind: &str| if kind == "dm" { "direct".to_string() } else { kind.to_lowercase() };
+        members.map(|(kind, value)| (spelled(kind), rule(value, &base, legacy))).collect()
+    };
+    Rules { by_kind: named("resetByType"), by_channel: named("resetByChannel"), base }
+}
+
+fn rule(value: &Value, base: &Freshness, legacy: Option<u64>) -> Freshness {
+    if !value.is_object() {
+        return base.clone();
+    }
+    let hour = number(value, "atHour").and_then(|hour| u32::try_from(hour).ok()).filter(|hour| *hour < 24);
+    let minutes = number(value, "idleMinutes").filter(|minutes| *minutes > 0).or(legacy);
+    match text(value, "mode") {
+        Some("idle") => Freshness::idle(minutes.unwrap_or(IDLE_MINUTES)),
+        _ => Freshness { at_hour: Some(hour.unwrap_or(AT_HOUR)), idle: minutes.map(minutes_long) },
+    }
+}
+
+/// A duration of minutes that cannot overflow.
+pub(super) fn minutes_long(minutes: u64) -> Duration {
+    Duration::from_secs(minutes.saturating_mul(60))
+}
+
+/// `session.maintenance` as later versions of the original spell it; without it everything is kept.
+fn keep(value: &Value) -> Keep {
+    let days = number(value, "pruneDays");
+    let age = text(value, "pruneAfter").and_then(age);
+    Keep {
+        age: age.or_else(|| days.map(|days| Duration::from_secs(days.saturating_mul(86_400)))),
+        count: number(value, "maxEntries").and_then(|n| usize::try_from(n).ok()).filter(|n| *n > 0),
+        warn_only: text(value, "mode") == Some("warn"),
+    }
+}
+
+/// `30d`, `12h`, `90m`.
+fn age(text: &str) -> Option<Duration> {
+    let text = text.trim();
+    let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let seconds = match unit {
+        "d" => 86_400,
+        "h" => 3_600,
+        "m" => 60,
+        _ => return None,
+    };
+    number.parse::<u64>().ok().filter(|n| *n > 0).map(|n| Duration::from_secs(n.saturating_mul(seconds)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::key::KeyRules;
+    use serde_json::json;
+
+    fn settings(session: Value) -> Settings {
+        Settings::read(&json!({"session": session}))
+    }
+
+    #[test]
+    fn defaults_keep_everything_and_reset_at_four() {
+        let settings = Settings::default();
+        assert_eq!((settings.dm_scope, settings.keep.clone()), (DmScope::Main, Keep::default()));
+        assert_eq!(settings.freshness.base, Freshness::daily(4));
+        assert_eq!(settings.file_chars, 20_000);
+    }
+
+    #[test]
+    fn freshness_knows_both_spellings() {
+        assert_eq!(settings(json!({"idleMinutes": 30})).freshness.base, Freshness::idle(30));
+        let both = settings(json!({"idleMinutes": 30, "reset": {"mode": "daily", "atHour": 6}})).freshness.base;
+        assert_eq!(both, Freshness { at_hour: Some(6), idle: Some(minutes_long(30)) });
+        let typed = settings(json!({"reset": {"mode": "idle"}, "resetByType": {"dm": {"mode": "daily"}, "group": 5}}));
+        assert_eq!(typed.freshness.base, Freshness::idle(60));
+        assert_eq!(typed.freshness.by_kind["direct"], Freshness::daily(4));
+        assert_eq!(typed.freshness.by_kind["group"], Freshness::idle(60));
+        assert_eq!(settings(json!({"reset": {"atHour": 99}})).freshness.base, Freshness::daily(4));
+    }
+
+    #[test]
+    fn retention_is_read_and_odd_values_keep() {
+        let keep = settings(json!({"maintenance": {"pruneAfter": "30d", "maxEntries": 500}})).keep;
+        assert_eq!(keep, Keep { age: Some(Duration::from_secs(30 * 86_400)), count: Some(500), warn_only: false });
+        assert_eq!(settings(json!({"maintenance": {"pruneAfter": "soon", "maxEntries": 0}})).keep, Keep::default());
+        assert!(settings(json!({"maintenance": {"mode": "warn", "pruneDays": 3}})).keep.warn_only);
+    }
+
+    #[test]
+    fn a_denying_rule_wins_and_the_sessions_own_switch_beats_all() {
+        let rules = KeyRules { default_agent: "main".into(), main_key: "main".into(), global: false };
+        let key = rules.canonical("agent:main:telegram:group:1").unwrap();
+        let settings = settings(json!({"sendPolicy": {"default": "deny", "rules": [
+            {"action": "allow", "match": {"channel": "telegram"}},
+            {"action": "deny", "match": {"chatType": "group", "keyPrefix": "telegram:"}},
+        ]}}));
+        let policy = |own, channel, chat| settings.send_policy(&key, own, channel, chat);
+        assert_eq!(policy(None, Some("telegram"), "group"), SendPolicy::Deny);
+        assert_eq!(policy(None, Some("telegram"), "direct"), SendPolicy::Allow);
+        assert_eq!(policy(None, Some("slack"), "direct"), SendPolicy::Deny);
+        assert_eq!(policy(Some("allow"), Some("telegram"), "group"), SendPolicy::Allow);
+        assert_eq!(Settings::default().send_policy(&key, None, None, "direct"), SendPolicy::Allow);
+    }
+}

@@ -1,0 +1,273 @@
+//! What conversations cost: tokens, money, calls and waiting times, counted from transcripts (agent.md 28). Owns the
+//! counting; [`wire`] owns the forms clients get. Nothing is estimated: what a provider did not report stays zero.
+
+pub mod wire;
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::agent::message::Usage;
+use crate::store::transcript::{Kind, Transcript};
+use crate::sys::date;
+use crate::sys::zone::Zone;
+
+use super::history::parse_iso;
+use super::member::{at, number, text};
+
+/// Days a report covers when nobody says which.
+const DAYS: i64 = 30;
+/// The provider of messages the gateway writes itself; nobody waited for a model there.
+const GATEWAY: &str = "openclaw";
+
+/// Days of a report, as local dates `YYYY-MM-DD`, both included.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// First day.
+    pub start: String,
+    /// Last day.
+    pub end: String,
+}
+
+impl Span {
+    /// The asked days; anything that is no date counts as not said.
+    pub fn of(start: Option<&str>, end: Option<&str>, now_ms: u64, zone: &Zone) -> Span {
+        let end = end.filter(|day| is_day(day)).map_or_else(|| day(now_ms, zone), String::from);
+        let start = start.filter(|day| is_day(day)).map_or_else(|| Span::days(DAYS, now_ms, zone).start, String::from);
+        Span { start, end }
+    }
+
+    /// The last so many days, today included.
+    pub fn days(days: i64, now_ms: u64, zone: &Zone) -> Span {
+        let back = u64::try_from((days - 1).clamp(0, 3660) * date::DAY * 1000).unwrap_or(0);
+        Span { start: day(now_ms.saturating_sub(back), zone), end: day(now_ms, zone) }
+    }
+
+    fn has(&self, day: &str) -> bool {
+        self.start.as_str() <= day && day <= self.end.as_str()
+    }
+}
+
+fn day(at_ms: u64, zone: &Zone) -> String {
+    date::day_name(at_ms, zone.offset(date::seconds(at_ms)))
+}
+
+fn is_day(text: &str) -> bool {
+    let shape = |(at, byte): (usize, u8)| if at == 4 || at == 7 { byte == b'-' } else { byte.is_ascii_digit() };
+    text.len() == 10 && text.bytes().enumerate().all(shape)
+}
+
+/// Messages by kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Of people.
+    pub user: u64,
+    /// Of the assistant.
+    pub assistant: u64,
+    /// Tools called.
+    pub tool_calls: u64,
+    /// Results of tools.
+    pub tool_results: u64,
+    /// Answers and results that failed.
+    pub errors: u64,
+}
+
+impl Counts {
+    fn add(&mut self, other: &Counts) {
+        self.user += other.user;
+        self.assistant += other.assistant;
+        self.tool_calls += other.tool_calls;
+        self.tool_results += other.tool_results;
+        self.errors += other.errors;
+    }
+}
+
+/// Answers of one model.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct OfModel {
+    /// Number of answers.
+    pub count: u64,
+    /// What they cost.
+    pub usage: Usage,
+}
+
+/// Provider and model.
+pub type ModelName = (String, String);
+
+/// One day.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Day {
+    /// What it cost.
+    pub usage: Usage,
+    /// Its messages.
+    pub counts: Counts,
+    /// Milliseconds from a question to each answer.
+    pub waits: Vec<u64>,
+    /// By model.
+    pub models: BTreeMap<ModelName, OfModel>,
+}
+
+impl Day {
+    fn add(&mut self, other: &Day) {
+        self.usage.add(&other.usage);
+        self.counts.add(&other.counts);
+        self.waits.extend(&other.waits);
+        for (name, answers) in &other.models {
+            let sum = self.models.entry(name.clone()).or_default();
+            sum.count += answers.count;
+            sum.usage.add(&answers.usage);
+        }
+    }
+}
+
+/// What one or several conversations cost.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Tally {
+    /// By day.
+    pub days: BTreeMap<String, Day>,
+    /// Calls by tool.
+    pub tools: BTreeMap<String, u64>,
+    /// First message, milliseconds since the epoch.
+    pub first_ms: Option<u64>,
+    /// Last message.
+    pub last_ms: Option<u64>,
+}
+
+impl Tally {
+    /// Counts a transcript's messages of these days.
+    pub fn of(transcript: &Transcript, span: &Span, zone: &Zone) -> Tally {
+        let mut tally = Tally::default();
+        let mut asked: Option<u64> = None;
+        for (at_ms, message) in messages(transcript) {
+            let day = day(at_ms, zone);
+            if span.has(&day) {
+                tally.count(&message, at_ms, day, &mut asked);
+            }
+        }
+        tally
+    }
+
+    /// Adds another tally.
+    pub fn add(&mut self, other: &Tally) {
+        for (day, counts) in &other.days {
+            self.days.entry(day.clone()).or_default().add(counts);
+        }
+        for (tool, count) in &other.tools {
+            *self.tools.entry(tool.clone()).or_default() += count;
+        }
+        self.first_ms = self.first_ms.into_iter().chain(other.first_ms).min();
+        self.last_ms = self.last_ms.max(other.last_ms);
+    }
+
+    /// All days together.
+    pub fn sum(&self) -> Day {
+        let mut sum = Day::default();
+        self.days.values().for_each(|day| sum.add(day));
+        sum
+    }
+
+    fn count(&mut self, message: &Value, at_ms: u64, day: String, asked: &mut Option<u64>) {
+        self.first_ms = Some(self.first_ms.map_or(at_ms, |first| first.min(at_ms)));
+        self.last_ms = self.last_ms.max(Some(at_ms));
+        let day = self.days.entry(day).or_default();
+        match text(message, "role") {
+            Some("user") => {
+                day.counts.user += 1;
+                *asked = Some(at_ms);
+            }
+            Some("assistant") => {
+                day.answer(message);
+                let own = text(message, "provider") == Some(GATEWAY);
+                if let Some(asked) = asked.filter(|_| !own) {
+                    day.waits.push(at_ms.saturating_sub(asked));
+                }
+                for tool in calls(message) {
+                    day.counts.tool_calls += 1;
+                    *self.tools.entry(tool.to_string()).or_default() += 1;
+                }
+            }
+            Some("toolResult") => {
+                day.counts.tool_results += 1;
+                day.counts.errors += u64::from(at(message, "isError") == &Value::Bool(true));
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Day {
+    fn answer(&mut self, message: &Value) {
+        let usage: Usage = serde_json::from_value(at(message, "usage").clone()).unwrap_or_default();
+        let name = |member: &str| text(message, member).unwrap_or("unknown").to_string();
+        self.counts.assistant += 1;
+        self.counts.errors += u64::from(text(message, "stopReason") == Some("error"));
+        self.usage.add(&usage);
+        let model = self.models.entry((name("provider"), name("model"))).or_default();
+        model.count += 1;
+        model.usage.add(&usage);
+    }
+}
+
+/// Messages with the time of their line.
+fn messages(transcript: &Transcript) -> impl Iterator<Item = (u64, Value)> {
+    (0..transcript.lines().len()).filter_map(|at| {
+        transcript.lines().get(at).filter(|line| line.kind == Kind::Message)?;
+        let line: Value = serde_json::from_str(transcript.text(at)?).ok()?;
+        let message = line.get("message")?.clone();
+        let at_ms = text(&line, "timestamp").and_then(parse_iso).or_else(|| number(&message, "timestamp"))?;
+        Some((at_ms, message))
+    })
+}
+
+fn calls(message: &Value) -> impl Iterator<Item = &str> {
+    let blocks = at(message, "content").as_array().into_iter().flatten();
+    blocks.filter(|block| text(block, "type") == Some("toolCall")).filter_map(|block| text(block, "name"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EXAMPLE: &str = include_str!("../../../fixtures/sessions/transcript-v2026.2.9.jsonl");
+    const NOW: u64 = 1_795_238_424_165; // 2026-11-21
+
+    pub(super) fn example() -> Tally {
+        let transcript = Transcript::parse(EXAMPLE.as_bytes().to_vec(), true);
+        Tally::of(&transcript, &Span::of(None, None, NOW, &Zone::utc()), &Zone::utc())
+    }
+
+    #[test]
+    fn counts_the_example_of_the_specification() {
+        let tally = example();
+        let sum = tally.sum();
+        assert_eq!(
+            (sum.usage.input, sum.usage.output, sum.usage.cache_read, sum.usage.total_tokens),
+            (120, 40, 80, 240)
+        );
+        let counts = Counts { user: 1, assistant: 2, tool_calls: 1, tool_results: 1, errors: 0 };
+        assert_eq!((sum.counts, tally.tools.get("exec")), (counts, Some(&1)));
+        assert_eq!(sum.waits, [26, 485]);
+        assert_eq!((tally.first_ms, tally.last_ms), (Some(1_795_226_293_166), Some(1_795_226_293_651)));
+    }
+
+    #[test]
+    fn days_outside_do_not_count() {
+        let transcript = Transcript::parse(EXAMPLE.as_bytes().to_vec(), true);
+        let span = Span::of(Some("2026-11-20"), Some("2026-11-20"), NOW, &Zone::utc());
+        assert_eq!(Tally::of(&transcript, &span, &Zone::utc()), Tally::default());
+    }
+
+    #[test]
+    fn the_usual_span_is_thirty_days() {
+        let span = Span::of(Some("soon"), None, NOW, &Zone::utc());
+        assert_eq!(span, Span { start: "2026-10-23".into(), end: "2026-11-21".into() });
+        assert_eq!(Span::days(1, NOW, &Zone::utc()).start, "2026-11-21");
+    }
+
+    #[test]
+    fn sums_add_up() {
+        let mut sum = example();
+        sum.add(&example());
+        assert_eq!((sum.sum().usage.total_tokens, sum.tools["exec"], sum.sum().waits.len()), (480, 2, 4));
+    }
+}

@@ -1,0 +1,8 @@
+//! Parts of the session store: JSON objects that keep their order, and the entries of the index.
+//! Knows the form of the files, not what a session is used for.
+
+pub mod archive;
+pub mod entry;
+pub mod layout;
+pub mod object;
+pub mod writer;

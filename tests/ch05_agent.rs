@@ -1,0 +1,427 @@
+//! Chapter 5: agent turns over the wire (`spec/agent.md` 2 to 7, `spec/protocol.md` 6.3, 6.4, 9), against a model server
+//! that answers by script.
+
+use serde_json::{Value, json};
+
+use crate::harness::gateway::{Gateway, Setup};
+use crate::harness::peer::{Hello, Peer};
+use crate::harness::upstream::{Act, Upstream};
+
+fn start(upstream: &Upstream) -> Gateway {
+    Setup::new().config(&upstream.config("")).start()
+}
+
+/// Starts a turn; the id of the request, whose first answer was `accepted`.
+fn begin(peer: &mut Peer, message: &str, key: &str) -> String {
+    begin_with(peer, json!({"message": message, "idempotencyKey": key}))
+}
+
+fn begin_with(peer: &mut Peer, params: Value) -> String {
+    let id = peer.send("agent", params);
+    let first = peer.response(&id);
+    assert_eq!(first["payload"]["status"], "accepted", "{first}");
+    id
+}
+
+fn lifecycle(peer: &mut Peer, run: &str, phase: &str) -> Value {
+    peer.event_where("agent", |p| p["runId"] == run && p["stream"] == "lifecycle" && p["data"]["phase"] == phase)
+}
+
+fn chat(peer: &mut Peer, run: &str, state: &str) -> Value {
+    peer.event_where("chat", |p| p["runId"] == run && p["state"] == state)
+}
+
+fn texts(history: &Value) -> Vec<String> {
+    let text = |message: &Value| message["content"][0]["text"].as_str().unwrap_or_default().to_string();
+    history["messages"].as_array().unwrap().iter().map(text).collect()
+}
+
+#[test]
+fn a_turn_is_accepted_streamed_and_answered() {
+    let upstream = Upstream::play(vec![Act::Say(&["Hel", "lo"])]);
+    let gateway = start(&upstream);
+    for hello in [Hello::v3(), Hello::v4()] {
+        let mut peer = Peer::connect(&gateway, &hello);
+        let run = format!("run-{}", hello.protocol.0);
+        let id = begin(&mut peer, "hi", &run);
+        let started = lifecycle(&mut peer, &run, "start");
+        assert_eq!(started["payload"]["sessionKey"], "agent:main:main");
+        let text = if hello.protocol.0 == 3 { "Hello" } else { "done" };
+        let ended = lifecycle(&mut peer, &run, "end");
+        assert!(ended["payload"]["seq"].as_u64() > started["payload"]["seq"].as_u64());
+        assert_eq!(chat(&mut peer, &run, "final")["payload"]["message"]["content"][0]["text"], text);
+        let last = peer.response(&id);
+        assert_eq!(last["payload"]["result"]["payloads"], json!([{"text": text, "mediaUrl": null}]), "{last}");
+        assert_eq!(last["payload"]["result"]["meta"]["agentMeta"]["provider"], "up");
+        peer.alive();
+    }
+    let question = upstream.asked();
+    let asked = question["messages"].as_array().unwrap().last().unwrap()["content"].to_string();
+    assert!(
+        asked.contains("] hi") && asked.contains("[") && asked.contains("20"),
+        "the message tells its time: {asked}"
+    );
+}
+
+#[test]
+fn deltas_carry_the_whole_text_and_the_addition() {
+    let upstream = Upstream::play(vec![Act::Say(&["one ", "two"])]);
+    let gateway = start(&upstream);
+    let mut peer = Peer::connect(&gateway, &Hello::v4());
+    begin(&mut peer, "hi", "r");
+    let first = peer.event_where("agent", |p| p["stream"] == "assistant");
+    let second = peer.event_where("agent", |p| p["stream"] == "assistant");
+    assert_eq!(first["payload"]["data"], json!({"text": "one ", "delta": "one "}));
+    assert_eq!(second["payload"]["data"], json!({"text": "one two", "delta": "two"}));
+    let delta = chat(&mut peer, "r", "delta")["payload"].clone();
+    assert_eq!((delta["deltaText"].as_str(), &delta["message"]["content"][0]["text"]), (Some("one "), &json!("one ")));
+}
+
+#[test]
+fn everyone_sees_a_run_but_only_its_starter_gets_the_answer() {
+    let upstream = Upstream::play(vec![]);
+    let gateway = start(&upstream);
+    let (mut one, mut two) = (Peer::connect(&gateway, &Hello::v3()), Peer::connect(&gateway, &Hello::v4()));
+    let id = begin(&mut one, "hi", "r");
+    assert_eq!(one.response(&id)["ok"], true);
+    chat(&mut two, "r", "final");
+    let history = two.get("chat.history", json!({"sessionKey": "main"}));
+    assert_eq!(texts(&history), ["hi", "done"]);
+    assert_eq!(history["sessionKey"], "main");
+}
+
+#[test]
+fn a_repeated_call_runs_nothing_again() {
+    let upstream = Upstream::play(vec![Act::SayWhenTold("once")]);
+    let gateway = start(&upstream);
+    let mut peer = Peer::connect(&gateway, &Hello::v3());
+    let params = json!({"message": "hi", "idempotencyKey": "same"});
+    let id = begin_with(&mut peer, params.clone());
+    upstream.asked();
+    assert_eq!(peer.get("agent", params.clone())["status"], "accepted");
+    upstream.go();
+    assert_eq!(peer.response(&id)["payload"]["status"], "ok");
+    let again = peer.get("agent", params);
+    assert_eq!(again["result"]["payloads"][0]["text"], "once", "{again}");
+    assert!(!upstream.asked_more());
+    let ended = peer.get("agent.wait", json!({"runId": "same", "timeoutMs": 0}));
+    assert_eq!(ended["status"], "ok", "{ended}");
+}
+
+#[test]
+fn chat_send_answers_at_once_and_tells_the_rest_by_events() {
+    let upstream = Upstream::play(vec![Act::SayWhenTold("hello")]);
+    let gateway = start(&upstream);
+    let mut peer = Peer::connect(&gateway, &Hello::v4());
+    let params = json!({"sessionKey": "main", "message": "hi", "idempotencyKey": "c1"});
+    assert_eq!(peer.get("chat.send", params.clone()), json!({"runId": "c1", "status": "started"}));
+    assert_eq!(peer.get("chat.send", params.clone()), json!({"runId": "c1", "status": "in_flight"}));
+    upstream.go();
+    chat(&mut peer, "c1", "final");
+    assert_eq!(peer.get("chat.send", params), json!({"runId": "c1", "status": "ok"}));
+    let empty = peer.call("chat.send", json!({"sessionKey": "main", "message": " ", "idempotencyKey": "c2"}));
+    assert_eq!(empty["error"]["message"], "message or attachment required");
+}
+
+#[test]
+fn one_run_per_session_in_order_and_others_beside_it() {
+    let upstream = Upstream::play(vec![Act::SayWhenTold("first"), Act::Say(&["other"]), Act::Say(&["second"])]);
+    let gateway = start(&upstream);
+    let mut peer = Peer::connect(&gateway, &Hello::v4());
+    let first = begin(&mut peer, "1", "a");
+    upstream.asked();
+    let second = begin(&mut peer, "2", "b");
+    let other = begin_with(&mut peer, json!({"message": "3", "idempotencyKey": "c", "sessionKey": "elsewhere"}));
+    assert_eq!(peer.response(&other)["payload"]["result"]["payloads"][0]["text"], "other");
+    upstream.go();
+    assert_eq!(peer.response(&first)["payload"]["result"]["payloads"][0]["text"], "first");
+    assert_eq!(peer.response(&second)["payload"]["result"]["payloads"][0]["text"], "second");
+    let history = peer.get("chat.history", json!({"sessionKey": "main"}));
+    assert_eq!(texts(&history), ["1", "first", "2", "second"]);
+}
+
+#[test]
+fn a_model_failure_is_an_error_and_the_session_stays_usable() {
+    let upstream = Upstream::play(vec![
+        Act::Refuse(401, "", r#"{"error":{"message":"bad key"}}"#),
+        Act::Refuse(404, "", r#"{"error":{"message":"no such model"}}"#),
+        Act::Raw(b"data: {not json\n\n"),
+        Act::Raw(b"data: \xff\xfe\n\n"),
+        Act::SayAndCut(&["half"]),
+    ]);
+    let gateway = start(&upstream);
+    let mut peer = Peer::connect(&gateway, &Hello::v3());
+    for run in ["k401", "k404", "malformed", "utf8", "cut"] {
+        let id = begin(&mut peer, "hi", run);
+        let last = peer.response(&id);
+        assert_eq!(
+            (last["ok"].as_bool(), last["error"]["code"].as_str()),
+            (Some(false), Some("UNAVAILABLE")),
+            "{last}"
+        );
+        assert_eq!(last["payload"]["status"], "error", "{last}");
+        assert!(last["error"]["retryable"].is_boolean(), "{last}");
+        lifecycle(&mut peer, run, "error");
+        assert!(chat(&mut peer, run, "error")["payload"]["errorMessage"].is_string());
+    }
+    let id = begin(&mut peer, "and now?", "good");
+    assert_eq!(peer.response(&id)["payload"]["result"]["payloads"][0]["text"], "done");
+}
+
+#[test]
+fn no_model_at_all_says_what_to_set() {
+    let nowhere = "http://127.0.0.1:9";
+    let gateway = Setup::new()
+        .env("OLLAMA_HOST", nowhere)
+        .env("OPENCLAW_OLLAMA_URL", nowhere)
+        .config("{agents: {defaults: {skipBootstrap: true}}}")
+        .start();
+    let mut peer = Peer::connect(&gateway, &Hello::v3());
+    let id = begin(&mut peer, "hi", "r");
+    let last = peer.response(&id);
+    assert_eq!(last["ok"], false, "{last}");
+    assert!(last["error"]["message"].as_str().unwrap().contains("no model is configured"), "{last}");
+}
+
+#[test]
+fn a_hanging_model_ends_in_agent_timeout() {
+    let upstream = Upstream::play(vec![Act::SayAndHang(&["par"]), Act::Say(&["fine"])]);
+    let gateway = start(&upstream);
+    let mut peer = Peer::connect(&gateway, &Hello::v4());
+    let id = begin_with(&mut peer, json!({"message": "hi", "idempotencyKey": "r", "timeout": 1}));
+    let last = peer.response(&id);
+    assert_eq!(last["error"]["code"], "AGENT_TIMEOUT", "{last}");
+    assert_eq!((&last["error"]["retryable"], &last["payload"]["status"]), (&json!(true), &json!("error")));
+    upstream.hung_up();
+    assert_eq!(lifecycle(&mut peer, "r", "end")["payload"]["data"]["aborted"], true);
+    assert_eq!(chat(&mut peer, "r", "aborted")["payload"]["stopReason"], "timeout");
+    let id = begin(&mut peer, "again", "r2");
+    assert_eq!(peer.response(&id)["payload"]["result"]["payloads"][0]["text"], "fine");
+}
+
+#[test]
+fn chat_abort_stops_runs_of_either_kind_and_keeps_what_was_said() {
+    let upstream = Upstream::play(vec![Act::SayAndHang(&["partial"]), Act::SayAndHang(&["x"])]);
+    let gateway = start(&upstream);
+    let mut peer = Peer::connect(&gateway, &Hello::v3());
+    let id = begin(&mut peer, "hi", "a");
+    peer.event_where("agent", |p| p["stream"] == "assistant");
+    let other = peer.call("chat.abort", json!({"sessionKey": "other", "runId": "a"}));
+    assert_eq!(other["error"]["message"], "runId does not match sessionKey");
+    let aborted = peer.get("chat.abort", json!({"sessionKey": "main"}));
+    assert_eq!(aborted, json!({"ok": true, "aborted": true, "runIds": ["a"]}));
+    upstream.hung_up();
+    assert_eq!(peer.response(&id)["error"]["details"]["reason"], "rpc");
+    assert_eq!(chat(&mut peer, "a", "aborted")["payload"]["stopReason"], "rpc");
+    peer.get("chat.send", json!({"sessionKey": "main", "message": "go", "idempotencyKey": "b"}));
+    peer.event_where("agent", |p| p["runId"] == "b" && p["stream"] == "assistant");
+    let stopped =
+        peer.get("chat.send", json!({"sessionKey": "agent:main:main", "message": "/stop", "idempotencyKey": "s"}));
+    assert_eq!(stopped["runIds"], json!(["b"]));
+    lifecycle(&mut peer, "b", "end");
+    let history = peer.get("chat.history", json!({"sessionKey": "main"}));
+    assert_eq!(texts(&history), ["hi", "partial", "go", "x"]);
+    assert_eq!(history["messages"][1]["stopReason"], "aborted");
+    assert_eq!(peer.get("chat.abort", json!({"sessionKey": "main"}))["aborted"], false);
+}
+
+#[test]
+fn a_waiting_run_can_be_aborted_before_it_starts() {
+    let upstream = Upstream::play(vec![Act::SayWhenTold("one")]);
+    let gateway = start(&upstream);
+    let mut peer = Peer::connect(&gateway, &Hello::v4());
+    let first = begin(&mut peer, "1", "a");
+    let second = begin(&mut peer, "2", "b");
+    assert_eq!(peer.get("chat.abort", json!({"sessionKey": "main", "runId": "b"}))["runIds"], json!(["b"]));
+    assert_eq!(peer.response(&second)["ok"], false);
+    upstream.go();
+    assert_eq!(peer.response(&first)["ok"], true);
+}
+
+#[test]
+fn agent_wait_waits_and_gives_up() {
+    let upstream = Upstream::play(vec![Act::SayWhenTold("one")]);
+    let gateway = start(&upstream);
+    let mut peer = Peer::connect(&gateway, &Hello::v3());
+    assert_eq!(peer.get("agent.wait", json!({"runId": "ghost", "timeoutMs": 50}))["status"], "timeout");
+    begin(&mut peer, "hi", "r");
+    let waiting = peer.send("agent.wait", json!({"runId": "r"}));
+    upstream.asked();
+    upstream.go();
+    let answer = peer.response(&waiting);
+    assert_eq!(answer["payload"]["status"], "ok", "{answer}");
+    assert!(answer["payload"]["startedAt"].is_u64() && answer["payload"]["endedAt"].is_u64());
+}
+
+#[test]
+fn refusals_before_a_run_name_the_reason() {
+    let upstream = Upstream::play(vec![]);
+    let gateway = start(&upstream);
+    let mut peer = Peer::connect(&gateway, &Hello::v3());
+    let cases = [
+        (json!({"message": "x"}), "invalid agent params: must have required property 'idempotencyKey'"),
+        (json!({"channel": "nochan"}), "invalid agent params: unknown channel: nochan"),
+        (json!({"agentId": "ghost"}), "invalid agent params: unknown agent id \"ghost\""),
+        (json!({"sessionId": "ghost"}), "invalid agent params: no session with id ghost"),
+        (json!({"thinking": "lots"}), "invalid agent params: at /thinking: must be one of"),
+        (json!({"attachments": [{"content": "AAAA"}]}), "invalid agent params: at /attachments/0: only png"),
+    ];
+    for (at, (params, text)) in cases.into_iter().enumerate() {
+        let mut all = json!({"message": "x", "idempotencyKey": format!("k{at}")});
+        if params.get("message").is_some() {
+            all = params;
+        } else {
+            all.as_object_mut().unwrap().extend(params.as_object().unwrap().clone());
+        }
+        let answer = peer.call("agent", all);
+        assert_eq!(answer["error"]["code"], "INVALID_REQUEST", "{answer}");
+        assert!(answer["error"]["message"].as_str().unwrap().starts_with(text), "{answer}");
+    }
+    assert!(!upstream.asked_more());
+}
+
+#[test]
+fn subscribers_hear_of_messages_and_changes() {
+    let upstream = Upstream::play(vec![]);
+    let gateway = start(&upstream);
+    let mut peer = Peer::connect(&gateway, &Hello::v4());
+    peer.get("sessions.subscribe", json!({}));
+    let followed = peer.get("sessions.messages.subscribe", json!({"key": "main"}));
+    assert_eq!(followed, json!({"subscribed": true, "key": "agent:main:main"}));
+    begin(&mut peer, "hi", "r");
+    let changed = peer.event_where("sessions.changed", |p| p["reason"] == "create");
+    assert_eq!(changed["payload"]["session"]["key"], "agent:main:main");
+    for role in ["user", "assistant"] {
+        let told = peer.event("session.message");
+        assert_eq!(
+            (&told["payload"]["message"]["role"], &told["payload"]["sessionKey"]),
+            (&json!(role), &json!("agent:main:main"))
+        );
+    }
+    peer.event_where("sessions.changed", |p| p["reason"] == "end");
+}
+
+#[test]
+fn commands_are_answered_without_the_model() {
+    let upstream = Upstream::play(vec![]);
+    let gateway = start(&upstream);
+    let mut peer = Peer::connect(&gateway, &Hello::v4());
+    let say = |peer: &mut Peer, text: &str, key: &str| {
+        let answer = peer.get("chat.send", json!({"sessionKey": "main", "message": text, "idempotencyKey": key}));
+        assert_eq!(answer["status"], "started", "{answer}");
+        chat(peer, key, "final")["payload"]["message"]["content"][0]["text"].as_str().unwrap().to_string()
+    };
+    assert!(say(&mut peer, "/status", "s").contains("Model: up/m"));
+    assert_eq!(say(&mut peer, "/think high", "t"), "Thinking: high.");
+    let before = peer.get("sessions.describe", json!({"key": "main"}))["session"].clone();
+    assert_eq!(before["thinkingLevel"], "high", "{before}");
+    say(&mut peer, "/new", "n");
+    let after = peer.get("sessions.describe", json!({"key": "main"}))["session"].clone();
+    assert!(after["sessionId"] != before["sessionId"] && after["thinkingLevel"] == "high", "{after}");
+    assert!(!upstream.asked_more());
+    assert_eq!(say(&mut peer, "/new and hello", "m"), "done");
+    assert!(upstream.asked()["messages"].to_string().contains("] and hello"));
+}
+
+#[test]
+fn switches_of_a_session_are_patched() {
+    let upstream = Upstream::play(vec![]);
+    let gateway = start(&upstream);
+    let mut peer = Peer::connect(&gateway, &Hello::v3());
+    let patched = peer.get("sessions.patch", json!({"key": "main", "label": "Mine", "verboseLevel": "full"}));
+    assert_eq!((&patched["entry"]["label"], &patched["resolved"]["model"]), (&json!("Mine"), &json!("m")));
+    let bad = peer.call("sessions.patch", json!({"key": "main", "model": "nowhere"}));
+    assert_eq!(bad["error"]["code"], "INVALID_REQUEST", "{bad}");
+    let taken = peer.call("sessions.patch", json!({"key": "other", "label": "Mine"}));
+    assert_eq!(taken["error"]["message"], "label already in use: Mine");
+}
+
+#[test]
+fn an_injected_message_is_told_and_stays() {
+    let upstream = Upstream::play(vec![]);
+    let gateway = start(&upstream);
+    let mut peer = Peer::connect(&gateway, &Hello::v3());
+    let inject = json!({"sessionKey": "main", "message": "note this", "label": "x"});
+    assert_eq!(peer.call("chat.inject", inject.clone())["error"]["message"], "session not found");
+    let id = begin(&mut peer, "hi", "r");
+    peer.response(&id);
+    let answer = peer.get("chat.inject", inject);
+    let run = format!("inject-{}", answer["messageId"].as_str().unwrap());
+    assert_eq!(chat(&mut peer, &run, "final")["payload"]["seq"], 0);
+    assert_eq!(texts(&peer.get("chat.history", json!({"sessionKey": "main"})))[2], "[x]\n\nnote this");
+}
+
+#[test]
+fn sessions_are_created_reset_previewed_resolved_and_deleted() {
+    let upstream = Upstream::play(vec![]);
+    let gateway = start(&upstream);
+    let mut peer = Peer::connect(&gateway, &Hello::v4());
+    let made = peer.get("sessions.create", json!({"key": "trip", "label": "Trip", "message": "plan it"}));
+    assert_eq!((&made["key"], &made["runStarted"]), (&json!("agent:main:trip"), &json!(true)));
+    chat(&mut peer, made["runId"].as_str().unwrap(), "final");
+    assert_eq!(peer.get("sessions.resolve", json!({"label": "Trip"}))["key"], "agent:main:trip");
+    let previews = peer.get("sessions.preview", json!({"keys": ["trip", "nothing"]}))["previews"].clone();
+    assert_eq!((&previews[0]["status"], &previews[1]["status"]), (&json!("ok"), &json!("missing")));
+    let reset = peer.get("sessions.reset", json!({"key": "trip"}));
+    assert_ne!(reset["entry"]["sessionId"], made["sessionId"]);
+    assert_eq!(reset["entry"]["label"], "Trip");
+    let main = peer.call("sessions.delete", json!({"key": "main"}));
+    assert_eq!(main["error"]["message"], "Cannot delete the main session (agent:main:main).");
+    assert_eq!(peer.get("sessions.delete", json!({"key": "trip"}))["deleted"], true);
+    assert_eq!(peer.get("sessions.describe", json!({"key": "trip"}))["session"], Value::Null);
+}
+
+#[test]
+fn a_session_goes_on_after_kill_and_restart() {
+    let upstream = Upstream::play(vec![Act::Say(&["first"]), Act::SayAndHang(&["never"]), Act::Say(&["third"])]);
+    let mut gateway = start(&upstream);
+    let mut peer = Peer::connect(&gateway, &Hello::v3());
+    let id = begin(&mut peer, "one", "a");
+    peer.response(&id);
+    begin(&mut peer, "two", "b");
+    peer.event_where("agent", |p| p["runId"] == "b" && p["stream"] == "assistant");
+    gateway.signal("KILL");
+    gateway.wait();
+    let gateway = Setup::new().home(gateway.into_home()).start();
+    let mut peer = Peer::connect(&gateway, &Hello::v3());
+    let id = begin(&mut peer, "three", "c");
+    assert_eq!(peer.response(&id)["payload"]["result"]["payloads"][0]["text"], "third");
+    assert_eq!(
+        texts(&peer.get("chat.history", json!({"sessionKey": "main"}))),
+        ["one", "first", "two", "three", "third"]
+    );
+}
+
+#[test]
+fn a_shutdown_answers_and_marks_interrupted_runs() {
+    let upstream = Upstream::play(vec![Act::SayAndHang(&["half"])]);
+    let gateway = start(&upstream);
+    let mut peer = Peer::connect(&gateway, &Hello::v4());
+    let id = begin(&mut peer, "hi", "r");
+    peer.event_where("agent", |p| p["stream"] == "assistant");
+    gateway.signal("TERM");
+    let last = peer.response(&id);
+    assert_eq!(last["error"]["message"], "the gateway is stopping", "{last}");
+    let (status, home) = gateway.stop();
+    assert!(status.success());
+    let gateway = Setup::new().home(home).start();
+    let mut peer = Peer::connect(&gateway, &Hello::v4());
+    let row = peer.get("sessions.describe", json!({"key": "main"}))["session"].clone();
+    assert_eq!(row["abortedLastRun"], true, "{row}");
+    assert_eq!(texts(&peer.get("chat.history", json!({"sessionKey": "main"}))), ["hi", "half"]);
+}
+
+#[test]
+fn the_command_line_waits_for_the_answer_and_its_status_tells_how_it_went() {
+    let upstream = Upstream::play(vec![Act::Say(&["from ", "afar"]), Act::Refuse(401, "", "{}")]);
+    let gateway = start(&upstream);
+    let good = gateway.cli(&["agent", "--message", "hi"]);
+    assert_eq!(String::from_utf8_lossy(&good.stdout), "from afar\n");
+    assert!(good.status.success());
+    let bad = gateway.cli(&["agent", "-m", "hi", "--json"]);
+    assert_eq!(bad.status.code(), Some(1));
+    let error: Value = serde_json::from_slice(&bad.stdout).unwrap();
+    assert_eq!((&error["ok"], &error["error"]["code"]), (&json!(false), &json!("UNAVAILABLE")), "{error}");
+    let sessions = gateway.cli_json(&["sessions", "--json"]);
+    assert_eq!(sessions["sessions"][0]["key"], "agent:main:main", "{sessions}");
+}
