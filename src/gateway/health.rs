@@ -218,10 +218,14 @@ fn flags(entry: &Map<String, Value>) -> Value {
 /// `remainingTokens` and `percentUsed` where both sides are known.
 fn usage(entry: &mut Map<String, Value>) {
     let number = |name: &str| entry.get(name).and_then(Value::as_u64);
-    let (Some(total), Some(context)) = (number("totalTokens"), number("contextTokens")) else { return };
-    if context > 0 {
+    if let (Some(total), Some(context)) = (number("totalTokens"), number("contextTokens").filter(|window| *window > 0))
+    {
         entry.insert("remainingTokens".into(), context.saturating_sub(total).into());
         entry.insert("percentUsed".into(), (total.saturating_mul(100) / context).min(999).into());
+    }
+    // A session that has not run yet has none of these; clients print them, so the members are there.
+    for name in ["totalTokens", "remainingTokens", "percentUsed", "model", "contextTokens"] {
+        entry.entry(name).or_insert(Value::Null);
     }
 }
 
