@@ -389,8 +389,6 @@ pub const BACKEND_ERROR_BYTES: usize = 64 * KIB;
 pub const BACKEND_ARGUMENT_BYTES: usize = 100 * KIB;
 /// Time between SIGTERM and SIGKILL for such a command.
 pub const BACKEND_GRACE: Duration = Duration::from_secs(2);
-/// Messages of one session in a preview.
-pub const PREVIEW_MESSAGES: usize = 50;
 /// Characters that one token stands for when a share of a context is turned into text: low, so that the share holds
 /// for code and for languages with short tokens as well.
 pub const TOKEN_CHARS: u64 = 3;
