@@ -42,7 +42,7 @@ pub struct Settings {
 pub struct Trust {
     /// `SSL_CERT_FILE`: takes the place of the system's bundle.
     pub bundle: Option<PathBuf>,
-    /// `NODE_EXTRA_CA_CERTS` and `gateway.tls.caPath`-like settings: trusted in addition.
+    /// `NODE_EXTRA_CA_CERTS` and files of the configuration: trusted in addition.
     pub extra: Vec<PathBuf>,
 }
 
