@@ -198,6 +198,8 @@ pub const TRANSCRIPT_WINDOW: usize = 256 * KIB;
 pub const TRANSCRIPT_BYTES: usize = 256 * MIB;
 /// Bytes of one transcript line: a message with four pictures of the largest size in base64.
 pub const TRANSCRIPT_LINE_BYTES: usize = 32 * MIB;
+/// Bytes of a transcript's beginning read for its first words.
+pub const TRANSCRIPT_HEAD_BYTES: u64 = 64 * 1024;
 /// Bytes looked at for a transcript's header.
 pub const TRANSCRIPT_HEADER_BYTES: u64 = 16 * 1024;
 

@@ -1,6 +1,8 @@
 //! Slash commands in a message (agent.md 12): which command, with what words. Pure parsing; effects on entries are in
 //! [`super::reply`], runs are stopped and started elsewhere.
 
+use serde_json::{Value, json};
+
 use crate::limits;
 
 use super::patch;
@@ -181,6 +183,18 @@ const fn row(
     read: fn(&str) -> Command,
 ) -> Row {
     Row { name, aliases, args, doc, category, read }
+}
+
+/// The answer of `commands.list`.
+pub fn list() -> Value {
+    let entry = |row: &Row| {
+        let aliases: Vec<String> = [row.name].iter().chain(row.aliases).map(|name| format!("/{name}")).collect();
+        json!({
+            "name": row.name, "textAliases": aliases, "description": row.doc, "category": row.category,
+            "source": "native", "scope": "text", "acceptsArgs": !row.args.is_empty(),
+        })
+    };
+    json!({"commands": TABLE.iter().map(entry).collect::<Vec<_>>()})
 }
 
 /// Reads a message of an authorised sender. `reset_words` are further words that start a new conversation.
@@ -464,5 +478,11 @@ mod tests {
         let names: Vec<&str> = TABLE.iter().flat_map(|row| row.aliases.iter().copied().chain([row.name])).collect();
         let unique: std::collections::BTreeSet<&str> = names.iter().copied().collect();
         assert_eq!(unique.len(), names.len());
+        let listed = list();
+        assert_eq!(listed["commands"][3]["textAliases"], json!(["/whoami", "/id"]));
+        assert_eq!(
+            (&listed["commands"][3]["acceptsArgs"], &listed["commands"][4]["acceptsArgs"]),
+            (&false.into(), &true.into())
+        );
     }
 }

@@ -9,11 +9,18 @@ use crate::store::session::object::{Field, Object, quote};
 use crate::store::transcript::{Kind, Transcript};
 
 use super::context::{Context, Item};
+use super::member::number;
 
 /// Tokens a picture counts when nobody knows better.
 const IMAGE_TOKENS: u64 = 1200;
 /// Characters of a token, on average.
 const TOKEN_CHARS: u64 = 4;
+
+/// Lines `sessions.compact` is to keep.
+pub fn max_lines(params: &Value) -> usize {
+    let lines = number(params, "maxLines").and_then(|lines| usize::try_from(lines).ok());
+    lines.unwrap_or(limits::COMPACT_LINES).max(1)
+}
 
 /// A shortened transcript.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -172,8 +179,7 @@ pub fn tokens(context: &Context, fixed: u64) -> u64 {
         _ => None,
     };
     let last = context.items.iter().rposition(|item| counted(item).is_some());
-    // a count from before the last compaction tells the size of what is gone
-    let last = last.filter(|_| context.summary.is_none());
+    let last = last.filter(|at| *at >= context.fresh_from);
     let after = context.items.iter().skip(last.map_or(0, |at| at + 1)).map(|item| estimate(&item.message)).sum::<u64>();
     let base = last.and_then(|at| context.items.get(at)).and_then(counted).unwrap_or(fixed);
     base.saturating_add(after)
@@ -310,6 +316,14 @@ mod tests {
         assert!(
             short.text.contains("\"id\":\"b\",\"parentId\":null") && short.text.contains("\"firstKeptEntryId\":\"b\"")
         );
+    }
+
+    #[test]
+    fn a_count_from_before_a_compaction_is_not_believed() {
+        let mut context = context::context(&example(), None);
+        context.fresh_from = context.items.len();
+        assert!(tokens(&context, 500) > 500 && tokens(&context, 500) < 560);
+        assert_eq!((max_lines(&json!({"maxLines": 0})), max_lines(&json!({}))), (1, 400));
     }
 
     #[test]

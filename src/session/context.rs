@@ -36,6 +36,8 @@ pub struct Context {
     pub model: Option<(String, String)>,
     /// The thinking level last switched to.
     pub thinking: Option<String>,
+    /// The first item said after the last compaction: what providers counted before it tells nothing any more.
+    pub fresh_from: usize,
 }
 
 #[derive(Deserialize)]
@@ -66,12 +68,14 @@ pub fn context(transcript: &Transcript, leaf: Option<usize>) -> Context {
     let branch = transcript.branch(leaf);
     let mut context = Context::default();
     let mut shown: &[usize] = &branch.lines;
+    let mut fresh: &[usize] = &branch.lines;
     let kept: Vec<usize>;
     if let Some((place, line, first)) = compaction(transcript, &branch) {
         let before = branch.lines.get(first.unwrap_or(place)..place).unwrap_or_default();
         let after = branch.lines.get(place + 1..).unwrap_or_default();
         kept = before.iter().chain(after).copied().collect();
         shown = &kept;
+        fresh = after;
         context.items.push(Item { id: None, message: summary_message(&line.summary) });
         context.summary = Some(line.summary);
     }
@@ -80,6 +84,10 @@ pub fn context(transcript: &Transcript, leaf: Option<usize>) -> Context {
     }
     let items = shown.iter().filter_map(|at| item(transcript, *at)).collect();
     context.items.extend(answered(items));
+    let fresh: BTreeSet<&str> =
+        fresh.iter().filter_map(|at| transcript.lines().get(*at)).map(|line| &*line.id).collect();
+    let is_fresh = |item: &Item| item.id.as_deref().is_some_and(|id| fresh.contains(id));
+    context.fresh_from = context.items.iter().position(is_fresh).unwrap_or(context.items.len());
     context
 }
 
@@ -138,7 +146,6 @@ fn custom(line: &str) -> Option<Message> {
 fn answered(items: Vec<Item>) -> Vec<Item> {
     let mut out: Vec<Item> = Vec::with_capacity(items.len());
     let mut open: Vec<(String, String)> = Vec::new();
-    let mut known: BTreeSet<String> = BTreeSet::new();
     for item in items {
         match &item.message {
             Message::ToolResult(result) => {
@@ -150,7 +157,7 @@ fn answered(items: Vec<Item>) -> Vec<Item> {
                 if matches!(answer.stop_reason, StopReason::Error | StopReason::Aborted) || answer.content.is_empty() {
                     continue;
                 }
-                open = calls(answer).into_iter().filter(|(id, _)| known.insert(id.clone())).collect();
+                open = calls(answer); // small servers begin anew with "call_0" in every answer
             }
             Message::User(user) => {
                 close(&mut open, &mut out);
@@ -275,6 +282,26 @@ mod tests {
     }
 
     #[test]
+    fn ids_of_calls_may_repeat_from_answer_to_answer() {
+        let transcript = chain(&[
+            said("user", "a"),
+            called(&["call_0"], "toolUse"),
+            result("call_0"),
+            called(&["call_0", "call_0"], "toolUse"),
+            result("call_0"),
+        ]);
+        let expected = [
+            "user a",
+            "assistant 1",
+            "result call_0 false",
+            "assistant 2",
+            "result call_0 false",
+            "result call_0 true",
+        ];
+        assert_eq!(view(&transcript), expected);
+    }
+
+    #[test]
     fn a_compaction_replaces_what_stands_before_the_kept_line() {
         let compaction =
             |first: &str| json!({"type":"compaction","summary":"sum","firstKeptEntryId":first,"tokensBefore":9});
@@ -285,7 +312,8 @@ mod tests {
         assert_eq!(shown.len(), 3);
         assert!(shown[0].ends_with("\n\nsum") && shown[1..] == ["user c", "user d"]);
         assert_eq!(view(&chain(&lines("gone"))).len(), 2);
-        assert_eq!(context(&chain(&lines("0")), None).summary.as_deref(), Some("sum"));
+        let context = context(&chain(&lines("0")), None);
+        assert_eq!((context.summary.as_deref(), context.fresh_from, context.items.len()), (Some("sum"), 4, 5));
     }
 
     #[test]

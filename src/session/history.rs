@@ -8,6 +8,7 @@ use crate::store::session::object::{Field, Object, quote};
 use crate::store::transcript::{Kind, Transcript};
 use crate::sys::date;
 
+use super::member::number;
 use super::stamp;
 
 /// What is asked.
@@ -24,6 +25,15 @@ pub struct Ask {
 impl Default for Ask {
     fn default() -> Ask {
         Ask { limit: limits::HISTORY_MESSAGES, offset: 0, bytes: limits::HISTORY_BYTES }
+    }
+}
+
+impl Ask {
+    /// Reads parameters that passed the schema.
+    pub fn of(params: &Value) -> Ask {
+        let number = |name: &str| number(params, name).and_then(|number| usize::try_from(number).ok());
+        let limit = number("limit").unwrap_or(limits::HISTORY_MESSAGES).clamp(1, limits::HISTORY_MESSAGES_MAX);
+        Ask { limit, offset: number("offset").unwrap_or(0), ..Ask::default() }
     }
 }
 
@@ -228,6 +238,22 @@ mod tests {
         let texts: Vec<&str> = page.messages.iter().map(|message| message.json.as_str()).collect();
         let marker = r#"{"role":"system","content":[{"type":"text","text":"Compaction"}],"timestamp":1795238420727,"__openclaw":{"kind":"compaction","id":"d"}}"#;
         assert_eq!(texts, [r#"{"role":"user","content":"x"}"#, r#"{"role":"user","content":7}"#, marker]);
+    }
+
+    #[test]
+    fn the_limits_hold() {
+        let ask = |params: Value| (Ask::of(&params).limit, Ask::of(&params).offset);
+        assert_eq!(ask(serde_json::json!({})), (200, 0));
+        assert_eq!(ask(serde_json::json!({"limit": 5000, "offset": 7})), (1000, 7));
+        let line = |at: usize| {
+            let text = "x".repeat(1024 * 1024);
+            format!(
+                "{{\"type\":\"message\",\"id\":\"{at}\",\"parentId\":null,\"message\":{{\"role\":\"assistant\",\"content\":\"{text}\"}}}}\n"
+            )
+        };
+        let page = page(&read(&(0..8).map(line).collect::<String>()), &Ask::default());
+        assert_eq!((page.messages.len(), page.has_more), (5, true));
+        assert!(page.json().len() <= limits::HISTORY_BYTES);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! A new conversation under a key, by request or because the old one is over, and the end of a key (agent.md 9, 11).
 //! Pure: entries in, entries out; files are renamed elsewhere.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::store::session::entry::Entry;
 
@@ -53,8 +53,16 @@ pub fn reset_answer(key: &SessionKey, entry: &Entry) -> Value {
 
 /// The answer of `sessions.patch`.
 pub fn patch_answer(key: &SessionKey, entry: &Entry, path: &str, resolved: (Option<String>, Option<String>)) -> Value {
-    let resolved = json!({"modelProvider": resolved.0, "model": resolved.1});
-    json!({"ok": true, "path": path, "key": key.as_str(), "entry": entry.fields().to_map(), "resolved": resolved})
+    let mut answer = Map::new();
+    let members = [
+        ("ok", Value::Bool(true)),
+        ("path", path.into()),
+        ("key", key.as_str().into()),
+        ("entry", Value::Object(entry.fields().to_map())),
+        ("resolved", json!({"modelProvider": resolved.0, "model": resolved.1})),
+    ];
+    answer.extend(members.map(|(name, value)| (name.to_string(), value)));
+    Value::Object(answer)
 }
 
 /// The answer of `sessions.delete`; the paths are those of files put away.
@@ -173,6 +181,20 @@ mod tests {
             ]
         );
         assert_eq!((entry.session_id().unwrap().as_ref(), entry.number("totalTokens")), ("s", Some(0)));
+    }
+
+    #[test]
+    fn answers_have_the_members_of_the_original() {
+        let (key, entry) = (rules().canonical("foo").unwrap(), Entry::new("s", 5));
+        let patched = patch_answer(&key, &entry, "/p", (Some("bench".into()), None));
+        let expected = json!({"ok": true, "path": "/p", "key": "agent:main:foo",
+            "entry": {"sessionId": "s", "updatedAt": 5}, ("resolved"): {"modelProvider": "bench", "model": null}});
+        assert_eq!(patched, expected);
+        assert_eq!(
+            delete_answer(&key, false, &[]),
+            json!({"ok": true, "key": "agent:main:foo", "deleted": false, "archived": []})
+        );
+        assert_eq!(create_answer(&key, &entry, true)["sessionId"], "s");
     }
 
     #[test]

@@ -23,3 +23,6 @@ pub mod settings;
 pub mod stamp;
 pub mod usage;
 pub mod workspace;
+
+#[cfg(test)]
+mod tests;

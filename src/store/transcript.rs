@@ -2,7 +2,7 @@
 //! Tolerates a cut tail, lines of unknown type and dead branches. Knows lines, not what messages say.
 
 use std::collections::HashMap;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::path::Path;
@@ -122,24 +122,25 @@ impl Transcript {
 
     /// Reads at most the last `window` bytes of a file; `None` when there is no such file.
     pub fn read(path: &Path, window: usize) -> io::Result<Option<Transcript>> {
-        let mut file = match File::open(path) {
-            Err(fault) if fault.kind() == ErrorKind::NotFound => return Ok(None),
-            other => other?,
-        };
-        let facts = file.metadata()?;
-        if !facts.is_file() {
-            return Err(io::Error::new(ErrorKind::InvalidInput, format!("not a regular file: {}", path.display())));
-        }
+        let Some((mut file, length)) = open(path)? else { return Ok(None) };
         let window = u64::try_from(window).unwrap_or(u64::MAX);
-        let start = facts.len().saturating_sub(window);
+        let start = length.saturating_sub(window);
         file.seek(SeekFrom::Start(start))?;
-        let mut bytes = Vec::with_capacity(usize::try_from(facts.len() - start).unwrap_or(0));
+        let mut bytes = Vec::with_capacity(usize::try_from(length - start).unwrap_or(0));
         file.take(window).read_to_end(&mut bytes)?;
         if start > 0 {
             let first = bytes.iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |at| at + 1);
             bytes.drain(..first); // the line the window cuts
         }
         Ok(Some(Transcript::parse(bytes, start == 0)))
+    }
+
+    /// Reads at most the first `bytes` bytes of a file, for the first words; `None` when there is no such file.
+    pub fn head(path: &Path, bytes: u64) -> io::Result<Option<Transcript>> {
+        let Some((file, _)) = open(path)? else { return Ok(None) };
+        let mut start = Vec::new();
+        file.take(bytes).read_to_end(&mut start)?;
+        Ok(Some(Transcript::parse(start, true)))
     }
 
     /// Reads as much of a file's end as `enough` asks for, at first [`limits::TRANSCRIPT_WINDOW`], at most
@@ -262,6 +263,20 @@ impl Transcript {
     }
 }
 
+/// A regular file and its length. A pipe in its place is refused before it is opened: that would block.
+fn open(path: &Path) -> io::Result<Option<(File, u64)>> {
+    let facts = match fs::metadata(path) {
+        Err(fault) if fault.kind() == ErrorKind::NotFound => return Ok(None),
+        other => other?,
+    };
+    if !facts.is_file() {
+        return Err(io::Error::new(ErrorKind::InvalidInput, format!("not a regular file: {}", path.display())));
+    }
+    let file = File::open(path)?;
+    let length = file.metadata()?.len();
+    Ok(Some((file, length)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -360,6 +375,8 @@ mod tests {
         assert_eq!((end.is_whole(), end.lines().len(), end.header()), (false, 1, None));
         assert!(!end.branch(end.leaf().unwrap()).complete);
         assert!(Transcript::read_until(&path, |_| false).unwrap().unwrap().is_whole());
+        let head = Transcript::head(&path, 1000).unwrap().unwrap();
+        assert_eq!((head.is_whole(), head.lines().len(), head.is_torn()), (true, 5, true));
         assert!(Transcript::read(&dir.join("none"), 5).unwrap().is_none() && Transcript::read(&dir, 5).is_err());
         std::fs::remove_dir_all(&dir).unwrap();
     }
