@@ -288,3 +288,154 @@ pub const CHILD_DRAIN: Duration = Duration::from_millis(200);
 pub const CHILD_INPUT_QUEUE: usize = 16;
 /// Steps of one path, links included: deeper trees are built to break something.
 pub const PATH_STEPS: usize = 256;
+
+/// Time to look up a model server's name and connect, TLS included: two retransmitted SYNs.
+pub const MODEL_CONNECT: Duration = Duration::from_secs(15);
+/// Longest silence before an answer begins: a small board reads a long prompt for minutes (agent.md 22).
+pub const MODEL_FIRST_BYTE: Duration = Duration::from_secs(300);
+/// Longest silence inside an answer (agent.md 22).
+pub const MODEL_BETWEEN_CHUNKS: Duration = Duration::from_secs(120);
+/// Time to send a request: 20 MiB of pictures through a slow uplink.
+pub const MODEL_SEND: Duration = Duration::from_secs(120);
+/// Bytes of an answer's head: some proxies add a page of headers.
+pub const MODEL_HEAD_BYTES: usize = 64 * KIB;
+/// Bytes of a streamed answer: the longest ones (128,000 tokens, 350 bytes of framing each) have 45 MB.
+pub const MODEL_STREAM_BYTES: u64 = 64 * 1024 * 1024;
+/// Bytes of an answer that comes in one piece and is held in memory.
+pub const MODEL_WHOLE_BYTES: u64 = 16 * 1024 * 1024;
+/// Bytes of one line of a stream: a tool call with a whole file in its arguments fits.
+pub const MODEL_LINE_BYTES: usize = 4 * MIB;
+/// Bytes of text, thoughts and arguments one answer may hold: far above any real one.
+pub const MODEL_TEXT_BYTES: usize = 8 * MIB;
+/// Parts (texts, thoughts, tool calls) of one answer.
+pub const MODEL_PARTS: usize = 256;
+/// Bytes read of an answer that reports an error.
+pub const MODEL_ERROR_BYTES: u64 = 64 * 1024;
+/// Characters of a provider's error text that people get to see.
+pub const MODEL_ERROR_CHARS: usize = 500;
+/// Tokens of context when nobody says: most remote models have at least these.
+pub const MODEL_CONTEXT: u64 = 128_000;
+/// Tokens of context of a local model when nobody says; also the largest `num_ctx` asked of Ollama unasked, because
+/// its memory is paid for at once.
+pub const MODEL_CONTEXT_LOCAL: u64 = 32_768;
+/// Tokens of an answer where the wire form demands a number and nobody says.
+pub const MODEL_ANSWER_TOKENS: u64 = 8192;
+/// Calls of one model before the next one is tried (agent.md 22).
+pub const MODEL_ATTEMPTS: u32 = 3;
+/// Pause before the second call; it doubles for each further one (agent.md 22).
+pub const MODEL_RETRY: Duration = Duration::from_secs(1);
+/// Longest `Retry-After` that is waited for; beyond it the next model is better (agent.md 22).
+pub const MODEL_RETRY_AFTER: Duration = Duration::from_secs(60);
+/// Models tried for one turn, the first included.
+pub const MODEL_FALLBACKS: usize = 8;
+/// Time to connect to a model server on loopback while looking for one: it answers at once or is not there.
+pub const DISCOVERY_CONNECT: Duration = Duration::from_millis(300);
+/// Time for one answer while looking for a local model server.
+pub const DISCOVERY_ANSWER: Duration = Duration::from_millis(1500);
+/// Bytes of one such answer: Ollama's description of a model carries its licence.
+pub const DISCOVERY_BYTES: u64 = 1024 * 1024;
+/// Models of a local server that are asked for their abilities.
+pub const DISCOVERY_MODELS: usize = 8;
+/// Bytes of a file of CA certificates; the usual bundle has 220 KiB.
+pub const CA_FILE_BYTES: u64 = 8 * 1024 * 1024;
+/// Bytes of an `auth-profiles.json`.
+pub const AUTH_PROFILES_BYTES: usize = MIB;
+/// Bytes of output of a command that stands for a model.
+pub const BACKEND_OUTPUT_BYTES: usize = 16 * MIB;
+/// Bytes kept of its error output.
+pub const BACKEND_ERROR_BYTES: usize = 64 * KIB;
+/// Bytes of a prompt given as an argument: Linux allows 128 KiB for one.
+pub const BACKEND_ARGUMENT_BYTES: usize = 100 * KIB;
+/// Time between SIGTERM and SIGKILL for such a command.
+pub const BACKEND_GRACE: Duration = Duration::from_secs(2);
+
+/// Lines that one `read` shows (agent.md 15).
+pub const READ_LINES: usize = 2000;
+/// Bytes that one `read` shows (agent.md 15).
+pub const READ_BYTES: usize = 50 * KIB;
+/// Bytes that one `read` goes through to reach its first line.
+pub const READ_SCAN_BYTES: usize = 64 * MIB;
+/// Bytes of an image that a tool hands to the model: what providers take.
+pub const TOOL_IMAGE_BYTES: usize = 5_000_000;
+/// Bytes of one `write`.
+pub const WRITE_BYTES: usize = 16 * MIB;
+/// Bytes of a file that `edit` and `apply_patch` change; it is held in memory twice.
+pub const EDIT_BYTES: usize = 8 * MIB;
+/// Bytes of a patch.
+pub const PATCH_BYTES: usize = 4 * MIB;
+/// Files of a patch.
+pub const PATCH_FILES: usize = 256;
+/// Comparisons of lines that fitting one file's hunks may take: some tenths of a second.
+pub const PATCH_STEPS: usize = 10_000_000;
+
+/// Rows of `sessions_list` and `sessions_history` without a wish.
+pub const SESSION_ROWS: usize = 20;
+/// Largest wish.
+pub const SESSION_ROWS_MAX: usize = 200;
+/// How long `sessions_send` waits for an answer without a wish.
+pub const SESSION_SEND_WAIT: Duration = Duration::from_secs(30);
+/// Longest wish: the run's own limit usually ends it before.
+pub const SESSION_SEND_WAIT_MAX: Duration = Duration::from_secs(600);
+
+/// Time limit of a command without a wish (agent.md 7).
+pub const EXEC_TIMEOUT: Duration = Duration::from_secs(1800);
+/// Longest wish: what should run longer is a service.
+pub const EXEC_TIMEOUT_MAX: Duration = Duration::from_secs(24 * 3600);
+/// How long `exec` waits before a command goes on in the background (agent.md 15).
+pub const EXEC_YIELD: Duration = Duration::from_secs(10);
+/// Longest wish; the run's own limit usually ends it before.
+pub const EXEC_YIELD_MAX: Duration = Duration::from_secs(1800);
+/// Time between TERM and KILL: an editor or database writes its files in it.
+pub const EXEC_GRACE: Duration = Duration::from_secs(2);
+/// Smallest distance of two partial results of one command, as that of `chat` deltas.
+pub const EXEC_UPDATE: Duration = Duration::from_millis(150);
+/// Bytes of output in a partial result.
+pub const EXEC_PARTIAL_BYTES: usize = 4 * KIB;
+/// Bytes kept of the beginning of a command's output.
+pub const EXEC_HEAD_BYTES: usize = 64 * KIB;
+/// Bytes kept of its end, where errors stand.
+pub const EXEC_TAIL_BYTES: usize = 128 * KIB;
+/// Commands in the background at once, ended ones included: at most 6 MiB of output.
+pub const BACKGROUND_JOBS: usize = 32;
+/// Longest wait of one `process poll`.
+pub const POLL_WAIT: Duration = Duration::from_secs(30);
+/// Lines that `process log` shows without a wish.
+pub const LOG_LINES: usize = 200;
+/// Bytes of one `process write`; the queue holds sixteen of them.
+pub const PROCESS_WRITE_BYTES: usize = 64 * KIB;
+/// Characters of a variable's name.
+pub const VARIABLE_CHARS: usize = 256;
+/// Characters of the label of a call.
+pub const META_CHARS: usize = 120;
+
+/// Bytes of a page that are read.
+pub const WEB_BYTES: usize = 2 * MIB;
+/// Bytes of a page's text without a setting.
+pub const WEB_CHARS: usize = 50_000;
+/// Largest setting.
+pub const WEB_CHARS_MAX: usize = 400_000;
+/// Bytes of an address.
+pub const WEB_URL_BYTES: usize = 8 * KIB;
+/// Redirects followed.
+pub const WEB_REDIRECTS: usize = 5;
+/// Time for one fetch, redirects included.
+pub const WEB_TIME: Duration = Duration::from_secs(30);
+/// Time to look up a name and connect.
+pub const WEB_CONNECT: Duration = Duration::from_secs(10);
+/// Longest silence of a server.
+pub const WEB_SILENCE: Duration = Duration::from_secs(15);
+
+/// Places a memory search answers without a wish.
+pub const MEMORY_DEFAULT: usize = 6;
+/// Characters of one found place (agent.md 27).
+pub const MEMORY_SNIPPET: usize = 700;
+/// Files of the memory that are searched.
+pub const MEMORY_FILES: usize = 1024;
+/// Folders below `memory/`.
+pub const MEMORY_DEPTH: usize = 4;
+/// Bytes of one file of the memory that are searched.
+pub const MEMORY_FILE_BYTES: usize = 256 * KIB;
+/// Bytes of the whole memory that are searched: some tenths of a second on a small board.
+pub const MEMORY_BYTES: usize = 8 * MIB;
+/// Different words of one query.
+pub const MEMORY_TERMS: usize = 32;

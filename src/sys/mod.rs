@@ -6,6 +6,7 @@ pub mod cancel;
 pub mod child;
 pub mod clock;
 pub mod date;
+pub mod group;
 pub mod host;
 pub mod id;
 pub mod log;

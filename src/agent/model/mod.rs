@@ -1,6 +1,23 @@
 //! Models: what is asked of one, what it answers, how it fails. Owns the trait and its types; each wire form, the
 //! choice of a model and the retries have files of their own.
 
+pub mod anthropic;
+pub mod cli_backend;
+mod collect;
+pub mod discover;
+pub mod endpoint;
+pub mod failover;
+mod fault;
+pub mod frames;
+mod history;
+pub mod keys;
+pub mod lineup;
+pub mod ollama;
+pub mod open;
+pub mod openai_completions;
+pub mod openai_responses;
+pub mod resolve;
+
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;

@@ -107,7 +107,10 @@ mod tests {
     fn spellings_nulls_and_texts_of_numbers_are_read() {
         let args = read("read", json!({"file_path": "a", "offset": "3", "limit": null, "extra": 1})).unwrap();
         assert_eq!((args.text("path"), args.count("offset"), args.count("limit")), ("a", Some(3), None));
-        assert_eq!(read("edit", json!("{\"path\":\"a\",\"old_string\":\"b\",\"new_string\":\"\"}")).unwrap().text("oldText"), "b");
+        assert_eq!(
+            read("edit", json!("{\"path\":\"a\",\"old_string\":\"b\",\"new_string\":\"\"}")).unwrap().text("oldText"),
+            "b"
+        );
         assert!(read("exec", json!({"command": "x", "background": "true"})).unwrap().flag("background"));
         assert_eq!(read("exec", json!({"command": "x", "timeout": 5.0})).unwrap().count("timeout"), Some(5));
         assert!(read("sessions_list", json!("")).is_ok() && read("sessions_list", Value::Null).is_ok());

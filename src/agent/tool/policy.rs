@@ -13,16 +13,22 @@ type Members = Option<&'static [&'static str]>;
 const PROFILES: &[(&str, Members)] = &[
     ("minimal", Some(&["session_status"])),
     ("coding", Some(&["group:fs", "group:runtime", "group:sessions", "group:memory", "image"])),
-    (
-        "messaging",
-        Some(&["group:messaging", "sessions_list", "sessions_history", "sessions_send", "session_status"]),
-    ),
+    ("messaging", Some(&["group:messaging", "sessions_list", "sessions_history", "sessions_send", "session_status"])),
     ("full", None),
 ];
 
 /// Names that a configuration may use for tools which other versions have; lists that name them are no mistakes.
 const FOREIGN: &[&str] = &[
-    "agents_list", "browser", "canvas", "cron", "gateway", "image", "message", "nodes", "sessions_spawn", "tts",
+    "agents_list",
+    "browser",
+    "canvas",
+    "cron",
+    "gateway",
+    "image",
+    "message",
+    "nodes",
+    "sessions_spawn",
+    "tts",
     "web_search",
 ];
 
@@ -134,7 +140,7 @@ impl Policy {
 }
 
 /// `agents.list[].tools`, or `agents.entries.<id>.tools`.
-fn agent_tools<'a>(config: &'a Value, agent_id: &str) -> Option<&'a Value> {
+pub(super) fn agent_tools<'a>(config: &'a Value, agent_id: &str) -> Option<&'a Value> {
     let agents = config.get("agents")?;
     let listed = agents.get("list").and_then(Value::as_array).into_iter().flatten();
     let same = |id: Option<&str>| id.is_some_and(|id| id.trim().eq_ignore_ascii_case(agent_id));
@@ -238,7 +244,10 @@ mod tests {
     fn lists_profiles_and_groups_narrow() {
         let table: &[(Value, &[&str])] = &[
             (json!({"profile": "minimal"}), &["session_status"]),
-            (json!({"profile": "Messaging"}), &["session_status", "sessions_list", "sessions_history", "sessions_send"]),
+            (
+                json!({"profile": "Messaging"}),
+                &["session_status", "sessions_list", "sessions_history", "sessions_send"],
+            ),
             (json!({"profile": "minimal", "alsoAllow": ["read"]}), &["read", "session_status"]),
             (json!({"profile": "minimal", "allow": ["read"]}), &[]),
             (json!({"allow": ["BASH"]}), &["exec"]),
@@ -286,10 +295,7 @@ mod tests {
     #[test]
     fn an_allow_list_of_unknown_tools_is_ignored_with_a_warning() {
         let policy = Policy::new(&json!({"tools": {"allow": ["nosuch", "\u{1b}[31m"], "deny": ["exec"]}}), SUBJECT);
-        assert_eq!(
-            policy.warnings,
-            [r#"tools.allow names only unknown tools and is ignored: "nosuch", "\u{1b}[31m""#]
-        );
+        assert_eq!(policy.warnings, [r#"tools.allow names only unknown tools and is ignored: "nosuch", "\u{1b}[31m""#]);
         assert!(policy.allows(find("read").unwrap()) && !policy.allows(find("exec").unwrap()));
     }
 

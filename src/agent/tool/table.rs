@@ -169,12 +169,7 @@ pub const TOOLS: &[Tool] = &[
             req("oldText", TEXT).doc("Text to find; must occur exactly once."),
             req("newText", STRING).doc("Text to put in its place."),
         ],
-        spellings: &[
-            ("file_path", "path"),
-            ("filePath", "path"),
-            ("old_string", "oldText"),
-            ("new_string", "newText"),
-        ],
+        spellings: &[("file_path", "path"), ("filePath", "path"), ("old_string", "oldText"), ("new_string", "newText")],
         needs: Needs::Nothing,
     },
     Tool {
@@ -357,7 +352,8 @@ mod tests {
 
     #[test]
     fn names_and_aliases_are_unique_and_plain() {
-        let mut names: Vec<&str> = TOOLS.iter().flat_map(|tool| tool.aliases.iter().copied().chain([tool.name])).collect();
+        let mut names: Vec<&str> =
+            TOOLS.iter().flat_map(|tool| tool.aliases.iter().copied().chain([tool.name])).collect();
         for tool in TOOLS {
             assert!(tool.name.chars().all(|c| c.is_ascii_lowercase() || c == '_'), "{}", tool.name);
         }

@@ -105,7 +105,9 @@ mod tests {
     fn goes_on_from_any_position() {
         let mut capture = Capture::new(Keep { head: 4, tail: 5 });
         capture.push(b"0123456789abcdefghij");
-        for (position, expected) in [(2, "23[11]fghij"), (4, "[11]fghij"), (9, "[6]fghij"), (15, "fghij"), (18, "ij"), (20, ""), (99, "")] {
+        for (position, expected) in
+            [(2, "23[11]fghij"), (4, "[11]fghij"), (9, "[6]fghij"), (15, "fghij"), (18, "ij"), (20, ""), (99, "")]
+        {
             assert_eq!(all(&capture, position), expected, "{position}");
         }
     }

@@ -173,7 +173,13 @@ impl<W> Approvals<W> {
     }
 
     /// Decides; unknown, expired and decided ones are refused alike.
-    pub fn resolve(&mut self, id: &str, decision: Decision, by: Option<&str>, now_ms: u64) -> Result<Settled<W>, WireError> {
+    pub fn resolve(
+        &mut self,
+        id: &str,
+        decision: Decision,
+        by: Option<&str>,
+        now_ms: u64,
+    ) -> Result<Settled<W>, WireError> {
         let current = |entry: &&mut Entry<W>| entry.verdict.is_none() && now_ms < entry.expires_at_ms;
         let entry = self.entries.get_mut(id).filter(current).ok_or_else(|| unknown("unknown approval id"))?;
         let event = json!({"id": id, "decision": decision.name(), "resolvedBy": by, "ts": now_ms});

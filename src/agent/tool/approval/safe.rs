@@ -36,8 +36,7 @@ pub fn names() -> impl Iterator<Item = &'static str> {
 }
 
 /// Directories in which a filter must lie: a file of the same name elsewhere is not that filter.
-const SYSTEM_DIRS: &[&str] =
-    &["/bin", "/usr/bin", "/usr/local/bin", "/opt/homebrew/bin", "/run/current-system/sw/bin"];
+const SYSTEM_DIRS: &[&str] = &["/bin", "/usr/bin", "/usr/local/bin", "/opt/homebrew/bin", "/run/current-system/sw/bin"];
 
 /// Words of jq that read files or the environment.
 const JQ_READS: &[&str] = &["env", "ENV", "import", "include", "input", "$__loc__", "debug", "stderr", "modulemeta"];
@@ -127,9 +126,25 @@ mod tests {
     #[test]
     fn filters_of_the_input_pass() {
         for command in [
-            "jq .", "jq -r '.a[] | .b'", "grep -i x", "grep -c -e x", "grep -A 3 x", "grep -m1 x", "cut -d, -f1",
-            "cut -d ' ' -f 2", "sort -rn", "sort -k2,2 -t ,", "uniq -c", "head -5", "head -n 5", "tail -n5", "tr a-z A-Z",
-            "tr -d '\\r'", "wc -l", "rev", "rev -v",
+            "jq .",
+            "jq -r '.a[] | .b'",
+            "grep -i x",
+            "grep -c -e x",
+            "grep -A 3 x",
+            "grep -m1 x",
+            "cut -d, -f1",
+            "cut -d ' ' -f 2",
+            "sort -rn",
+            "sort -k2,2 -t ,",
+            "uniq -c",
+            "head -5",
+            "head -n 5",
+            "tail -n5",
+            "tr a-z A-Z",
+            "tr -d '\\r'",
+            "wc -l",
+            "rev",
+            "rev -v",
         ] {
             assert!(safe(command), "{command}");
         }
@@ -138,12 +153,39 @@ mod tests {
     #[test]
     fn files_programs_and_unknown_options_do_not() {
         for command in [
-            "jq . /etc/passwd", "jq -f x", "jq -n env", "jq -n '$ENV.SECRET'", "jq -n 'import \"x\" as x; .'",
-            "jq --rawfile a /etc/passwd .", "grep x /etc/passwd", "grep -r x", "grep -rf x", "grep -f /etc/shadow",
-            "grep -e x /etc/passwd", "grep -ex /etc/passwd", "grep --file=x", "sort /etc/passwd", "sort -o x", "sort -ox",
-            "sort --compress-program=sh", "sort -T /tmp", "uniq a b", "head /etc/passwd", "head -n 5 /etc/passwd",
-            "tail -f x", "tail -F", "wc --files0-from=x", "tr a b c", "cut -f1 x", "wc -", "head *", "sort -t", "sh -c",
-            "rev /etc/passwd", "rev --x", "cut -f1 -- x",
+            "jq . /etc/passwd",
+            "jq -f x",
+            "jq -n env",
+            "jq -n '$ENV.SECRET'",
+            "jq -n 'import \"x\" as x; .'",
+            "jq --rawfile a /etc/passwd .",
+            "grep x /etc/passwd",
+            "grep -r x",
+            "grep -rf x",
+            "grep -f /etc/shadow",
+            "grep -e x /etc/passwd",
+            "grep -ex /etc/passwd",
+            "grep --file=x",
+            "sort /etc/passwd",
+            "sort -o x",
+            "sort -ox",
+            "sort --compress-program=sh",
+            "sort -T /tmp",
+            "uniq a b",
+            "head /etc/passwd",
+            "head -n 5 /etc/passwd",
+            "tail -f x",
+            "tail -F",
+            "wc --files0-from=x",
+            "tr a b c",
+            "cut -f1 x",
+            "wc -",
+            "head *",
+            "sort -t",
+            "sh -c",
+            "rev /etc/passwd",
+            "rev --x",
+            "cut -f1 -- x",
         ] {
             assert!(!safe(command), "{command}");
         }

@@ -1,0 +1,141 @@
+//! Name lookup that can refuse addresses: whoever follows an address a stranger wrote must not reach this machine or
+//! its network, also when a public name points there.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::{error, fmt};
+
+use ureq::config::Config;
+use ureq::http::Uri;
+use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::transport::NextTimeout;
+
+/// Where a client may connect to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// Anywhere: the address comes from the configuration.
+    Anywhere,
+    /// Public addresses only, and never through a proxy: the address comes from a model.
+    Public,
+}
+
+/// A name that leads to a refused address.
+#[derive(Debug)]
+pub(super) struct Refused;
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("not a public address")
+    }
+}
+
+impl error::Error for Refused {}
+
+/// The system's resolver with [`Reach`] applied to what it finds: the addresses checked are the ones connected to.
+#[derive(Debug)]
+pub(super) struct CheckedResolver {
+    reach: Reach,
+    inner: DefaultResolver,
+}
+
+impl CheckedResolver {
+    pub(super) fn new(reach: Reach) -> CheckedResolver {
+        CheckedResolver { reach, inner: DefaultResolver::default() }
+    }
+}
+
+impl Resolver for CheckedResolver {
+    fn resolve(&self, uri: &Uri, config: &Config, timeout: NextTimeout) -> Result<ResolvedSocketAddrs, ureq::Error> {
+        let found = self.inner.resolve(uri, config, timeout)?;
+        // one refused address refuses the name: else a mixed answer would be a matter of luck
+        match self.reach {
+            Reach::Public if found.iter().any(|addr| !is_public(addr.ip())) => {
+                Err(ureq::Error::Other(Box::new(Refused)))
+            }
+            _ => Ok(found),
+        }
+    }
+}
+
+/// Whether an address is on the public internet.
+pub fn is_public(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => is_public_v4(ip),
+        IpAddr::V6(ip) => is_public_v6(ip),
+    }
+}
+
+fn is_public_v4(ip: Ipv4Addr) -> bool {
+    let [a, b, c, _] = ip.octets();
+    let special = match (a, b) {
+        (0 | 10 | 127, _) | (169, 254) | (192, 168) | (198, 18 | 19) => true,
+        (172, second) => (16..32).contains(&second),
+        (100, second) => (64..128).contains(&second),
+        (192, 0) => c == 0 || c == 2,
+        (192, 88) => c == 99,
+        (198, 51) => c == 100,
+        (203, 0) => c == 113,
+        _ => a >= 224,
+    };
+    !special
+}
+
+fn is_public_v6(ip: Ipv6Addr) -> bool {
+    let [first, second, .., seventh, eighth] = ip.segments();
+    let embedded = Ipv4Addr::from((u32::from(seventh) << 16) | u32::from(eighth));
+    if let Some(mapped) = ip.to_ipv4() {
+        return is_public_v4(mapped);
+    }
+    match first {
+        // NAT64 and 6to4 carry an IPv4 address inside
+        0x0064 if second == 0xff9b => is_public_v4(embedded),
+        0x2002 => {
+            let [_, high, low, ..] = ip.segments();
+            is_public_v4(Ipv4Addr::from((u32::from(high) << 16) | u32::from(low)))
+        }
+        // Teredo, documentation
+        0x2001 => second != 0 && second != 0xdb8,
+        // global unicast is 2000::/3
+        _ => first & 0xe000 == 0x2000,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_of_machines_and_networks_are_not_public() {
+        for text in [
+            "127.0.0.1",
+            "0.0.0.0",
+            "10.1.2.3",
+            "172.16.0.1",
+            "172.31.9.9",
+            "192.168.1.1",
+            "169.254.169.254",
+            "100.64.0.1",
+            "198.18.0.1",
+            "192.0.2.1",
+            "224.0.0.1",
+            "255.255.255.255",
+            "::1",
+            "::",
+            "fe80::1",
+            "fc00::1",
+            "fd12::1",
+            "ff02::1",
+            "::ffff:127.0.0.1",
+            "::ffff:10.0.0.1",
+            "64:ff9b::7f00:1",
+            "2002:7f00:1::",
+            "2001:db8::1",
+            "2001::1",
+            "::7f00:1",
+        ] {
+            assert!(!is_public(text.parse().unwrap()), "{text}");
+        }
+        for text in ["1.1.1.1", "172.32.0.1", "100.128.0.1", "192.0.1.1", "2606:4700::1", "64:ff9b::101:101"] {
+            assert!(is_public(text.parse().unwrap()), "{text}");
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! Running a backend's program: a process group of its own, output handed on while it comes, ended with everything it
+//! started when the run is stopped. Owns the pipes; knows nothing of what the output means.
+
+use std::io::{ErrorKind as IoKind, Read, Write};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, bounded, select};
+
+use super::super::ErrorKind;
+use super::super::fault::clean;
+use crate::agent::control::{Control, Pause};
+use crate::limits;
+use crate::sys::{group, thread};
+
+/// Pieces of output waiting for the run; a full queue blocks the program.
+const QUEUE: usize = 16;
+/// Distance of the looks at a program that closed its output but has not ended.
+const EXIT_POLL: Duration = Duration::from_millis(10);
+
+/// What is run.
+pub(super) struct Job<'a> {
+    pub(super) command: &'a str,
+    pub(super) args: Vec<String>,
+    pub(super) env: Vec<(String, String)>,
+    pub(super) directory: Option<&'a Path>,
+    /// Standard input; nothing when none.
+    pub(super) input: Option<String>,
+}
+
+/// How the program ended.
+pub(super) struct Ended {
+    pub(super) success: bool,
+    stderr: Vec<u8>,
+}
+
+impl Ended {
+    /// What it complained about: its error output, else its output.
+    pub(super) fn complaint(&self, stdout: &str) -> String {
+        let stderr = String::from_utf8_lossy(&self.stderr);
+        let texts = [stderr.trim(), stdout.trim(), "CLI failed."];
+        clean(texts.into_iter().find(|text| !text.is_empty()).unwrap_or_default(), None)
+    }
+}
+
+/// Why it could not be run to its end.
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub(super) kind: ErrorKind,
+    pub(super) text: String,
+}
+
+enum Piece {
+    Out(Vec<u8>),
+    Err(Vec<u8>),
+}
+
+/// Runs a program; `on` gets its output.
+pub(super) fn run(
+    job: &Job<'_>,
+    control: &Control,
+    on: &mut dyn FnMut(&[u8]) -> Result<(), String>,
+) -> Result<Ended, Failure> {
+    if let Some(reason) = control.stopped() {
+        return Err(Failure { kind: ErrorKind::Aborted, text: format!("stopped ({})", reason.name()) });
+    }
+    let mut child = start(job)?;
+    let watched = watch(&mut child, job).and_then(|pieces| collect(&pieces, control, on));
+    match watched.and_then(|stderr| Ok((wait(&mut child, control)?, stderr))) {
+        Ok((success, stderr)) => Ok(Ended { success, stderr }),
+        Err(failure) => {
+            end(&mut child);
+            Err(failure)
+        }
+    }
+}
+
+fn start(job: &Job<'_>) -> Result<Child, Failure> {
+    let mut command = Command::new(job.command);
+    command.args(&job.args).env_clear().envs(job.env.iter().map(|(name, value)| (name, value)));
+    if let Some(directory) = job.directory {
+        command.current_dir(directory);
+    }
+    command.stdin(if job.input.is_some() { Stdio::piped() } else { Stdio::null() });
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    group::lead(&mut command).spawn().map_err(|fault| {
+        let missing = fault.kind() == IoKind::NotFound;
+        let hint = if missing { ": is it installed and in PATH?" } else { "" };
+        Failure {
+            kind: ErrorKind::NotConfigured,
+            text: format!("cannot run the command \"{}\": {fault}{hint}", job.command),
+        }
+    })
+}
+
+/// A thread for each pipe.
+fn watch(child: &mut Child, job: &Job<'_>) -> Result<Receiver<Piece>, Failure> {
+    let (send, receive) = bounded(QUEUE);
+    let threads = || -> std::io::Result<()> {
+        if let Some(stdout) = child.stdout.take() {
+            pump("backend:out", stdout, send.clone(), Piece::Out)?;
+        }
+        if let Some(stderr) = child.stderr.take() {
+            pump("backend:err", stderr, send, Piece::Err)?;
+        }
+        if let (Some(mut stdin), Some(input)) = (child.stdin.take(), job.input.clone()) {
+            // a program that does not read its input is its own affair
+            thread::spawn("backend:in", limits::STACK_WRITER, move || drop(stdin.write_all(input.as_bytes())))?;
+        }
+        Ok(())
+    };
+    threads().map_err(|fault| Failure { kind: ErrorKind::Server, text: format!("cannot start a thread: {fault}") })?;
+    Ok(receive)
+}
+
+fn pump(
+    name: &str,
+    mut pipe: impl Read + Send + 'static,
+    send: Sender<Piece>,
+    wrap: fn(Vec<u8>) -> Piece,
+) -> std::io::Result<()> {
+    let pump = move || {
+        let mut buf = [0; 8192];
+        while let Ok(count) = pipe.read(&mut buf) {
+            let piece = buf.get(..count).unwrap_or_default().to_vec();
+            if count == 0 || send.send(wrap(piece)).is_err() {
+                return;
+            }
+        }
+    };
+    thread::spawn(name, limits::STACK_WRITER, pump).map(|_| ())
+}
+
+/// Takes output until both pipes are closed; gives back the error output.
+fn collect(
+    pieces: &Receiver<Piece>,
+    control: &Control,
+    on: &mut dyn FnMut(&[u8]) -> Result<(), String>,
+) -> Result<Vec<u8>, Failure> {
+    let (stop, stopped) = bounded(1);
+    let _registration = control.on_cancel(move || {
+        // full means it was said before
+        let _ = stop.try_send(());
+    });
+    let mut stderr = Vec::new();
+    loop {
+        let piece = select! {
+            recv(pieces) -> piece => piece.ok(),
+            recv(stopped) -> _ => return Err(stopped_by(control)),
+            default(control.at_most(Duration::from_secs(3600))) => match control.stopped() {
+                Some(_) => return Err(stopped_by(control)),
+                None => continue,
+            },
+        };
+        match piece {
+            None => return Ok(stderr),
+            Some(Piece::Out(bytes)) => on(&bytes).map_err(|text| Failure { kind: ErrorKind::Protocol, text })?,
+            Some(Piece::Err(bytes)) => {
+                let room = limits::BACKEND_ERROR_BYTES.saturating_sub(stderr.len());
+                stderr.extend(bytes.into_iter().take(room));
+            }
+        }
+    }
+}
+
+fn stopped_by(control: &Control) -> Failure {
+    let reason = control.stopped().map_or("rpc", |reason| reason.name());
+    Failure { kind: ErrorKind::Aborted, text: format!("stopped ({reason})") }
+}
+
+/// The end of a program whose output is closed: at once, as a rule.
+fn wait(child: &mut Child, control: &Control) -> Result<bool, Failure> {
+    loop {
+        match child.try_wait() {
+            Ok(Some(status)) => return Ok(status.success()),
+            Ok(None) => {}
+            Err(fault) => return Err(Failure { kind: ErrorKind::Server, text: fault.to_string() }),
+        }
+        if let Pause::Stopped(_) = control.pause(EXIT_POLL) {
+            return Err(stopped_by(control));
+        }
+    }
+}
+
+/// Asks the whole group to end, then makes it: also one that ignores being asked.
+fn end(child: &mut Child) {
+    let leader = child.id();
+    group::terminate(leader);
+    let grace = Control::within(limits::BACKEND_GRACE);
+    while let Ok(None) = child.try_wait() {
+        if let Pause::Stopped(_) = grace.pause(EXIT_POLL) {
+            break;
+        }
+    }
+    group::kill(leader);
+    let _ = child.wait();
+}

@@ -1,0 +1,195 @@
+//! Backends against real programs: shell scripts that print what the known command-line tools print.
+
+use super::super::Thinking;
+use super::*;
+use crate::agent::control::AbortReason;
+use crate::config::Config;
+use serde_json::{Value, json};
+use std::time::{Duration, Instant};
+
+const WATCHDOG: Duration = Duration::from_secs(20);
+
+fn model(backend: Value) -> CliBackend {
+    let config = Config::from_value(json!({"agents": {"defaults": {"cliBackends": {"x": backend}}}}));
+    let env = Env::of([("PATH", "/usr/local/bin:/usr/bin:/bin"), ("KEEP", "kept"), ("DROP", "dropped")]);
+    CliBackend::new(ModelRef::new("x", "m1"), configured(&config, "x").unwrap().unwrap(), env)
+}
+
+fn script(text: &str) -> Value {
+    json!({"command": "sh", "args": ["-c", text, "sh"], "output": "text"})
+}
+
+fn with(mut backend: Value, more: Value) -> Value {
+    backend.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    backend
+}
+
+fn request(text: &str) -> ModelRequest {
+    ModelRequest {
+        system: "be brief".into(),
+        messages: vec![Message::user("earlier", 1), Message::user(text, 2)],
+        thinking: Thinking::Off,
+        session: CallSession { new_cli_session: "new-id".into(), ..CallSession::default() },
+        ..ModelRequest::default()
+    }
+}
+
+fn ask(backend: Value, request: &ModelRequest) -> (Result<ModelReply, ModelError>, Vec<ModelEvent>) {
+    let mut events = Vec::new();
+    let reply = model(backend).call(request, &Control::within(WATCHDOG), &mut |event| events.push(event));
+    (reply, events)
+}
+
+fn text(reply: &ModelReply) -> String {
+    text_of(&reply.content)
+}
+
+#[test]
+fn arguments_come_in_the_documented_order() {
+    let more = json!({"modelArg": "--model", "systemPromptArg": "--system", "sessionArg": "--session", "modelAliases": {"m1": "one"}});
+    let backend = with(script(r#"for a in "$@"; do printf '%s|' "$a"; done"#), more);
+    let (reply, _) = ask(backend, &request("hi"));
+    let expected = format!("--model|one|--system|be brief\n\n{NO_TOOLS}|--session|new-id|hi|");
+    let reply = reply.unwrap();
+    assert_eq!((text(&reply), reply.cli_session.as_deref()), (expected, Some("new-id")));
+}
+
+#[test]
+fn a_known_session_is_resumed_with_its_own_arguments() {
+    let resume = json!({"resumeArgs": ["-c", "echo resumed $1 $2", "sh", "{sessionId}"], "modelArg": "--model"});
+    let mut request = request("go");
+    request.session.cli_session = Some("s-7".into());
+    let (reply, _) = ask(with(script("echo first"), resume), &request);
+    let reply = reply.unwrap();
+    assert_eq!((text(&reply).as_str(), reply.cli_session.as_deref()), ("resumed s-7 go", Some("s-7")));
+}
+
+#[test]
+fn environment_and_standard_input_are_what_is_configured() {
+    let more = json!({"input": "stdin", "env": {"ADDED": "yes"}, "clearEnv": ["DROP"]});
+    let (reply, _) = ask(with(script("cat; echo \" $KEEP $DROP $ADDED\""), more), &request("from stdin"));
+    assert_eq!(text(&reply.unwrap()), "from stdin kept  yes");
+    let more = json!({"maxPromptArgChars": 3});
+    let (reply, _) = ask(with(script("printf '%s:' \"$#\"; cat"), more), &request("longer"));
+    assert_eq!(text(&reply.unwrap()), "0:longer");
+}
+
+#[test]
+fn json_is_read_in_all_its_shapes() {
+    for (printed, expected) in [
+        (r#"{"result":"a","session_id":"s","usage":{"input_tokens":3,"output_tokens":2}}"#, "a"),
+        (r#"{"message":{"content":[{"text":"a"},{"text":"b"}]}}"#, "ab"),
+        (r#"{"content":"a"}"#, "a"),
+        (r#"{"text":"a"}"#, "a"),
+        (r#"[{"type":"system"},{"type":"result","result":"a"}]"#, "a"),
+        ("not json", "not json"),
+    ] {
+        let backend = with(script(&format!("cat <<'END'\n{printed}\nEND")), json!({"output": "json"}));
+        let (reply, events) = ask(backend, &request("hi"));
+        assert_eq!(text(&reply.unwrap()), expected, "{printed}");
+        assert_eq!(events, [ModelEvent::Text(expected.to_string())]);
+    }
+}
+
+#[test]
+fn codex_lines_stream_their_messages() {
+    let lines = r#"cat <<'END'
+starting
+{"type":"thread.started","thread_id":"t-1"}
+{"type":"item.completed","item":{"type":"reasoning","text":"hm"}}
+{"type":"item.completed","item":{"type":"agent_message","text":"one"}}
+{"type":"item.completed","item":{"type":"agent_message","text":"two"}}
+{"type":"turn.completed","usage":{"input_tokens":10,"cached_input_tokens":4,"output_tokens":3}}
+END"#;
+    let (reply, events) = ask(with(script(lines), json!({"output": "jsonl"})), &request("hi"));
+    let reply = reply.unwrap();
+    assert_eq!((text(&reply).as_str(), reply.cli_session.as_deref()), ("one\ntwo", Some("t-1")));
+    assert_eq!((reply.usage.input, reply.usage.cache_read, reply.usage.total_tokens), (6, 4, 13));
+    assert_eq!(events, [ModelEvent::Text("one".into()), ModelEvent::Text("\ntwo".into())]);
+}
+
+#[test]
+fn claudes_events_stream_their_pieces() {
+    let lines = r#"cat <<'END'
+{"type":"system","subtype":"init","session_id":"c-1"}
+{"type":"stream_event","event":{"type":"content_block_delta","delta":{"type":"text_delta","text":"Hel"}}}
+{"type":"stream_event","event":{"type":"content_block_delta","delta":{"type":"text_delta","text":"lo"}}}
+{"type":"assistant","message":{"content":[{"type":"text","text":"Hello"}]}}
+{"type":"result","subtype":"success","is_error":false,"result":"Hello","total_cost_usd":0.5,"usage":{"input_tokens":3,"cache_read_input_tokens":7,"output_tokens":2}}
+END"#;
+    let (reply, events) = ask(with(script(lines), json!({"output": "stream-json"})), &request("hi"));
+    let reply = reply.unwrap();
+    assert_eq!(
+        (text(&reply).as_str(), reply.cli_session.as_deref(), reply.usage.cost.total),
+        ("Hello", Some("c-1"), 0.5)
+    );
+    assert_eq!(events, [ModelEvent::Text("Hel".into()), ModelEvent::Text("lo".into())]);
+}
+
+#[test]
+fn failures_are_errors_with_the_programs_own_words() {
+    let kind = |backend: Value| {
+        let error = ask(backend, &request("hi")).0.unwrap_err();
+        (error.kind, error.message)
+    };
+    assert_eq!(kind(script("echo bad >&2; exit 3")), (ErrorKind::Format, "x: bad".into()));
+    assert_eq!(kind(script("exit 3")), (ErrorKind::Format, "x: CLI failed.".into()));
+    assert_eq!(kind(script("echo 'rate limit reached' >&2; exit 1")).0, ErrorKind::RateLimit);
+    let claude = r#"echo '{"type":"result","subtype":"success","is_error":true,"result":"Invalid API key"}'"#;
+    let (kind_found, text) = kind(with(script(claude), json!({"output": "json"})));
+    assert_eq!((kind_found, text.as_str()), (ErrorKind::Auth, "x: Invalid API key"));
+    let (kind_found, text) = kind(json!({"command": "no-such-program-here"}));
+    assert!(kind_found == ErrorKind::NotConfigured && text.contains("PATH"), "{text}");
+}
+
+#[test]
+fn endless_output_is_an_error_and_ends_the_program() {
+    let (reply, _) = ask(with(script("yes '{}'"), json!({"output": "jsonl"})), &request("hi"));
+    let error = reply.unwrap_err();
+    assert!(error.kind == ErrorKind::Protocol && error.message.contains("more than"), "{error}");
+}
+
+#[test]
+fn cancelling_ends_a_program_and_its_children_at_once() {
+    let control = Control::within(WATCHDOG * 2);
+    let stop = control.clone();
+    let begun = Instant::now();
+    let mut on = |event| {
+        assert_eq!(event, ModelEvent::Text("up\n".into()));
+        stop.cancel(AbortReason::Stop);
+    };
+    let backend = model(script("trap '' TERM; echo up; sleep 1000"));
+    let error = backend.call(&request("hi"), &control, &mut on).unwrap_err();
+    assert_eq!((error.kind, error.streamed), (ErrorKind::Aborted, true));
+    assert!(begun.elapsed() < WATCHDOG);
+}
+
+#[test]
+fn the_runs_deadline_ends_a_silent_program() {
+    let control = Control::within(Duration::from_millis(50));
+    let error = model(script("sleep 1000")).call(&request("hi"), &control, &mut |_| ()).unwrap_err();
+    assert!(error.kind == ErrorKind::Aborted && error.message.contains("timeout"), "{error}");
+}
+
+#[test]
+fn pictures_are_files_that_go_away() {
+    let mut request = request("look");
+    if let Some(Message::User(user)) = request.messages.last_mut() {
+        user.content.push(Block::image("aGk=", "image/png"));
+    }
+    let backend = with(script("f=$(printf '%s' \"$1\" | tail -1); cat $f; printf ' %s' $f"), json!({}));
+    let (reply, _) = ask(backend, &request);
+    let text = text(&reply.unwrap());
+    let (content, path) = text.split_once(' ').unwrap();
+    assert!(content == "hi" && path.ends_with(".png") && !std::path::Path::new(path).exists(), "{text}");
+}
+
+#[test]
+fn the_built_in_ones_ask_for_no_dangerous_permission() {
+    for id in ["claude-cli", "codex-cli"] {
+        let backend = configured(&Config::default(), id).unwrap().unwrap();
+        assert!(!format!("{backend:?}").contains("dangerous"));
+        assert!(backend.resume_args.unwrap().contains(&"{sessionId}".to_string()));
+    }
+    assert!(configured(&Config::default(), "other").is_none());
+}
