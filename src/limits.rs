@@ -209,10 +209,6 @@ pub const HISTORY_MESSAGES: usize = 200;
 pub const HISTORY_MESSAGES_MAX: usize = 1000;
 /// Bytes of JSON of one history (agent.md 5).
 pub const HISTORY_BYTES: usize = 6 * MIB;
-/// Rows of `sessions.list` when the caller names no limit, and at most.
-pub const SESSION_ROWS: usize = 200;
-/// See [`SESSION_ROWS`].
-pub const SESSION_ROWS_MAX: usize = 10_000;
 /// Transcripts one listing opens for titles and last words.
 pub const SESSION_PEEKS: usize = 200;
 /// Keys named when a name fits several sessions.
@@ -332,17 +328,6 @@ pub const AGENT_ANSWER_MARGIN: Duration = Duration::from_secs(30);
 pub const AGENT_TIMEOUT_MAX: Duration = Duration::from_secs(86_400);
 /// How long changed session entries that nobody waits for may stay in memory only.
 pub const SESSIONS_SAVE: Duration = Duration::from_secs(1);
-/// Characters that one token stands for when a share of a context is turned into text: low, so that the share holds
-/// for code and for languages with short tokens as well.
-pub const TOKEN_CHARS: u64 = 3;
-/// Share of the model's context that one result of a tool may take (agent.md 15).
-pub const TOOL_RESULT_PERCENT: u64 = 30;
-/// A result of a tool is never cut below this: a model with a tiny or unknown context must still see something.
-pub const TOOL_RESULT_MIN_BYTES: usize = 4 * KIB;
-/// A result of a tool is never longer than this, however large the context.
-pub const TOOL_RESULT_BYTES: usize = 400_000;
-/// Names of one allow or deny list; real ones have a dozen.
-pub const POLICY_NAMES: usize = 256;
 
 /// How long an approval waits for an operator (agent.md 17).
 pub const APPROVAL_WAIT: Duration = Duration::from_secs(120);
@@ -376,12 +361,6 @@ pub const PATH_ENTRIES: usize = 256;
 /// Places one memory search answers at most.
 pub const MEMORY_RESULTS: usize = 20;
 
-/// How long the outputs of an ended program may stay open before what holds them counts as left behind.
-pub const CHILD_DRAIN: Duration = Duration::from_millis(200);
-/// Pieces of input waiting for a program that does not read.
-pub const CHILD_INPUT_QUEUE: usize = 16;
-/// Steps of one path, links included: deeper trees are built to break something.
-pub const PATH_STEPS: usize = 256;
 
 /// Time to look up a model server's name and connect, TLS included: two retransmitted SYNs.
 pub const MODEL_CONNECT: Duration = Duration::from_secs(15);
@@ -474,9 +453,9 @@ pub const PATCH_FILES: usize = 256;
 pub const PATCH_STEPS: usize = 10_000_000;
 
 /// Rows of `sessions_list` and `sessions_history` without a wish.
-pub const SESSION_ROWS: usize = 20;
+pub const TOOL_SESSION_ROWS: usize = 20;
 /// Largest wish.
-pub const SESSION_ROWS_MAX: usize = 200;
+pub const TOOL_SESSION_ROWS_MAX: usize = 200;
 /// How long `sessions_send` waits for an answer without a wish.
 pub const SESSION_SEND_WAIT: Duration = Duration::from_secs(30);
 /// Longest wish: the run's own limit usually ends it before.
@@ -550,3 +529,7 @@ pub const MEMORY_FILE_BYTES: usize = 256 * KIB;
 pub const MEMORY_BYTES: usize = 8 * MIB;
 /// Different words of one query.
 pub const MEMORY_TERMS: usize = 32;
+/// Rows of `sessions.list` when the caller names no limit, and at most.
+pub const SESSION_ROWS: usize = 200;
+/// See [`SESSION_ROWS`].
+pub const SESSION_ROWS_MAX: usize = 10_000;

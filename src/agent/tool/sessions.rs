@@ -25,7 +25,7 @@ pub(super) fn status(desk: &dyn Desk, work: &Work<'_>) -> ToolOutcome {
 
 /// `sessions_list`.
 pub(super) fn list(desk: &dyn Desk, work: &Work<'_>) -> ToolOutcome {
-    let limit = work.args.count("limit").unwrap_or(limits::SESSION_ROWS).min(limits::SESSION_ROWS_MAX);
+    let limit = work.args.count("limit").unwrap_or(limits::TOOL_SESSION_ROWS).min(limits::TOOL_SESSION_ROWS_MAX);
     let active_minutes = work.args.count("activeMinutes");
     let search = work.args.optional("search").map(String::from);
     answer(ask(desk, work, Ask::List { limit, active_minutes, search }, limits::STATE_REPLY))
@@ -33,7 +33,7 @@ pub(super) fn list(desk: &dyn Desk, work: &Work<'_>) -> ToolOutcome {
 
 /// `sessions_history`.
 pub(super) fn history(desk: &dyn Desk, work: &Work<'_>) -> ToolOutcome {
-    let limit = work.args.count("limit").unwrap_or(limits::SESSION_ROWS).min(limits::SESSION_ROWS_MAX);
+    let limit = work.args.count("limit").unwrap_or(limits::TOOL_SESSION_ROWS).min(limits::TOOL_SESSION_ROWS_MAX);
     let include_tools = work.args.flag("includeTools");
     match target(work.args) {
         Ok(target) => answer(ask(desk, work, Ask::History { target, limit, include_tools }, limits::STATE_REPLY)),
