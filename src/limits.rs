@@ -219,10 +219,6 @@ pub const HISTORY_MESSAGES: usize = 200;
 pub const HISTORY_MESSAGES_MAX: usize = 1000;
 /// Bytes of JSON of one history (agent.md 5).
 pub const HISTORY_BYTES: usize = 6 * MIB;
-/// Rows of `sessions.list` when the caller names no limit, and at most.
-pub const SESSION_ROWS: usize = 200;
-/// See [`SESSION_ROWS`].
-pub const SESSION_ROWS_MAX: usize = 10_000;
 /// Transcripts one listing opens for titles and last words.
 pub const SESSION_PEEKS: usize = 200;
 /// Keys named when a name fits several sessions.
@@ -346,6 +342,40 @@ pub const AGENT_ANSWER_MARGIN: Duration = Duration::from_secs(30);
 pub const AGENT_TIMEOUT_MAX: Duration = Duration::from_secs(86_400);
 /// How long changed session entries that nobody waits for may stay in memory only.
 pub const SESSIONS_SAVE: Duration = Duration::from_secs(1);
+
+/// How long an approval waits for an operator (agent.md 17).
+pub const APPROVAL_WAIT: Duration = Duration::from_secs(120);
+/// Longest wait a request may ask for.
+pub const APPROVAL_WAIT_MAX: Duration = Duration::from_secs(3600);
+/// How long a decision is remembered for callers that ask late.
+pub const APPROVAL_MEMORY: Duration = Duration::from_secs(15);
+/// Approvals that may wait at once; a person could not read more.
+pub const APPROVALS_PENDING: usize = 64;
+/// Callers that may wait for one approval.
+pub const APPROVAL_WAITERS: usize = 16;
+/// Characters of one text of an approval, the command line included.
+pub const APPROVAL_TEXT_CHARS: usize = 16 * KIB;
+/// Characters of an approval's id.
+pub const APPROVAL_ID_CHARS: usize = 128;
+/// Bytes of `exec-approvals.json`.
+pub const APPROVALS_FILE_BYTES: usize = MIB;
+/// Allowlist entries of one agent.
+pub const ALLOWLIST_ENTRIES: usize = 1024;
+/// Characters of one allowlist pattern: longer than any path.
+pub const PATTERN_CHARS: usize = 4096;
+/// Bytes of a command line; the kernel takes 128 KiB in one argument.
+pub const COMMAND_BYTES: usize = 64 * KIB;
+/// Words of one program call that the allowlist looks at.
+pub const COMMAND_WORDS: usize = 1024;
+/// Program calls of one command line that the allowlist looks at.
+pub const COMMAND_SEGMENTS: usize = 64;
+/// Directories of `PATH` that are searched.
+pub const PATH_ENTRIES: usize = 256;
+
+/// Places one memory search answers at most.
+pub const MEMORY_RESULTS: usize = 20;
+
+
 /// Time to look up a model server's name and connect, TLS included: two retransmitted SYNs.
 pub const MODEL_CONNECT: Duration = Duration::from_secs(15);
 /// Longest silence before an answer begins: a small board reads a long prompt for minutes (agent.md 22).
@@ -405,8 +435,6 @@ pub const BACKEND_ERROR_BYTES: usize = 64 * KIB;
 pub const BACKEND_ARGUMENT_BYTES: usize = 100 * KIB;
 /// Time between SIGTERM and SIGKILL for such a command.
 pub const BACKEND_GRACE: Duration = Duration::from_secs(2);
-/// Messages of one session in a preview.
-pub const PREVIEW_MESSAGES: usize = 50;
 /// Characters that one token stands for when a share of a context is turned into text: low, so that the share holds
 /// for code and for languages with short tokens as well.
 pub const TOKEN_CHARS: u64 = 3;
@@ -419,37 +447,33 @@ pub const TOOL_RESULT_BYTES: usize = 400_000;
 /// Names of one allow or deny list; real ones have a dozen.
 pub const POLICY_NAMES: usize = 256;
 
-/// How long an approval waits for an operator (agent.md 17).
-pub const APPROVAL_WAIT: Duration = Duration::from_secs(120);
-/// Longest wait a request may ask for.
-pub const APPROVAL_WAIT_MAX: Duration = Duration::from_secs(3600);
-/// How long a decision is remembered for callers that ask late.
-pub const APPROVAL_MEMORY: Duration = Duration::from_secs(15);
-/// Approvals that may wait at once; a person could not read more.
-pub const APPROVALS_PENDING: usize = 64;
-/// Callers that may wait for one approval.
-pub const APPROVAL_WAITERS: usize = 16;
-/// Characters of one text of an approval, the command line included.
-pub const APPROVAL_TEXT_CHARS: usize = 16 * KIB;
-/// Characters of an approval's id.
-pub const APPROVAL_ID_CHARS: usize = 128;
-/// Bytes of `exec-approvals.json`.
-pub const APPROVALS_FILE_BYTES: usize = MIB;
-/// Allowlist entries of one agent.
-pub const ALLOWLIST_ENTRIES: usize = 1024;
-/// Characters of one allowlist pattern: longer than any path.
-pub const PATTERN_CHARS: usize = 4096;
-/// Bytes of a command line; the kernel takes 128 KiB in one argument.
-pub const COMMAND_BYTES: usize = 64 * KIB;
-/// Words of one program call that the allowlist looks at.
-pub const COMMAND_WORDS: usize = 1024;
-/// Program calls of one command line that the allowlist looks at.
-pub const COMMAND_SEGMENTS: usize = 64;
-/// Directories of `PATH` that are searched.
-pub const PATH_ENTRIES: usize = 256;
+/// Lines that one `read` shows (agent.md 15).
+pub const READ_LINES: usize = 2000;
+/// Bytes that one `read` shows (agent.md 15).
+pub const READ_BYTES: usize = 50 * KIB;
+/// Bytes that one `read` goes through to reach its first line.
+pub const READ_SCAN_BYTES: usize = 64 * MIB;
+/// Bytes of an image that a tool hands to the model: what providers take.
+pub const TOOL_IMAGE_BYTES: usize = 5_000_000;
+/// Bytes of one `write`.
+pub const WRITE_BYTES: usize = 16 * MIB;
+/// Bytes of a file that `edit` and `apply_patch` change; it is held in memory twice.
+pub const EDIT_BYTES: usize = 8 * MIB;
+/// Bytes of a patch.
+pub const PATCH_BYTES: usize = 4 * MIB;
+/// Files of a patch.
+pub const PATCH_FILES: usize = 256;
+/// Comparisons of lines that fitting one file's hunks may take: some tenths of a second.
+pub const PATCH_STEPS: usize = 10_000_000;
 
-/// Places one memory search answers at most.
-pub const MEMORY_RESULTS: usize = 20;
+/// Rows of `sessions_list` and `sessions_history` without a wish.
+pub const TOOL_SESSION_ROWS: usize = 20;
+/// Largest wish.
+pub const TOOL_SESSION_ROWS_MAX: usize = 200;
+/// How long `sessions_send` waits for an answer without a wish.
+pub const SESSION_SEND_WAIT: Duration = Duration::from_secs(30);
+/// Longest wish: the run's own limit usually ends it before.
+pub const SESSION_SEND_WAIT_MAX: Duration = Duration::from_secs(600);
 
 /// How long the outputs of an ended program may stay open before what holds them counts as left behind.
 pub const CHILD_DRAIN: Duration = Duration::from_millis(200);
@@ -457,3 +481,69 @@ pub const CHILD_DRAIN: Duration = Duration::from_millis(200);
 pub const CHILD_INPUT_QUEUE: usize = 16;
 /// Steps of one path, links included: deeper trees are built to break something.
 pub const PATH_STEPS: usize = 256;
+/// Time limit of a command without a wish (agent.md 7).
+pub const EXEC_TIMEOUT: Duration = Duration::from_secs(1800);
+/// Longest wish: what should run longer is a service.
+pub const EXEC_TIMEOUT_MAX: Duration = Duration::from_secs(24 * 3600);
+/// How long `exec` waits before a command goes on in the background (agent.md 15).
+pub const EXEC_YIELD: Duration = Duration::from_secs(10);
+/// Longest wish; the run's own limit usually ends it before.
+pub const EXEC_YIELD_MAX: Duration = Duration::from_secs(1800);
+/// Time between TERM and KILL: an editor or database writes its files in it.
+pub const EXEC_GRACE: Duration = Duration::from_secs(2);
+/// Smallest distance of two partial results of one command, as that of `chat` deltas.
+pub const EXEC_UPDATE: Duration = Duration::from_millis(150);
+/// Bytes of output in a partial result.
+pub const EXEC_PARTIAL_BYTES: usize = 4 * KIB;
+/// Bytes kept of the beginning of a command's output.
+pub const EXEC_HEAD_BYTES: usize = 64 * KIB;
+/// Bytes kept of its end, where errors stand.
+pub const EXEC_TAIL_BYTES: usize = 128 * KIB;
+/// Commands in the background at once, ended ones included: at most 6 MiB of output.
+pub const BACKGROUND_JOBS: usize = 32;
+/// Longest wait of one `process poll`.
+pub const POLL_WAIT: Duration = Duration::from_secs(30);
+/// Lines that `process log` shows without a wish.
+pub const LOG_LINES: usize = 200;
+/// Bytes of one `process write`; the queue holds sixteen of them.
+pub const PROCESS_WRITE_BYTES: usize = 64 * KIB;
+/// Characters of a variable's name.
+pub const VARIABLE_CHARS: usize = 256;
+/// Characters of the label of a call.
+pub const META_CHARS: usize = 120;
+
+/// Bytes of a page that are read.
+pub const WEB_BYTES: usize = 2 * MIB;
+/// Bytes of a page's text without a setting.
+pub const WEB_CHARS: usize = 50_000;
+/// Largest setting.
+pub const WEB_CHARS_MAX: usize = 400_000;
+/// Bytes of an address.
+pub const WEB_URL_BYTES: usize = 8 * KIB;
+/// Redirects followed.
+pub const WEB_REDIRECTS: usize = 5;
+/// Time for one fetch, redirects included.
+pub const WEB_TIME: Duration = Duration::from_secs(30);
+/// Time to look up a name and connect.
+pub const WEB_CONNECT: Duration = Duration::from_secs(10);
+/// Longest silence of a server.
+pub const WEB_SILENCE: Duration = Duration::from_secs(15);
+
+/// Places a memory search answers without a wish.
+pub const MEMORY_DEFAULT: usize = 6;
+/// Characters of one found place (agent.md 27).
+pub const MEMORY_SNIPPET: usize = 700;
+/// Files of the memory that are searched.
+pub const MEMORY_FILES: usize = 1024;
+/// Folders below `memory/`.
+pub const MEMORY_DEPTH: usize = 4;
+/// Bytes of one file of the memory that are searched.
+pub const MEMORY_FILE_BYTES: usize = 256 * KIB;
+/// Bytes of the whole memory that are searched: some tenths of a second on a small board.
+pub const MEMORY_BYTES: usize = 8 * MIB;
+/// Different words of one query.
+pub const MEMORY_TERMS: usize = 32;
+/// Rows of `sessions.list` when the caller names no limit, and at most.
+pub const SESSION_ROWS: usize = 200;
+/// See [`SESSION_ROWS`].
+pub const SESSION_ROWS_MAX: usize = 10_000;

@@ -223,7 +223,7 @@ fn handler(state: &mut State, handler: Handler, request: Request<'_>, fx: &mut V
         Handler::NodePairRemove => nodes::remove(state, &request, fx),
         Handler::NodePairVerify => nodes::verify(state, &request),
         Handler::NodeRename => nodes::rename(state, &request, fx),
-        Handler::SessionsList => sessions::list(state, &request),
+        Handler::SessionsList => sessions::list(state, &request, fx),
         Handler::Agent => agent::run(state, &request, fx),
         Handler::AgentWait => agent::wait(state, &request, fx),
         Handler::ChatAbort => chat::abort(state, &request, fx),

@@ -195,6 +195,9 @@ fn status_row(row: &SessionRow<'_>, defaults: &Defaults, now: Now) -> Value {
     });
     entry.insert("agentId".into(), row.agent.into());
     entry.insert("age".into(), now.wall_ms.saturating_sub(row.updated_ms()).into());
+    for name in ["totalTokens", "remainingTokens", "percentUsed", "model", "contextTokens"] {
+        entry.entry(name).or_insert(Value::Null);
+    }
     let flags = flags(&entry);
     entry.insert("flags".into(), flags);
     usage(&mut entry);

@@ -11,6 +11,7 @@ use crate::session::compact::{self, Outcome};
 use crate::session::{history, preview};
 use crate::store::atomic;
 use crate::store::session::archive::{self, Reason};
+use crate::store::session::entry::Entry;
 use crate::store::session::writer::{self, NewLine, Safety, Start, Writer};
 use crate::store::transcript::Transcript;
 use crate::sys::id::Entropy;
@@ -44,6 +45,17 @@ pub enum Ask {
         /// When.
         ts: u64,
     },
+    /// Titles and last words for the rows of `sessions.list`.
+    Titles {
+        /// The answer without them.
+        answer: Value,
+        /// The sessions of its first rows.
+        peeks: Vec<Peek>,
+        /// Whether titles are wanted.
+        titles: bool,
+        /// Whether last words are wanted.
+        last: bool,
+    },
     /// Shortens it to its last lines.
     Shorten {
         /// The file.
@@ -57,6 +69,14 @@ pub enum Ask {
         /// When.
         now_ms: u64,
     },
+}
+
+/// A session whose transcript is looked at for a list.
+pub struct Peek {
+    /// Its entry.
+    pub entry: Entry,
+    /// Its transcript.
+    pub path: Option<PathBuf>,
 }
 
 /// A message the gateway itself adds.
@@ -88,6 +108,7 @@ pub fn read(ask: Ask) -> Result<String, String> {
             let rows: Vec<Value> = sessions.iter().map(row).collect();
             Ok(json!({"ts": ts, "previews": rows}).to_string())
         }
+        Ask::Titles { answer, peeks, titles, last } => Ok(titled(answer, &peeks, titles, last).to_string()),
         Ask::Shorten { path, key, session_id, lines, now_ms } => {
             let outcome = shorten(path.as_deref(), &session_id, lines, now_ms).map_err(fail)?;
             Ok(compact::answer(&key, &outcome).to_string())
@@ -122,6 +143,24 @@ fn previewed(key: &str, known: bool, path: Option<&Path>, limit: usize, max_char
         Ok(transcript) => preview::of(key, known, transcript.flatten().as_ref(), limit, max_chars),
         Err(_) => preview::row(key, "error", &[]),
     }
+}
+
+/// The rows with titles and last words; only the ends of the transcripts are read.
+fn titled(mut answer: Value, peeks: &[Peek], titles: bool, last: bool) -> Value {
+    let rows = answer.get_mut("sessions").and_then(Value::as_array_mut);
+    for (row, peek) in rows.into_iter().flatten().zip(peeks) {
+        let read = peek.path.as_deref().map(|path| Transcript::read(path, limits::TRANSCRIPT_WINDOW));
+        let transcript = read.and_then(Result::ok).flatten();
+        let Some(members) = row.as_object_mut() else { continue };
+        if titles {
+            let first = transcript.as_ref().and_then(preview::first_words);
+            let title = preview::title(&peek.entry, first.as_deref());
+            members.extend(title.map(|title| ("derivedTitle".to_string(), title.into())));
+        }
+        let words = transcript.as_ref().filter(|_| last).and_then(preview::last_message);
+        members.extend(words.map(|words| ("lastMessagePreview".to_string(), words.into())));
+    }
+    answer
 }
 
 /// Adds messages of the gateway to a transcript; the id of the last one.

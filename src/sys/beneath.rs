@@ -23,6 +23,13 @@ use crate::limits;
 
 static COUNTER: AtomicU64 = AtomicU64::new(0);
 
+/// How directories on the way are opened: where the system can, without asking for the right to list them.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const SEARCH: OFlag = OFlag::O_PATH;
+/// See above.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+const SEARCH: OFlag = OFlag::O_RDONLY;
+
 /// Why a path leads nowhere.
 #[derive(Debug)]
 pub enum BeneathFault {
@@ -241,7 +248,7 @@ impl Walk<'_> {
         if self.rest.is_empty() {
             return self.arrive(name).map(Some);
         }
-        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;
+        let flags = SEARCH | OFlag::O_DIRECTORY;
         let opened = match open_in(self.here(), &name, flags, Mode::empty()) {
             Err(Errno::ENOENT) if missing == Missing::Create && self.rest.last().is_none_or(|next| next != "..") => {
                 match mkdirat(self.here(), name.as_os_str(), Mode::from_bits_truncate(0o777)) {
@@ -320,8 +327,11 @@ fn replace(spot: &Spot, bytes: &[u8], old: Option<&Metadata>) -> io::Result<()> 
     filled.and_then(|()| sync(&spot.dir))
 }
 
-/// Some file systems cannot flush a directory; they order renames themselves.
+/// Some file systems cannot flush a directory, and some directories may not be opened for it: then the file system
+/// orders the rename itself.
 fn sync(dir: &File) -> io::Result<()> {
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;
+    let Ok(dir) = open_in(dir, OsStr::new("."), flags, Mode::empty()) else { return Ok(()) };
     match dir.sync_all() {
         Err(fault) if matches!(fault.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported) => Ok(()),
         other => other,

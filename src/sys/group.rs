@@ -4,6 +4,7 @@
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
+use nix::errno::Errno;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
@@ -23,13 +24,41 @@ pub fn kill(leader: u32) {
     signal(leader, Signal::SIGKILL);
 }
 
-/// A group that is gone already is fine; ids 0 and 1 would mean ourselves or everybody.
-fn signal(leader: u32, signal: Signal) {
-    if let Ok(id) = i32::try_from(leader)
-        && id > 1
-    {
-        let _ = killpg(Pid::from_raw(id), signal);
+/// Whether the group of this leader has members, ended ones that nobody collected included.
+pub fn exists(leader: u32) -> bool {
+    id(leader).is_some_and(|id| killpg(id, None) != Err(Errno::ESRCH))
+}
+
+/// Waits until a child has ended, without collecting it, so that its number stays taken. False at once where the
+/// system cannot do that; the caller then collects it directly.
+#[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
+pub fn await_exit(child: u32) -> bool {
+    use nix::sys::wait::{Id, WaitPidFlag, waitid};
+    let Some(id) = id(child) else { return false };
+    loop {
+        match waitid(Id::Pid(id), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT) {
+            Err(Errno::EINTR) => continue,
+            other => return other.is_ok(),
+        }
     }
+}
+
+/// See above.
+#[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
+pub fn await_exit(_child: u32) -> bool {
+    false
+}
+
+/// A group that is gone already is fine.
+fn signal(leader: u32, signal: Signal) {
+    if let Some(id) = id(leader) {
+        let _ = killpg(id, signal);
+    }
+}
+
+/// Ids 0 and 1 would mean ourselves or everybody.
+fn id(leader: u32) -> Option<Pid> {
+    i32::try_from(leader).ok().filter(|id| *id > 1).map(Pid::from_raw)
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! Termination and restart signals turned into calls, and signals to groups of our children. Knows nothing of what is
-//! stopped; the only file that names ctrlc, and with `beneath` the only one that names nix.
+//! Termination and restart signals turned into calls. Knows nothing of what is stopped; the only file that names
+//! ctrlc.
 //!
 //! INT, TERM and HUP are handled (handlers do not survive exec, so children start clean); USR1 and USR2 are blocked
 //! and waited for, because blocking TERM would be inherited by every child process (exemplars 2c).
@@ -7,8 +7,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::{fmt, io};
 
-use nix::sys::signal::{SigSet, Signal as Os, killpg};
-use nix::unistd::Pid;
+use nix::sys::signal::{SigSet, Signal as Os};
 
 use crate::limits;
 use crate::sys::thread;
@@ -78,56 +77,6 @@ pub fn install(sender: impl Fn(Signal) + Send + 'static) -> Result<(), SignalErr
     thread::spawn("usr1", limits::STACK_WRITER, wait).map(drop).map_err(SignalError::Thread)
 }
 
-/// What a process group is sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum GroupSignal {
-    /// TERM: please end.
-    Terminate,
-    /// KILL: ends without being asked.
-    Kill,
-}
-
-/// Signals a process group; one that is gone is no fault. The caller makes sure that the number is still its own.
-pub fn kill_group(leader: u32, signal: GroupSignal) {
-    let signal = match signal {
-        GroupSignal::Terminate => Os::SIGTERM,
-        GroupSignal::Kill => Os::SIGKILL,
-    };
-    if let Some(group) = group(leader) {
-        let _ = killpg(group, signal);
-    }
-}
-
-/// Whether a process group has members, ended ones that nobody collected included.
-pub fn group_exists(leader: u32) -> bool {
-    group(leader).is_some_and(|group| killpg(group, None) != Err(nix::errno::Errno::ESRCH))
-}
-
-/// Numbers 0 and 1 would mean our own group and everybody.
-fn group(leader: u32) -> Option<Pid> {
-    i32::try_from(leader).ok().filter(|leader| *leader > 1).map(Pid::from_raw)
-}
-
-/// Waits until a child has ended, without collecting it, so that its number stays taken. False at once where the
-/// system cannot do that; the caller then collects it directly.
-#[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
-pub fn await_exit(pid: u32) -> bool {
-    use nix::sys::wait::{Id, WaitPidFlag, waitid};
-    let Some(pid) = group(pid) else { return false };
-    loop {
-        match waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT) {
-            Err(nix::errno::Errno::EINTR) => continue,
-            other => return other.is_ok(),
-        }
-    }
-}
-
-/// See above.
-#[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
-pub fn await_exit(_pid: u32) -> bool {
-    false
-}
-
 fn deliver(sender: &Mutex<impl Fn(Signal)>, signal: Signal) {
     let sender = sender.lock().unwrap_or_else(PoisonError::into_inner);
     sender(signal);
@@ -164,6 +113,7 @@ fn ignores_hangup(status: &str) -> bool {
 mod tests {
     use super::*;
     use nix::sys::signal::{kill, raise};
+    use nix::unistd::Pid;
     use std::io::{BufRead, BufReader, Write};
     use std::process::{Command, Stdio};
     use std::sync::mpsc;

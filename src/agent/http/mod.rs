@@ -22,7 +22,7 @@ pub use self::error::HttpError;
 use self::patience::{Patience, PatientConnector};
 pub use self::proxy::Proxies;
 use self::resolve::CheckedResolver;
-pub use self::resolve::Reach;
+pub use self::resolve::{Reach, is_public};
 use super::control::Control;
 use crate::config::{Env, Secret};
 use crate::limits;

@@ -29,8 +29,8 @@ pub fn run(spec: RunSpec, control: &Control, tell: impl Fn(RunEvent)) {
 
 fn work(mut spec: RunSpec, control: &Control, tell: &dyn Fn(RunEvent)) -> Result<super::RunResult, Box<RunFailure>> {
     let prompt = std::mem::take(&mut spec.prompt);
-    let ground = Ground::prepare(spec, control).map_err(Box::new)?;
-    let mut desk = Desk::open(&ground).map_err(Box::new)?;
+    let ground = Ground::prepare(spec, control)?;
+    let mut desk = Desk::open(&ground)?;
     turn::answer(&mut desk, prompt, control, tell)
 }
 

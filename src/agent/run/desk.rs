@@ -37,7 +37,7 @@ pub(super) struct Ground {
 
 impl Ground {
     /// Chooses the model; with none configured looks for one on this machine.
-    pub(super) fn prepare(spec: RunSpec, control: &Control) -> Result<Ground, RunFailure> {
+    pub(super) fn prepare(spec: RunSpec, control: &Control) -> Result<Ground, Box<RunFailure>> {
         let chosen =
             resolve::select(&spec.config, &spec.agent_id, spec.model.as_ref()).map_err(|e| model_failure(&e))?;
         let (selection, found) = match chosen {
@@ -65,12 +65,13 @@ impl Ground {
     }
 }
 
-fn model_failure(error: &ModelError) -> RunFailure {
-    RunFailure { retry_after: error.retry_after, ..begin::failure(Cause::Model(error.kind), error.message.clone()) }
+fn model_failure(error: &ModelError) -> Box<RunFailure> {
+    let failure = begin::failure(Cause::Model(error.kind), error.message.clone());
+    Box::new(RunFailure { retry_after: error.retry_after, ..failure })
 }
 
-fn storage(error: &std::io::Error) -> RunFailure {
-    begin::failure(Cause::Storage, format!("cannot use the session's transcript: {error}"))
+fn storage(error: &std::io::Error) -> Box<RunFailure> {
+    Box::new(begin::failure(Cause::Storage, format!("cannot use the session's transcript: {error}")))
 }
 
 /// The desk.
@@ -90,7 +91,7 @@ pub(super) struct Desk<'a> {
 
 impl<'a> Desk<'a> {
     /// Opens the transcript and lines the models up.
-    pub(super) fn open(ground: &'a Ground) -> Result<Desk<'a>, RunFailure> {
+    pub(super) fn open(ground: &'a Ground) -> Result<Desk<'a>, Box<RunFailure>> {
         let spec = &ground.spec;
         let now_ms = clock::wall_ms();
         let mut entropy = Entropy::from_seed(spec.seed);

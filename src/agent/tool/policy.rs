@@ -140,7 +140,7 @@ impl Policy {
 }
 
 /// `agents.list[].tools`, or `agents.entries.<id>.tools`.
-fn agent_tools<'a>(config: &'a Value, agent_id: &str) -> Option<&'a Value> {
+pub(super) fn agent_tools<'a>(config: &'a Value, agent_id: &str) -> Option<&'a Value> {
     let agents = config.get("agents")?;
     let listed = agents.get("list").and_then(Value::as_array).into_iter().flatten();
     let same = |id: Option<&str>| id.is_some_and(|id| id.trim().eq_ignore_ascii_case(agent_id));

@@ -26,6 +26,7 @@ use crate::session::command::{self, Command, Parsed, TABLE, Wish};
 use crate::session::settings::Settings;
 use crate::session::{history, made};
 use crate::store::session::archive;
+use crate::store::session::entry::Entry;
 
 /// The session a method means.
 pub fn place(state: &State, method: &str, request: &Request<'_>) -> Result<Place, WireError> {
@@ -163,8 +164,12 @@ pub fn abort(state: &mut State, request: &Request<'_>, fx: &mut Vec<Effect>) -> 
 
 /// The transcript's file of a session, if it has one.
 pub fn transcript(state: &State, place: &Place) -> Option<PathBuf> {
-    let entry = state.sessions.get(&place.agent, &place.key)?;
-    let store = state.config.session_store(&state.facts.paths, &place.agent);
+    transcript_of(state, &place.agent, state.sessions.get(&place.agent, &place.key)?)
+}
+
+/// The transcript's file of an entry.
+pub fn transcript_of(state: &State, agent: &str, entry: &Entry) -> Option<PathBuf> {
+    let store = state.config.session_store(&state.facts.paths, agent);
     archive::transcript(store.parent().unwrap_or(&store), entry)
 }
 
@@ -194,7 +199,11 @@ pub fn ask_history(
     let number =
         |name: &str, default: usize| request.count(name).and_then(|n| usize::try_from(n).ok()).unwrap_or(default);
     let wanted = history::Ask::default();
-    let wanted = history::Ask { limit: number("limit", wanted.limit).max(1), offset: number("offset", 0), ..wanted };
+    let wanted = history::Ask {
+        limit: number("limit", wanted.limit).clamp(1, limits::HISTORY_MESSAGES_MAX),
+        offset: number("offset", 0),
+        ..wanted
+    };
     let ask = Ask::History { path: transcript(state, place), ask: wanted, head };
     fx.push(Effect::Disk(Job::Transcript(ask), Then::Transcript(waiting(request))));
     Ok(Answer::Later)

@@ -15,9 +15,6 @@ use crate::session::fault::Refusal;
 use crate::session::key::KeyRules;
 use crate::session::list::Named;
 
-/// Sessions one preview looks at; more are left out (agent.md 11).
-const PREVIEWS: usize = 64;
-
 /// The session that `key` names.
 pub fn place(state: &State, method: &str, request: &Request<'_>) -> Result<Place, WireError> {
     session_key::of_params(&state.config, method, &request.params, "key")
@@ -52,7 +49,7 @@ pub fn get(state: &mut State, request: &Request<'_>, fx: &mut Vec<Effect>) -> Ha
 /// The last words of several.
 pub fn preview(state: &mut State, request: &Request<'_>, fx: &mut Vec<Effect>) -> Handled {
     let keys = request.texts("keys").unwrap_or_default();
-    let sessions = keys.iter().take(PREVIEWS).map(|key| {
+    let sessions = keys.iter().take(limits::PREVIEW_KEYS).map(|key| {
         let place = session_key::of_key(&state.config, key, None);
         let known = state.sessions.get(&place.agent, &place.key).is_some();
         (key.clone(), known, chat::transcript(state, &place))
@@ -61,8 +58,8 @@ pub fn preview(state: &mut State, request: &Request<'_>, fx: &mut Vec<Effect>) -
         |name: &str, default: usize| request.count(name).and_then(|n| usize::try_from(n).ok()).unwrap_or(default);
     let ask = Ask::Previews {
         sessions: sessions.collect(),
-        limit: number("limit", 12).min(limits::PREVIEW_MESSAGES),
-        max_chars: number("maxChars", 240),
+        limit: number("limit", limits::PREVIEW_ITEMS).min(limits::PREVIEW_ITEMS_MAX),
+        max_chars: number("maxChars", limits::PREVIEW_CHARS).min(limits::PREVIEW_CHARS_MAX),
         ts: request.now.wall_ms,
     };
     fx.push(Effect::Disk(Job::Transcript(ask), Then::Transcript(waiting(request))));

@@ -10,7 +10,7 @@ mod roster;
 
 use std::ffi::OsString;
 use std::io::{self, PipeReader, Read, Write};
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{self, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -22,8 +22,7 @@ pub use capture::{Capture, Keep, Piece};
 pub use roster::{Listed, Roster};
 
 use crate::limits;
-use crate::sys::signals::{self, GroupSignal};
-use crate::sys::thread;
+use crate::sys::{group, thread};
 
 /// What to start.
 #[derive(Clone, Debug)]
@@ -172,7 +171,7 @@ impl Child {
         let child = Child { shared: Arc::new(shared) };
         let stdin = process.stdin.take();
         if let Err(fault) = child.start_threads(process, timeout, outputs.into_iter().zip(kinds), feed.zip(stdin)) {
-            child.signal(GroupSignal::Kill);
+            child.signal(group::kill);
             return Err(fault);
         }
         Ok(child)
@@ -226,10 +225,18 @@ impl Child {
     }
 
     /// Waits until there is output beyond this position of the standard output, or the program has ended, or the time
-    /// is over; whether there is news.
-    pub fn wait_news(&self, position: u64, time: Duration) -> bool {
+    /// is over, or `given_up` says so after a [`Child::nudge`]; whether there is news.
+    pub fn wait_news(&self, position: u64, time: Duration, given_up: impl Fn() -> bool) -> bool {
         let news = |state: &State| state.exit.is_some() || state.out.total() > position;
-        self.wait_until(time, news)
+        self.wait_until(time, |state| news(state) || given_up());
+        news(&self.state())
+    }
+
+    /// Lets everybody who waits look again.
+    pub fn nudge(&self) {
+        // under the lock: else it could fall between somebody's look and sleep
+        let _state = self.state();
+        self.shared.news.notify_all();
     }
 
     /// Waits for the end; none when the time is over first.
@@ -258,7 +265,7 @@ impl Child {
         let mut state = self.state();
         if state.exit.is_none() && state.stop.is_none() {
             state.stop = Some((reason, Instant::now()));
-            self.send(&state, GroupSignal::Terminate);
+            self.send(&state, group::terminate);
             self.shared.news.notify_all();
         }
     }
@@ -279,14 +286,14 @@ impl Child {
         self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn signal(&self, signal: GroupSignal) {
+    fn signal(&self, signal: fn(u32)) {
         self.send(&self.state(), signal);
     }
 
     /// Under the lock: the number cannot become another process's meanwhile.
-    fn send(&self, state: &State, signal: GroupSignal) {
+    fn send(&self, state: &State, signal: fn(u32)) {
         if state.ours {
-            signals::kill_group(self.shared.pid, signal);
+            signal(self.shared.pid);
         }
     }
 
@@ -345,7 +352,7 @@ impl Child {
                 state = self.pause(state, left);
                 continue;
             }
-            let signal = if state.stop.is_some() { GroupSignal::Kill } else { GroupSignal::Terminate };
+            let signal = if state.stop.is_some() { group::kill } else { group::terminate };
             killed = state.stop.is_some();
             state.stop.get_or_insert((StopReason::Timeout, Instant::now()));
             self.send(&state, signal);
@@ -354,11 +361,11 @@ impl Child {
 
     /// Thread `wait`: notices the end, ends what was left behind, collects the status.
     fn wait_and_reap(&self, mut process: process::Child) {
-        let early = (!signals::await_exit(self.pid())).then(|| process.wait());
+        let early = (!group::await_exit(self.pid())).then(|| process.wait());
         self.wait_until(limits::CHILD_DRAIN, |state| state.open == 0);
         let held = self.state().open > 0;
         // still ours: the ended process keeps the number until it is collected
-        self.signal(GroupSignal::Terminate);
+        self.signal(group::terminate);
         let status = {
             let _state = self.state();
             early.unwrap_or_else(|| process.wait())
@@ -377,7 +384,7 @@ impl Child {
         if self.group_ends_within(self.shared.grace) {
             return;
         }
-        self.signal(GroupSignal::Kill);
+        self.signal(group::kill);
         self.group_ends_within(limits::CHILD_DRAIN);
     }
 
@@ -414,7 +421,7 @@ impl Child {
 /// Whether a group has members that run. Ended ones that nobody collected (a container without an init has many) do not
 /// count; where there is no `/proc` they cannot be told apart and do.
 fn has_members(leader: u32) -> bool {
-    if !signals::group_exists(leader) {
+    if !group::exists(leader) {
         return false;
     }
     let Ok(entries) = std::fs::read_dir("/proc") else { return true };
@@ -436,7 +443,7 @@ fn is_member(stat: &str, leader: u32) -> bool {
 /// The command, our ends of its outputs, and which is which.
 fn command(spec: &Spec) -> io::Result<(Command, Vec<PipeReader>, Vec<Stream>)> {
     let mut command = Command::new(&spec.program);
-    command.args(&spec.args).current_dir(&spec.dir).env_clear().process_group(0);
+    group::lead(&mut command).args(&spec.args).current_dir(&spec.dir).env_clear();
     command.envs(spec.env.iter().map(|(name, value)| (name, value)));
     command.stdin(if spec.input == Input::Closed { Stdio::null() } else { Stdio::piped() });
     let (out, out_write) = io::pipe()?;
@@ -513,7 +520,7 @@ mod tests {
     fn wait_for(child: &Child, part: &str) {
         let mut seen = 0;
         while !text(child).contains(part) {
-            assert!(child.wait_news(seen, WATCHDOG) && child.exit().is_none(), "{}", text(child));
+            assert!(child.wait_news(seen, WATCHDOG, || false) && child.exit().is_none(), "{}", text(child));
             seen = child.output(Stream::Out, 0).end;
         }
     }
@@ -602,7 +609,7 @@ mod tests {
     #[test]
     fn endless_output_stays_bounded() {
         let child = start("yes 0123456789");
-        assert!(child.wait_news(1_000_000, WATCHDOG));
+        assert!(child.wait_news(1_000_000, WATCHDOG, || false));
         child.stop(StopReason::Asked);
         child.wait(WATCHDOG).unwrap();
         let piece = child.output(Stream::Out, 0);

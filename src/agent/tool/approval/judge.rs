@@ -129,6 +129,8 @@ pub struct Facts {
     pub used: Vec<(String, PathBuf)>,
     /// Why it could not be read.
     pub opaque: Option<Opaque>,
+    /// Whether it brings variables of its own.
+    pub own_variables: bool,
 }
 
 /// Where a command would run.
@@ -204,6 +206,7 @@ fn miss(facts: &Facts) -> String {
     match (&facts.opaque, facts.missing.first()) {
         (Some(opaque), _) => format!("the allowlist cannot cover {opaque}"),
         (None, Some(path)) => format!("not in the allowlist: {}", path.display()),
+        (None, None) if facts.own_variables => "the allowlist cannot cover variables given with env".to_string(),
         (None, None) if facts.covered => "every command is asked for".to_string(),
         (None, None) => "a program was not found".to_string(),
     }

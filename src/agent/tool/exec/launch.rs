@@ -1,0 +1,208 @@
+//! How a command is started: shell, environment, name. Owns what a command may not get: our own secrets and sockets,
+//! and variables that change which programs run.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::{Child, Input, Keep, Spec, Stderr};
+use crate::agent::tool::approval::command::absolute_path;
+use crate::config::Env;
+use crate::limits;
+use crate::sys::id::Entropy;
+
+/// A command ready to start, once or later.
+#[derive(Clone, Debug)]
+pub(super) struct Launch {
+    pub(super) shell: PathBuf,
+    pub(super) command: String,
+    pub(super) cwd: PathBuf,
+    pub(super) env: Vec<(String, String)>,
+    pub(super) timeout: Duration,
+}
+
+impl Launch {
+    /// Starts it; only a command in the background has an input, because nobody could write to another.
+    pub(super) fn start(&self, background: bool) -> io::Result<Child> {
+        let text = |text: &String| OsString::from(text);
+        Child::spawn(Spec {
+            program: self.shell.clone().into_os_string(),
+            args: vec!["-c".into(), text(&self.command)],
+            dir: self.cwd.clone(),
+            env: self.env.iter().map(|(name, value)| (text(name), text(value))).collect(),
+            input: if background { Input::Open } else { Input::Closed },
+            stderr: Stderr::Joined,
+            keep: Keep { head: limits::EXEC_HEAD_BYTES, tail: limits::EXEC_TAIL_BYTES },
+            timeout: Some(self.timeout),
+            grace: limits::EXEC_GRACE,
+        })
+    }
+
+    /// The search path it gets.
+    pub(super) fn path(&self) -> &str {
+        self.env.iter().find(|(name, _)| name == "PATH").map_or("", |(_, value)| value.as_str())
+    }
+}
+
+/// Whether a path is a program.
+pub(super) fn is_program(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|facts| facts.is_file() && facts.permissions().mode() & 0o111 != 0)
+}
+
+/// Shells whose quoting is the one that allowlists are read with.
+const SHELLS: &[&str] = &["sh", "bash", "zsh", "dash", "ash", "ksh", "mksh"];
+
+/// The person's own shell if it is one of the family, else bash or sh.
+pub(super) fn shell(env: &Env) -> PathBuf {
+    let own = env.get("SHELL").map(Path::new).filter(|path| path.is_absolute());
+    let family =
+        |path: &&Path| path.file_name().and_then(|name| name.to_str()).is_some_and(|name| SHELLS.contains(&name));
+    let found = own.filter(family).filter(|path| is_program(path)).map(Path::to_owned);
+    found.unwrap_or_else(|| {
+        let bash = PathBuf::from("/bin/bash");
+        if is_program(&bash) { bash } else { PathBuf::from("/bin/sh") }
+    })
+}
+
+/// Variables that no command gets: our secrets, our supervisor's sockets, and files a shell would run first.
+const REMOVED: &[&str] = &[
+    "OPENCLAW_GATEWAY_TOKEN",
+    "OPENCLAW_GATEWAY_PASSWORD",
+    "NOTIFY_SOCKET",
+    "WATCHDOG_USEC",
+    "WATCHDOG_PID",
+    "LISTEN_FDS",
+    "LISTEN_PID",
+    "LISTEN_FDNAMES",
+    "BASH_ENV",
+    "ENV",
+    "SHELLOPTS",
+    "BASHOPTS",
+    "PS4",
+    "IFS",
+    "CDPATH",
+];
+
+/// Variables that a model may not set, and beginnings of such.
+const REFUSED: &[&str] = &["PATH", "BASH_ENV", "ENV", "SHELLOPTS", "BASHOPTS", "PS4", "IFS", "CDPATH", "ZDOTDIR"];
+const REFUSED_STARTS: &[&str] = &["LD_", "DYLD_", "BASH_FUNC_"];
+
+/// Refuses variables that would change which programs run.
+pub(super) fn check_variable(name: &str) -> Result<(), String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let upper = name.to_ascii_uppercase();
+    if name.is_empty() || name.len() > limits::VARIABLE_CHARS || !name.chars().all(plain) {
+        return Err("env: names have letters, digits and _".to_string());
+    }
+    if REFUSED.contains(&upper.as_str()) || REFUSED_STARTS.iter().any(|start| upper.starts_with(start)) {
+        return Err(format!("env: {name} may not be set for a command"));
+    }
+    Ok(())
+}
+
+/// The whole environment of a command: the gateway's without what is removed, then the wish. The search path has only
+/// absolute directories, so that a file in the current one is never taken for a program.
+pub(super) fn environment(base: &Env, prepend: &[String], wish: &[(String, String)]) -> Vec<(String, String)> {
+    let kept = |name: &str| !REMOVED.contains(&name) && !name.starts_with("BASH_FUNC_") && name != "PATH";
+    let mut all: Vec<(String, String)> = base
+        .iter()
+        .filter(|(name, _)| kept(name) && !wish.iter().any(|(wished, _)| wished == name))
+        .map(|(name, value)| (name.to_string(), value.to_string()))
+        .collect();
+    let base_path = base.get("PATH").unwrap_or("/usr/local/bin:/usr/bin:/bin");
+    let path = [prepend.join(":").as_str(), base_path].join(":");
+    all.push(("PATH".to_string(), absolute_path(&path)));
+    all.extend(wish.iter().cloned());
+    all
+}
+
+const FIRST: &[&str] = &[
+    "amber", "brisk", "calm", "clear", "cool", "crisp", "dark", "deep", "eager", "faint", "fleet", "fresh", "gentle",
+    "glad", "grand", "keen", "kind", "lively", "lucky", "mellow", "mild", "neat", "nimble", "plain", "proud", "quick",
+    "quiet", "swift", "tidal", "vivid", "warm", "wild",
+];
+const SECOND: &[&str] = &[
+    "bay", "breeze", "brook", "canyon", "cloud", "comet", "coral", "cove", "creek", "dune", "ember", "falcon", "fjord",
+    "forest", "glade", "harbor", "lagoon", "lake", "meadow", "nova", "orbit", "otter", "pine", "reef", "ridge",
+    "river", "sage", "shell", "shore", "summit", "tide", "willow",
+];
+
+/// A name that is easy to type and not taken; with a number when chance gave only taken ones.
+pub(super) fn fresh_name(entropy: &mut Entropy, is_taken: impl Fn(&str) -> bool) -> String {
+    let mut pick = |from: &'static [&'static str]| {
+        let length = u64::try_from(from.len()).unwrap_or(1);
+        let at = usize::try_from(entropy.number() % length).unwrap_or(0);
+        from.get(at).copied().unwrap_or("plain")
+    };
+    for _ in 0..8 {
+        let name = format!("{}-{}", pick(FIRST), pick(SECOND));
+        if !is_taken(&name) {
+            return name;
+        }
+    }
+    let name = format!("{}-{}", pick(FIRST), pick(SECOND));
+    (2..).map(|number| format!("{name}-{number}")).find(|name| !is_taken(name)).unwrap_or(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_sockets_and_start_files_stay_here() {
+        let base = Env::of([
+            ("OPENCLAW_GATEWAY_TOKEN", "t"),
+            ("OPENCLAW_GATEWAY_PASSWORD", "p"),
+            ("NOTIFY_SOCKET", "s"),
+            ("WATCHDOG_USEC", "1"),
+            ("BASH_ENV", "/x"),
+            ("BASH_FUNC_ls%%", "() { id; }"),
+            ("HOME", "/h"),
+            ("LANG", "C"),
+            ("PATH", ".:/bin::bin:/usr/bin"),
+        ]);
+        let env = environment(&base, &["/opt/x".into(), "rel".into()], &[("LANG".into(), "de".into())]);
+        let pairs: Vec<String> = env.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        assert_eq!(pairs, ["HOME=/h", "PATH=/opt/x:/bin:/usr/bin", "LANG=de"]);
+    }
+
+    #[test]
+    fn variables_that_change_programs_are_refused() {
+        for name in [
+            "PATH",
+            "path",
+            "LD_PRELOAD",
+            "ld_library_path",
+            "DYLD_INSERT_LIBRARIES",
+            "BASH_ENV",
+            "IFS",
+            "",
+            "a=b",
+            "a b",
+        ] {
+            assert!(check_variable(name).is_err(), "{name}");
+        }
+        assert!(check_variable(&"x".repeat(limits::VARIABLE_CHARS + 1)).is_err());
+        assert!(check_variable("NODE_ENV").is_ok());
+    }
+
+    #[test]
+    fn foreign_shells_are_replaced() {
+        for other in ["/usr/bin/fish", "/bin/nosuchsh", "bash", "/bin/csh"] {
+            let shell = shell(&Env::of([("SHELL", other)]));
+            assert!(["/bin/bash", "/bin/sh"].iter().any(|known| shell == Path::new(known)), "{other}: {shell:?}");
+        }
+        assert_eq!(shell(&Env::of([("SHELL", "/bin/sh")])), Path::new("/bin/sh"));
+    }
+
+    #[test]
+    fn names_are_words_and_never_taken() {
+        let mut entropy = Entropy::from_seed([7; 32]);
+        let name = fresh_name(&mut entropy, |_| false);
+        assert_eq!(name.split('-').count(), 2, "{name}");
+        let numbered = fresh_name(&mut entropy, |name| name.split('-').count() == 2);
+        assert!(numbered.ends_with("-2"), "{numbered}");
+    }
+}
