@@ -375,7 +375,6 @@ pub const PATH_ENTRIES: usize = 256;
 /// Places one memory search answers at most.
 pub const MEMORY_RESULTS: usize = 20;
 
-
 /// Time to look up a model server's name and connect, TLS included: two retransmitted SYNs.
 pub const MODEL_CONNECT: Duration = Duration::from_secs(15);
 /// Longest silence before an answer begins: a small board reads a long prompt for minutes (agent.md 22).
