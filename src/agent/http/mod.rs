@@ -42,7 +42,7 @@ pub struct Settings {
 pub struct Trust {
     /// `SSL_CERT_FILE`: takes the place of the system's bundle.
     pub bundle: Option<PathBuf>,
-    /// `NODE_EXTRA_CA_CERTS` and `gateway.tls.caPath`-like settings: trusted in addition.
+    /// `NODE_EXTRA_CA_CERTS` and files of the configuration: trusted in addition.
     pub extra: Vec<PathBuf>,
 }
 
@@ -470,8 +470,10 @@ mod tests {
     #[test]
     fn a_proxy_is_asked_to_connect_and_its_refusal_is_told() {
         let upstream = Upstream::play(vec![Upstream::answer("403 No", "", "")]);
-        let mut settings = Settings::default();
-        settings.proxies = Proxies::read(&Env::of([("http_proxy", upstream.url.as_str())]));
+        let settings = Settings {
+            proxies: Proxies::read(&Env::of([("http_proxy", upstream.url.as_str())])),
+            ..Settings::default()
+        };
         let client = Client::new("http://model.example/v1", &settings, Reach::Anywhere).unwrap();
         let request = Request { url: "http://model.example/v1", headers: &[], body: None, deadlines: MODEL };
         let fault = client.send(&request, &Control::within(WATCHDOG)).unwrap_err();

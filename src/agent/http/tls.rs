@@ -63,3 +63,97 @@ fn read(path: &Path) -> Result<Vec<Certificate<'static>>, HttpError> {
     let found: Vec<_> = items.collect();
     if found.is_empty() { Err(refused("no certificate in it")) } else { Ok(found) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::upstream::WATCHDOG;
+    use super::super::{Answer, Client, MODEL, Reach, Request, Settings};
+    use super::*;
+    use crate::agent::control::{AbortReason, Control};
+    use rustls::pki_types::pem::PemObject;
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+    use std::io::Write;
+    use std::net::TcpListener;
+    use std::sync::mpsc::channel;
+
+    fn fixture(name: &str) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/tls").join(name)
+    }
+
+    /// Answers one TLS connection with these bytes and then waits for its end.
+    fn server(answer: &'static [u8]) -> String {
+        let certificate = CertificateDer::from_pem_file(fixture("server.pem")).unwrap();
+        let key = PrivateKeyDer::from_pem_file(fixture("server.key")).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config =
+            rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let config = Arc::new(config.with_no_client_auth().with_single_cert(vec![certificate], key).unwrap());
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("https://localhost:{}/", listener.local_addr().unwrap().port());
+        crate::sys::thread::spawn("tls", limits::STACK_PARSER, move || {
+            let (socket, _) = listener.accept().unwrap();
+            socket.set_read_timeout(Some(WATCHDOG)).unwrap();
+            let mut stream = rustls::StreamOwned::new(rustls::ServerConnection::new(config).unwrap(), socket);
+            let mut buf = [0; 4096];
+            // a client that does not trust us never gets here
+            if stream.read(&mut buf).is_ok_and(|count| count > 0) {
+                stream.write_all(answer).unwrap();
+                stream.flush().unwrap();
+                while stream.read(&mut buf).is_ok_and(|count| count > 0) {}
+            }
+        })
+        .unwrap();
+        url
+    }
+
+    fn ask(url: &str, extra: &[&str], control: &Control) -> Result<Answer, HttpError> {
+        let trust = Trust { bundle: None, extra: extra.iter().map(|name| fixture(name)).collect() };
+        let settings = Settings { trust, ..Settings::default() };
+        Client::new(url, &settings, Reach::Anywhere)?
+            .send(&Request { url, headers: &[], body: None, deadlines: MODEL }, control)
+    }
+
+    #[test]
+    fn an_authority_of_the_configuration_is_trusted() {
+        let url = server(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi");
+        let mut answer = ask(&url, &["ca.pem"], &Control::within(WATCHDOG)).unwrap();
+        assert_eq!(answer.read_all(10).unwrap(), b"hi");
+    }
+
+    #[test]
+    fn an_unknown_authority_is_a_failed_connection_in_words() {
+        let bundle = Trust { bundle: Some(fixture("server.pem")), extra: Vec::new() };
+        let url = server(b"");
+        let settings = Settings { trust: bundle, ..Settings::default() };
+        let client = Client::new(&url, &settings, Reach::Anywhere).unwrap();
+        let request = Request { url: &url, headers: &[], body: None, deadlines: MODEL };
+        let fault = client.send(&request, &Control::within(WATCHDOG)).unwrap_err();
+        assert!(matches!(fault, HttpError::Tls(..)) && fault.to_string().contains("localhost"), "{fault:?}");
+    }
+
+    #[test]
+    fn cancelling_ends_a_blocked_read_through_tls() {
+        let url = server(b"HTTP/1.1 200 OK\r\n\r\nhi");
+        let control = Control::within(WATCHDOG * 2);
+        let mut answer = ask(&url, &["ca.pem"], &control).unwrap();
+        let mut buf = [0; 10];
+        assert_eq!(answer.read(&mut buf, 100).unwrap(), 2);
+        let (send, receive) = channel();
+        crate::sys::thread::spawn("read", limits::STACK_PARSER, move || {
+            send.send(answer.read_all(100).unwrap_err()).unwrap();
+        })
+        .unwrap();
+        control.cancel(AbortReason::Stop);
+        let fault = receive.recv_timeout(WATCHDOG).unwrap();
+        assert!(matches!(fault, HttpError::Stopped(AbortReason::Stop)), "{fault:?}");
+    }
+
+    #[test]
+    fn files_without_certificates_are_named() {
+        for name in ["server.key", "no-such-file.pem"] {
+            let trust = Trust { bundle: Some(fixture(name)), extra: Vec::new() };
+            let fault = roots(&trust).unwrap_err();
+            assert!(fault.to_string().contains(name), "{fault}");
+        }
+    }
+}

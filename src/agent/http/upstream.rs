@@ -107,10 +107,8 @@ fn request(stream: &mut TcpStream) -> std::io::Result<Asked> {
     loop {
         if let Some(end) = bytes.windows(4).position(|part| part == b"\r\n\r\n") {
             let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
-            let length = head
-                .lines()
-                .filter_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ").map(String::from));
-            let length: usize = length.last().map_or(0, |text| text.trim().parse().unwrap());
+            let length = |line: &str| line.to_ascii_lowercase().strip_prefix("content-length: ")?.trim().parse().ok();
+            let length: usize = head.lines().find_map(length).unwrap_or(0);
             if bytes.len() >= end + 4 + length {
                 return Ok(Asked { head, body: String::from_utf8_lossy(&bytes[end + 4..]).into_owned() });
             }

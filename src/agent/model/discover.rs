@@ -1,8 +1,11 @@
 //! Zero configuration: looks for a model server on this machine and picks one of its models (decisions.md 15). Owns
 //! the places, the questions and the choice; says what it found and why, or what to set.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
+use super::resolve::{Origin, Selection};
 use super::{ErrorKind, ModelError, ModelRef, ollama, openai_completions};
 use crate::agent::control::Control;
 use crate::agent::http::{Client, Deadlines, HttpError, Reach, Request, Settings};
@@ -18,6 +21,8 @@ pub struct Places {
     pub llamacpp: String,
     /// LM Studio.
     pub lmstudio: String,
+    /// Time for one answer.
+    pub patience: Duration,
 }
 
 impl Default for Places {
@@ -26,6 +31,7 @@ impl Default for Places {
             ollama: "http://127.0.0.1:11434".to_string(),
             llamacpp: "http://127.0.0.1:8080".to_string(),
             lmstudio: "http://127.0.0.1:1234".to_string(),
+            patience: limits::DISCOVERY_ANSWER,
         }
     }
 }
@@ -64,17 +70,25 @@ pub struct Found {
     pub why: String,
 }
 
+impl Found {
+    /// The selection of a turn for which nobody chose a model.
+    pub fn selection(&self) -> Selection {
+        Selection { primary: self.reference.clone(), fallbacks: Vec::new(), origin: Origin::Discovered }
+    }
+}
+
 /// Asks the three places; the error says what each of them answered and what to set.
 pub fn look(places: &Places, control: &Control) -> Result<Found, ModelError> {
-    type Ask = fn(&str, &Control) -> Result<Found, String>;
+    type Ask = fn(&str, &Asker<'_>) -> Result<Found, String>;
     let asks: [(&str, &str, Ask); 3] = [
         ("Ollama", &places.ollama, ask_ollama),
         ("llama.cpp", &places.llamacpp, ask_llamacpp),
         ("LM Studio", &places.lmstudio, ask_lmstudio),
     ];
+    let asker = Asker { control, patience: places.patience };
     let mut tried = Vec::new();
     for (name, base, ask) in asks {
-        match ask(base, control) {
+        match ask(base, &asker) {
             Ok(found) => return Ok(found),
             Err(why) => tried.push(format!("{name} at {base}: {why}")),
         }
@@ -96,15 +110,17 @@ fn nothing(tried: &[String]) -> ModelError {
     ModelError { message, ..ModelError::new(ErrorKind::NotConfigured, "") }
 }
 
-const DEADLINES: Deadlines = Deadlines {
-    connect: limits::DISCOVERY_CONNECT,
-    first: limits::DISCOVERY_ANSWER,
-    between: limits::DISCOVERY_ANSWER,
-};
+/// Who asks, and how long it may take.
+struct Asker<'a> {
+    control: &'a Control,
+    patience: Duration,
+}
 
 /// One question; no proxy and no environment takes part on loopback.
-fn ask(url: &str, body: Option<&Value>, control: &Control) -> Result<Value, String> {
-    let step = control.step(limits::DISCOVERY_ANSWER);
+fn ask(url: &str, body: Option<&Value>, asker: &Asker<'_>) -> Result<Value, String> {
+    let step = asker.control.step(asker.patience);
+    let connect = limits::DISCOVERY_CONNECT;
+    let deadlines = Deadlines { connect, first: asker.patience, between: asker.patience };
     let say = |fault: HttpError| match fault {
         HttpError::Connect(..) => "nothing listens there".to_string(),
         HttpError::Timeout(..) | HttpError::Stopped(_) => "no answer in time".to_string(),
@@ -112,7 +128,7 @@ fn ask(url: &str, body: Option<&Value>, control: &Control) -> Result<Value, Stri
     };
     let client = Client::new(url, &Settings::default(), Reach::Anywhere).map_err(say)?;
     let body = body.map(Value::to_string);
-    let request = Request { url, headers: &[], body: body.as_deref().map(str::as_bytes), deadlines: DEADLINES };
+    let request = Request { url, headers: &[], body: body.as_deref().map(str::as_bytes), deadlines };
     let mut answer = client.send(&request, &step).map_err(say)?;
     if answer.status != 200 {
         return Err(format!("it answered {}", answer.status));
@@ -121,14 +137,14 @@ fn ask(url: &str, body: Option<&Value>, control: &Control) -> Result<Value, Stri
     serde_json::from_slice(&text).map_err(|_| "not a model server".to_string())
 }
 
-fn ask_ollama(base: &str, control: &Control) -> Result<Found, String> {
-    let tags = ask(&format!("{base}/api/tags"), None, control)?;
+fn ask_ollama(base: &str, asker: &Asker<'_>) -> Result<Found, String> {
+    let tags = ask(&format!("{base}/api/tags"), None, asker)?;
     let names: Vec<&str> = list(&tags, "models").filter_map(|model| member(model, "name")).collect();
     let usable = names.iter().filter(|name| !is_embedding(name)).take(limits::DISCOVERY_MODELS);
     let mut described: Vec<(&str, Value)> = Vec::new();
     for name in usable {
         let body = serde_json::json!({"model": name, "name": name});
-        described.push((name, ask(&format!("{base}/api/show"), Some(&body), control).unwrap_or_default()));
+        described.push((name, ask(&format!("{base}/api/show"), Some(&body), asker).unwrap_or_default()));
     }
     let can = |details: &Value, what: &str| list(details, "capabilities").any(|ability| ability == what);
     // the list has the newest first; a model that takes tools is worth more than a newer one that does not
@@ -157,10 +173,10 @@ fn ollama_context(details: &Value) -> Option<u64> {
     length.as_u64().map(|length| length.min(limits::MODEL_CONTEXT_LOCAL))
 }
 
-fn ask_llamacpp(base: &str, control: &Control) -> Result<Found, String> {
-    let models = ask(&format!("{base}/v1/models"), None, control)?;
+fn ask_llamacpp(base: &str, asker: &Asker<'_>) -> Result<Found, String> {
+    let models = ask(&format!("{base}/v1/models"), None, asker)?;
     let name = list(&models, "data").find_map(|model| member(model, "id")).ok_or("it has no model loaded")?;
-    let props = ask(&format!("{base}/props"), None, control).unwrap_or_default();
+    let props = ask(&format!("{base}/props"), None, asker).unwrap_or_default();
     let context = props.pointer("/default_generation_settings/n_ctx").and_then(Value::as_u64);
     let sees = props.pointer("/modalities/vision").and_then(Value::as_bool).unwrap_or(false);
     Ok(Found {
@@ -175,10 +191,10 @@ fn ask_llamacpp(base: &str, control: &Control) -> Result<Found, String> {
     })
 }
 
-fn ask_lmstudio(base: &str, control: &Control) -> Result<Found, String> {
+fn ask_lmstudio(base: &str, asker: &Asker<'_>) -> Result<Found, String> {
     // its own interface knows kinds and states; an older one only lists names
-    let models = ask(&format!("{base}/api/v0/models"), None, control)
-        .or_else(|_| ask(&format!("{base}/v1/models"), None, control))?;
+    let models = ask(&format!("{base}/api/v0/models"), None, asker)
+        .or_else(|_| ask(&format!("{base}/v1/models"), None, asker))?;
     let usable: Vec<&Value> = list(&models, "data")
         .filter(|model| member(model, "type").is_none_or(|kind| kind == "llm" || kind == "vlm"))
         .filter(|model| member(model, "id").is_some_and(|id| !is_embedding(id)))
@@ -229,7 +245,8 @@ mod tests {
     }
 
     fn looked(ollama: &str, llamacpp: &str, lmstudio: &str) -> Result<Found, ModelError> {
-        let places = Places { ollama: ollama.into(), llamacpp: llamacpp.into(), lmstudio: lmstudio.into() };
+        let places =
+            Places { ollama: ollama.into(), llamacpp: llamacpp.into(), lmstudio: lmstudio.into(), patience: WATCHDOG };
         look(&places, &Control::within(WATCHDOG))
     }
 

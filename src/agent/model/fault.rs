@@ -12,7 +12,7 @@ use crate::limits;
 use crate::sys::redact::redact;
 
 /// Pieces of provider texts, in lower case, and what they mean; the first that is found counts.
-const TEXTS: [(&str, ErrorKind); 30] = [
+const TEXTS: [(&str, ErrorKind); 31] = [
     ("context_length", ErrorKind::ContextOverflow),
     ("context length", ErrorKind::ContextOverflow),
     ("context window", ErrorKind::ContextOverflow),
@@ -41,6 +41,7 @@ const TEXTS: [(&str, ErrorKind); 30] = [
     ("permission_error", ErrorKind::Auth),
     ("model_not_found", ErrorKind::NotFound),
     ("not_found_error", ErrorKind::NotFound),
+    ("invalid model", ErrorKind::NotFound),
     ("timed out", ErrorKind::Timeout),
     ("invalid_request", ErrorKind::Format),
 ];
@@ -82,12 +83,14 @@ impl ModelError {
         key: Option<&Secret>,
     ) -> ModelError {
         let text = String::from_utf8_lossy(body);
-        let said = serde_json::from_str(&text).ok().and_then(|value: Value| said(&value));
+        // LiteLLM reports failures of a stream's start as an event
+        let text = text.trim_start().strip_prefix("data:").and_then(|text| text.lines().next()).unwrap_or(&text);
+        let said = serde_json::from_str(text).ok().and_then(|value: Value| said(&value));
         let plain = if text.trim_start().starts_with('<') { String::new() } else { text.trim().to_string() };
         let said = said.unwrap_or(plain);
         let separator = if said.is_empty() { "" } else { ": " };
         let message = clean(&format!("{provider} answered {status}{separator}{said}"), key);
-        ModelError { kind: kind_of(status, &text), message, status: Some(status), retry_after, streamed: false }
+        ModelError { kind: kind_of(status, text), message, status: Some(status), retry_after, streamed: false }
     }
 
     /// An error object inside an answer that began as a success.
@@ -116,6 +119,7 @@ fn kind_of(status: u16, text: &str) -> ErrorKind {
         413 | 400 | 422 => match told {
             Some(ErrorKind::ContextOverflow) => ErrorKind::ContextOverflow,
             Some(ErrorKind::Billing) => ErrorKind::Billing,
+            Some(ErrorKind::NotFound) => ErrorKind::NotFound,
             _ => ErrorKind::Format,
         },
         503 | 529 => ErrorKind::Overloaded,
@@ -179,6 +183,7 @@ mod tests {
             (400, r#"{"error":{"message":"This model's maximum context length is 8192"}}"#, ErrorKind::ContextOverflow),
             (400, r#"{"error":{"message":"prompt is too long: 210000 tokens"}}"#, ErrorKind::ContextOverflow),
             (400, r#"{"message":"nonsense"}"#, ErrorKind::Format),
+            (400, r#"{"error":"Invalid model name passed in"}"#, ErrorKind::NotFound),
             (500, "oops", ErrorKind::Server),
             (500, r#"{"error":"the request exceeds the available context size"}"#, ErrorKind::ContextOverflow),
             (503, "", ErrorKind::Overloaded),
@@ -195,6 +200,7 @@ mod tests {
         assert_eq!(status(401, r#"{"error":{"message":"bad key","type":"x"}}"#).message, "p answered 401: bad key");
         assert_eq!(status(400, r#"{"detail":"no"}"#).message, "p answered 400: no");
         assert_eq!(status(500, r#"[{"error":{"message":"inside a list"}}]"#).message, "p answered 500: inside a list");
+        assert_eq!(status(500, "data: {\"error\":{\"message\":\"x\"}}\n\ndata: [DONE]\n").message, "p answered 500: x");
         assert_eq!(status(502, "<html><body>Bad gateway</body></html>").message, "p answered 502");
         assert_eq!(status(500, "  plain\n text ").message, "p answered 500: plain text");
     }

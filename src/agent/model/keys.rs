@@ -250,15 +250,15 @@ impl KeyRing<'_> {
                 keys.push(Key { secret: Some(secret), source: KeySource::Profile(id.clone()) });
             }
         }
-        keys.extend(self.from_env(provider));
-        keys.extend(self.from_config(provider));
+        keys.extend(self.environment(provider));
+        keys.extend(self.configured(provider));
         if keys.is_empty() {
             keys.push(Key { secret: None, source: KeySource::None });
         }
         keys
     }
 
-    fn from_env(&self, provider: &str) -> Option<Key> {
+    fn environment(&self, provider: &str) -> Option<Key> {
         let names = VARIABLES.iter().find(|(id, _)| *id == provider).map(|(_, names)| *names)?;
         names.iter().find_map(|name| self.variable(name))
     }
@@ -269,7 +269,7 @@ impl KeyRing<'_> {
     }
 
     /// A literal, the name of a variable, or `{source: "env", id}`; `${VAR}` was replaced when the file was read.
-    fn from_config(&self, provider: &str) -> Option<Key> {
+    fn configured(&self, provider: &str) -> Option<Key> {
         let raw = self.config.raw.pointer(&format!("/models/providers/{}/apiKey", pointer(provider)));
         if let Some(reference) = raw.filter(|raw| raw.is_object()) {
             let source = reference.get("source").and_then(Value::as_str);

@@ -300,6 +300,9 @@ pub trait Model: Send {
 }
 
 #[cfg(test)]
+mod wire_tests;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -197,11 +197,14 @@ fn no_key(provider: &str) -> ModelError {
 mod tests {
     use super::super::keys::KeySource;
     use super::*;
+    use crate::agent::http::Trust;
     use serde_json::json;
 
     fn open(config: Value, reference: &str, key: Option<&str>) -> Result<Box<dyn Model>, ModelError> {
         let config = Config::from_value(config);
-        let (env, http) = (Env::of([]), Settings::default());
+        let bundle = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/tls/ca.pem");
+        let trust = Trust { bundle: Some(bundle), extra: Vec::new() };
+        let (env, http) = (Env::of([]), Settings { trust, ..Settings::default() });
         let opener = Opener { config: &config, env: &env, http: &http, found: None };
         let key = Key { secret: key.map(Secret::new), source: KeySource::None };
         opener.open(&ModelRef::parse(reference).unwrap(), &key)

@@ -12,7 +12,7 @@ const WATCHDOG: Duration = Duration::from_secs(20);
 fn model(backend: Value) -> CliBackend {
     let config = Config::from_value(json!({"agents": {"defaults": {"cliBackends": {"x": backend}}}}));
     let env = Env::of([("PATH", "/usr/local/bin:/usr/bin:/bin"), ("KEEP", "kept"), ("DROP", "dropped")]);
-    CliBackend::new(ModelRef::new("x", "m1"), configured(&config, "x").unwrap().unwrap(), env)
+    CliBackend::new(ModelRef::new("x", "m1"), configured(&config, "x").expect("a backend").expect("a valid one"), env)
 }
 
 fn script(text: &str) -> Value {
@@ -20,7 +20,9 @@ fn script(text: &str) -> Value {
 }
 
 fn with(mut backend: Value, more: Value) -> Value {
-    backend.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    if let (Some(backend), Value::Object(more)) = (backend.as_object_mut(), more) {
+        backend.extend(more);
+    }
     backend
 }
 
