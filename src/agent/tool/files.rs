@@ -125,7 +125,7 @@ fn line(reader: &mut impl BufRead, max: usize) -> std::io::Result<Option<(Vec<u8
     loop {
         let piece = reader.fill_buf()?;
         if piece.is_empty() {
-            return Ok((length > 0).then(|| (kept, length > max)));
+            return Ok((length > 0).then_some((kept, length > max)));
         }
         let end = piece.iter().position(|byte| *byte == b'\n').map(|at| at + 1);
         let taken = end.unwrap_or(piece.len());

@@ -462,8 +462,11 @@ fn command(spec: &Spec) -> io::Result<(Command, Vec<PipeReader>, Vec<Stream>)> {
     Ok((command, outputs, kinds))
 }
 
+/// What one call of [`Child::write`] sends.
+type Sent = Vec<u8>;
+
 /// The queue of the input thread, if there is input; bytes known beforehand are in it already, and it is closed.
-fn feed(input: Input, piped: bool) -> (Option<Sender<Vec<u8>>>, Option<Receiver<Vec<u8>>>) {
+fn feed(input: Input, piped: bool) -> (Option<Sender<Sent>>, Option<Receiver<Sent>>) {
     if !piped {
         return (None, None);
     }

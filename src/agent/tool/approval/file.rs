@@ -71,10 +71,10 @@ impl ApprovalsFile {
     pub fn view(&self, path: &Path) -> Value {
         let mut file = self.root.clone();
         file.insert("version".into(), json!(1));
-        if let Some(socket) = file.remove("socket") {
-            if let Some(path) = socket.get("path").filter(|path| path.is_string()) {
-                file.insert("socket".into(), json!({ "path": path }));
-            }
+        let socket =
+            file.remove("socket").and_then(|socket| socket.get("path").filter(|path| path.is_string()).cloned());
+        if let Some(path) = socket {
+            file.insert("socket".into(), json!({ "path": path }));
         }
         file.entry("agents").or_insert_with(|| json!({}));
         json!({"path": path.display().to_string(), "exists": self.exists, "hash": self.hash, "file": file})
