@@ -462,11 +462,11 @@ fn command(spec: &Spec) -> io::Result<(Command, Vec<PipeReader>, Vec<Stream>)> {
     Ok((command, outputs, kinds))
 }
 
-/// Both ends of a child's input queue, where there is one.
-type Feed = (Option<Sender<Vec<u8>>>, Option<Receiver<Vec<u8>>>);
+/// What one call of [`Child::write`] sends.
+type Sent = Vec<u8>;
 
 /// The queue of the input thread, if there is input; bytes known beforehand are in it already, and it is closed.
-fn feed(input: Input, piped: bool) -> Feed {
+fn feed(input: Input, piped: bool) -> (Option<Sender<Sent>>, Option<Receiver<Sent>>) {
     if !piped {
         return (None, None);
     }

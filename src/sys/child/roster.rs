@@ -50,9 +50,8 @@ impl<T: Clone> Roster<T> {
     /// Adds a program; the oldest ended one leaves when there is no room. Callers ask [`Roster::has_room`] first.
     pub fn add(&self, name: String, about: T, child: Child, read_to: u64) {
         let mut entries = self.entries();
-        if entries.len() >= self.room
-            && let Some(ended) = entries.iter().position(|entry| entry.child.exit().is_some())
-        {
+        let ended = entries.iter().position(|entry| entry.child.exit().is_some());
+        if let Some(ended) = ended.filter(|_| entries.len() >= self.room) {
             entries.remove(ended);
         }
         entries.push(Listed { name, about, child, read_to });

@@ -71,9 +71,9 @@ impl ApprovalsFile {
     pub fn view(&self, path: &Path) -> Value {
         let mut file = self.root.clone();
         file.insert("version".into(), json!(1));
-        if let Some(socket) = file.remove("socket")
-            && let Some(path) = socket.get("path").filter(|path| path.is_string())
-        {
+        let socket =
+            file.remove("socket").and_then(|socket| socket.get("path").filter(|path| path.is_string()).cloned());
+        if let Some(path) = socket {
             file.insert("socket".into(), json!({ "path": path }));
         }
         file.entry("agents").or_insert_with(|| json!({}));
