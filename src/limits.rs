@@ -361,7 +361,6 @@ pub const PATH_ENTRIES: usize = 256;
 /// Places one memory search answers at most.
 pub const MEMORY_RESULTS: usize = 20;
 
-
 /// Time to look up a model server's name and connect, TLS included: two retransmitted SYNs.
 pub const MODEL_CONNECT: Duration = Duration::from_secs(15);
 /// Longest silence before an answer begins: a small board reads a long prompt for minutes (agent.md 22).
@@ -533,3 +532,5 @@ pub const MEMORY_TERMS: usize = 32;
 pub const SESSION_ROWS: usize = 200;
 /// See [`SESSION_ROWS`].
 pub const SESSION_ROWS_MAX: usize = 10_000;
+/// Longest time a tool waits for the gateway; the tools' own steps are shorter.
+pub const TOOL_ANSWER_MAX: Duration = Duration::from_secs(3600);

@@ -25,6 +25,7 @@ use super::sessions::SessionBook;
 use super::state::{Counters, Facts, HealthGate, Heartbeats, PresenceGate, State};
 use super::trouble::Record;
 use super::watch::Watch;
+use crate::agent::tool::approval::pending::Approvals;
 use crate::config::env::Env;
 use crate::config::load::Snapshot;
 use crate::config::model::{Config, Gateway};
@@ -131,6 +132,8 @@ pub fn state(
         memory: Memory::default(),
         sessions: SessionBook::default(),
         runs: Runs::new(snapshot.config.agents.defaults.max_concurrent),
+        approvals: Approvals::default(),
+        session_notes: BTreeMap::new(),
         held: Vec::new(),
         sessions_gate: false,
         watch: Watch::default(),
