@@ -546,3 +546,5 @@ pub const MEMORY_TERMS: usize = 32;
 pub const SESSION_ROWS: usize = 200;
 /// See [`SESSION_ROWS`].
 pub const SESSION_ROWS_MAX: usize = 10_000;
+/// Longest time a tool waits for the gateway; the tools' own steps are shorter.
+pub const TOOL_ANSWER_MAX: Duration = Duration::from_secs(3600);

@@ -324,6 +324,78 @@ fn commands_are_answered_without_the_model() {
 }
 
 #[test]
+fn a_tool_call_is_shown_to_its_starter_run_and_answered_to_the_model() {
+    let script = vec![Act::Call("exec", json!({"command": "echo from-the-shell"})), Act::Say(&["it says so"])];
+    let upstream = Upstream::play(script);
+    let gateway = start(&upstream);
+    let caps = Hello::v4().with("caps", json!(["tool-events"]));
+    let (mut peer, mut other) = (Peer::connect(&gateway, &caps), Peer::connect(&gateway, &caps));
+    peer.get("sessions.patch", json!({"key": "main", "verboseLevel": "full"}));
+    other.get("sessions.messages.subscribe", json!({"key": "main"}));
+    let id = begin(&mut peer, "run it", "r");
+    let started = peer.event_where("agent", |p| p["stream"] == "tool" && p["data"]["phase"] == "start");
+    assert_eq!(started["payload"]["data"]["args"]["command"], "echo from-the-shell");
+    let ended = peer.event_where("agent", |p| p["stream"] == "tool" && p["data"]["phase"] == "result");
+    assert!(ended["payload"]["data"]["result"].to_string().contains("from-the-shell"), "{ended}");
+    assert_eq!(ended["payload"]["data"]["isError"], false);
+    assert_eq!(peer.response(&id)["payload"]["result"]["payloads"][0]["text"], "it says so");
+    other.event_where("session.tool", |p| p["data"]["phase"] == "result");
+    let first = upstream.asked();
+    let offered: Vec<&str> =
+        first["tools"].as_array().unwrap().iter().map(|tool| tool["function"]["name"].as_str().unwrap()).collect();
+    let prompt = first["messages"][0]["content"].as_str().unwrap().to_string();
+    assert!(offered.contains(&"exec") && offered.iter().all(|name| prompt.contains(*name)), "{offered:?}\n{prompt}");
+    let second = upstream.asked()["messages"].to_string();
+    assert!(second.contains("from-the-shell") && second.contains("\"tool\""), "{second}");
+}
+
+#[test]
+fn a_tool_that_is_not_there_is_an_answer_the_model_can_read() {
+    let script = vec![Act::Call("fly", json!({})), Act::Call("read", json!({"path": 7})), Act::Say(&["sorry"])];
+    let upstream = Upstream::play(script);
+    let gateway = start(&upstream);
+    let mut peer = Peer::connect(&gateway, &Hello::v3());
+    let id = begin(&mut peer, "fly", "r");
+    assert_eq!(peer.response(&id)["payload"]["result"]["payloads"][0]["text"], "sorry");
+    upstream.asked();
+    assert!(upstream.asked()["messages"].to_string().contains("no tool named"));
+    assert!(upstream.asked()["messages"].to_string().contains("invalid arguments for read"));
+}
+
+#[test]
+fn a_command_waits_for_an_operators_word() {
+    let script = vec![Act::Call("exec", json!({"command": "/usr/bin/env"})), Act::Say(&["done so"])];
+    let upstream = Upstream::play(script);
+    let more = ", tools: {exec: {security: \"allowlist\", ask: \"always\", host: \"gateway\"}}";
+    let gateway = Setup::new().config(&upstream.config(more)).start();
+    let mut peer = Peer::connect(&gateway, &Hello::v4());
+    let id = begin(&mut peer, "go", "r");
+    let asked = peer.event("exec.approval.requested");
+    assert_eq!(asked["payload"]["request"]["command"], "/usr/bin/env", "{asked}");
+    let approval = asked["payload"]["id"].clone();
+    assert_eq!(peer.get("exec.approval.list", json!({}))[0]["id"], approval);
+    let wrong = peer.call("exec.approval.resolve", json!({"id": "ghost", "decision": "deny"}));
+    assert_eq!(wrong["error"]["message"], "unknown approval id");
+    peer.get("exec.approval.resolve", json!({"id": approval, "decision": "deny"}));
+    assert_eq!(peer.event("exec.approval.resolved")["payload"]["decision"], "deny");
+    assert_eq!(peer.response(&id)["ok"], true);
+}
+
+#[test]
+fn an_abort_ends_a_command_that_runs() {
+    let upstream = Upstream::play(vec![Act::Call("exec", json!({"command": "sleep 60"}))]);
+    let gateway = start(&upstream);
+    let mut peer = Peer::connect(&gateway, &Hello::v4().with("caps", json!(["tool-events"])));
+    peer.get("sessions.patch", json!({"key": "main", "verboseLevel": "on"}));
+    let id = begin(&mut peer, "wait", "r");
+    peer.event_where("agent", |p| p["stream"] == "tool" && p["data"]["phase"] == "start");
+    peer.get("chat.abort", json!({"sessionKey": "main"}));
+    assert_eq!(peer.response(&id)["error"]["details"]["reason"], "rpc");
+    let next = begin(&mut peer, "and now", "r2");
+    assert_eq!(peer.response(&next)["ok"], true);
+}
+
+#[test]
 fn switches_of_a_session_are_patched() {
     let upstream = Upstream::play(vec![]);
     let gateway = start(&upstream);

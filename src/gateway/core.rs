@@ -10,15 +10,18 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError};
 
 use super::conn::outbox::Out;
 use super::conn::{Bytes, Hub, Link};
+use super::desk::RunDesk;
 use super::disk::{Done, Job, Then};
-use super::event::{Admission, Class, ConnId, Effect, Event, HttpAnswer, Input, Notice};
+use super::event::{Admission, Class, ConnId, Effect, Event, HttpAnswer, Input, Notice, ToolReply};
 use super::handle::handle;
 use super::runs::RunNo;
 use super::state::State;
 use super::timers::Timers;
 use super::trouble::Trouble;
 use crate::agent::control::{AbortReason, Control};
-use crate::agent::run::{RunEvent, RunSpec, begin};
+use crate::agent::run::{Hands, RunEvent, RunSpec, begin};
+use crate::agent::tool::approval::pending::Decision;
+use crate::agent::tool::{self, Jobs};
 use crate::limits;
 use crate::sys::clock::Clock;
 use crate::sys::notify::Notifier;
@@ -35,6 +38,8 @@ pub struct Core {
     events: Receiver<Event>,
     sender: Sender<Event>,
     controls: HashMap<RunNo, Control>,
+    tools: HashMap<u64, (Sender<ToolReply>, Sender<Option<Decision>>)>,
+    jobs: Jobs,
     disk: Sender<(Job, Then)>,
     links: HashMap<ConnId, Link>,
     waiting: HashMap<u64, Sender<HttpAnswer>>,
@@ -62,6 +67,8 @@ impl Core {
             events,
             sender,
             controls: HashMap::new(),
+            tools: HashMap::new(),
+            jobs: tool::jobs(),
             disk,
             links: HashMap::new(),
             waiting: HashMap::new(),
@@ -90,6 +97,8 @@ impl Core {
 
     /// After the loop: lets go of everything, so that the disk thread ends when its queue is done.
     pub fn finish(self) {
+        // Commands in the background do not outlive the gateway.
+        self.jobs.stop(|_| true);
         drop(self.disk);
     }
 
@@ -129,6 +138,12 @@ impl Core {
                 self.waiting.insert(self.next_ticket, reply);
                 self.step(Input::Http { ticket: self.next_ticket, ask });
             }
+            Event::Tool { run, ask, reply, decide } => {
+                self.next_ticket += 1;
+                self.tools.insert(self.next_ticket, (reply, decide));
+                self.step(Input::Tool { run, ticket: self.next_ticket, ask });
+            }
+            Event::Note(note) => self.step(Input::Note(note)),
             Event::Input(input) => {
                 if let Input::Frame { conn, .. } = &input {
                     let _ = self.links.get(conn).map(|link| link.turns.try_recv());
@@ -181,6 +196,12 @@ impl Core {
             Effect::Disk(job, then) => self.disk(job, then),
             Effect::StartRun(no, spec) => self.start_run(no, *spec),
             Effect::StopRun(no, reason) => self.stop_run(no, reason),
+            Effect::AnswerTool(ticket, reply) => self.answer_tool(ticket, reply),
+            Effect::Decide(ticket, decision) => {
+                if let Some((_, decide)) = self.tools.remove(&ticket) {
+                    let _ = decide.try_send(decision);
+                }
+            }
             Effect::Timer(after, timer) => self.timers.set(self.clock.now().mono + after, timer),
             Effect::Notify(Notice::Stopping) => self.notifier.stopping(),
             Effect::Notify(Notice::Alive) => self.notifier.alive(),
@@ -251,15 +272,27 @@ impl Core {
         self.controls.insert(no, control.clone());
         let sender = self.sender.clone();
         let name = format!("run:{}", spec.run_id);
+        let hands = Hands { desk: RunDesk::new(no, sender.clone()), jobs: self.jobs.clone() };
         let tell = move |event| {
             // Without a receiver the process is on its way out.
             let _ = sender.send(Event::Input(Input::Run(no, event)));
         };
-        let started = thread::spawn(&name, limits::STACK_RUN, move || begin::run(spec, &control, tell));
+        let started = thread::spawn(&name, limits::STACK_RUN, move || begin::run(spec, hands, &control, tell));
         if let Err(error) = started {
             let failed = RunEvent::Failed(Box::new(begin::not_started(&error)));
             self.controls.remove(&no);
             handle(&mut self.state, Input::Run(no, failed), self.clock.now(), &mut self.effects);
+        }
+    }
+
+    /// Who filed a request for approval is kept until the decision.
+    fn answer_tool(&mut self, ticket: u64, reply: ToolReply) {
+        let filed = matches!(reply, ToolReply::Filed { .. });
+        if let Some((waiting, _)) = self.tools.get(&ticket) {
+            let _ = waiting.try_send(reply);
+        }
+        if !filed {
+            self.tools.remove(&ticket);
         }
     }
 

@@ -10,6 +10,7 @@ use std::thread::JoinHandle;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use serde_json::Value;
 
+use super::approvals_file::{self, ApprovalChange};
 use super::event::{ConnId, Event, Input};
 use super::handshake::Greeting;
 use super::notes::Note;
@@ -20,6 +21,7 @@ use crate::config::env::Env;
 use crate::config::load::{self, Snapshot};
 use crate::config::paths::Paths;
 use crate::limits;
+use crate::protocol::errors::WireError;
 use crate::store::atomic;
 use crate::store::session::archive::{self, Reason};
 use crate::store::sessions::Index;
@@ -40,6 +42,12 @@ pub enum Job {
     Transcript(Ask),
     /// Add messages to a transcript.
     Add(Box<Addition>),
+    /// Read `exec-approvals.json`.
+    ApprovalsGet,
+    /// Replace it, with a seed for new ids.
+    ApprovalsSet(Value, [u8; 32]),
+    /// Add to it what a turn caused.
+    ApprovalsChange(ApprovalChange),
     /// Rename transcripts out of the way.
     PutAway(Vec<PathBuf>, u64),
     /// Replace session indexes.
@@ -79,6 +87,8 @@ pub enum Done {
     Transcript(Result<String, String>),
     /// The last added message's entry.
     Added(Result<String, String>),
+    /// The answer of `exec.approvals.set`.
+    ApprovalsSet(Result<Value, WireError>),
     /// Where transcripts are now.
     PutAway(Vec<String>),
     /// The queue was full.
@@ -93,7 +103,12 @@ impl Done {
             Job::Tail(_) => Done::Tail(Err("too many reads are waiting".to_string())),
             Job::Transcript(_) => Done::Transcript(Err("too many reads are waiting".to_string())),
             Job::Add(_) => Done::Added(Err("too many writes are waiting".to_string())),
-            Job::Config | Job::Sessions(_) | Job::PutAway(..) => Done::Refused,
+            Job::Config
+            | Job::Sessions(_)
+            | Job::PutAway(..)
+            | Job::ApprovalsGet
+            | Job::ApprovalsSet(..)
+            | Job::ApprovalsChange(_) => Done::Refused,
         }
     }
 }
@@ -125,6 +140,8 @@ pub enum Then {
     Transcript(Waiting),
     /// Answer and tell once messages of the gateway are in a transcript.
     Added(Box<Note>),
+    /// Answer `exec.approvals.set`.
+    ApprovalsSet(Waiting),
     /// Answer `sessions.delete`.
     PutAway(Waiting, String),
 }
@@ -154,6 +171,12 @@ pub struct Place {
     pub env: Env,
     /// Asked for at each job: the log file changes with the date.
     pub log_file: Box<dyn Fn() -> Option<PathBuf> + Send>,
+}
+
+impl Place {
+    fn approvals(&self) -> PathBuf {
+        self.paths.state_dir.join("exec-approvals.json")
+    }
 }
 
 /// The running thread and the way to it.
@@ -212,6 +235,15 @@ fn perform(place: &Place, job: Job) -> Done {
         }
         Job::Transcript(ask) => Done::Transcript(transcripts::read(ask)),
         Job::Add(addition) => Done::Added(transcripts::add(&addition)),
+        Job::ApprovalsGet => {
+            let read = approvals_file::get(&place.approvals());
+            Done::Transcript(read.map(|payload| payload.to_string()).map_err(|error| error.message))
+        }
+        Job::ApprovalsSet(params, seed) => Done::ApprovalsSet(approvals_file::set(&place.approvals(), &params, seed)),
+        Job::ApprovalsChange(change) => {
+            approvals_file::change(&place.approvals(), &change);
+            Done::Written(Ok(()))
+        }
         Job::PutAway(files, now_ms) => Done::PutAway(put_away(&files, now_ms)),
         Job::Tail(ask) => Done::Tail(read_log(place, ask)),
         Job::Config => Done::Config(Box::new(load::load(&place.paths, &place.env))),

@@ -9,7 +9,8 @@ use super::broadcast;
 use super::dedupe::{self, Remembered};
 use super::event::{Answer, Call, ConnId, Effect, Handled};
 use super::methods::{
-    agent, agents, channels, chat, config, devices, health, logs, nodes, session_read, session_write, sessions, system,
+    agent, agents, approvals, channels, chat, config, devices, health, logs, nodes, session_read, session_write,
+    sessions, system,
 };
 use super::state::{Role, Session, State};
 use super::trouble::Trouble;
@@ -224,6 +225,15 @@ fn handler(state: &mut State, handler: Handler, request: Request<'_>, fx: &mut V
         Handler::NodePairVerify => nodes::verify(state, &request),
         Handler::NodeRename => nodes::rename(state, &request, fx),
         Handler::SessionsList => sessions::list(state, &request, fx),
+        Handler::CommandsList => chat::commands_list(),
+        Handler::ToolsCatalog => agents::tools_catalog(state, &request),
+        Handler::ExecApprovalRequest => approvals::request(state, &request, fx),
+        Handler::ExecApprovalResolve => approvals::resolve(state, &request, fx),
+        Handler::ExecApprovalList => approvals::list(state),
+        Handler::ExecApprovalGet => approvals::get(state, &request),
+        Handler::ExecApprovalWaitDecision => approvals::wait(state, &request),
+        Handler::ExecApprovalsGet => approvals::file(&request, fx),
+        Handler::ExecApprovalsSet => approvals::set(state, &request, fx),
         Handler::Agent => agent::run(state, &request, fx),
         Handler::AgentWait => agent::wait(state, &request, fx),
         Handler::ChatAbort => chat::abort(state, &request, fx),

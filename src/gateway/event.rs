@@ -2,6 +2,7 @@
 //! Closed enums on purpose: a new variant is a change of architecture. Holds no behaviour.
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,10 +10,13 @@ use crossbeam_channel::Sender;
 use serde_json::Value;
 
 use super::conn::{Bytes, Link, Peer};
+use super::desk::ToolAsk;
 use super::disk::{Done, Job, Then};
 use super::runs::RunNo;
 use crate::agent::control::AbortReason;
 use crate::agent::run::{RunEvent, RunSpec};
+use crate::agent::tool::approval::pending::Decision;
+use crate::agent::tool::desk::{DeskFault, Note};
 use crate::protocol::errors::WireError;
 use crate::protocol::table::Method;
 use crate::sys::signals::Signal;
@@ -45,6 +49,19 @@ pub enum Event {
         /// Where the handler waits.
         reply: Sender<HttpAnswer>,
     },
+    /// A tool of a run asks something.
+    Tool {
+        /// The run.
+        run: RunNo,
+        /// The question.
+        ask: ToolAsk,
+        /// Where the tool waits.
+        reply: Sender<ToolReply>,
+        /// Where it waits for a decision, if it asked for one.
+        decide: Sender<Option<Decision>>,
+    },
+    /// A tool wants something to be known.
+    Note(Note),
     /// Anything that needs no channel.
     Input(Input),
 }
@@ -90,6 +107,17 @@ pub enum Input {
     },
     /// A run's thread tells something.
     Run(RunNo, RunEvent),
+    /// A tool of a run asks.
+    Tool {
+        /// The run.
+        run: RunNo,
+        /// Number of the waiting tool.
+        ticket: u64,
+        /// The question.
+        ask: ToolAsk,
+    },
+    /// A tool wants something to be known.
+    Note(Note),
     /// A timer is due.
     Timer(Timer),
     /// The process got a signal.
@@ -214,6 +242,10 @@ pub enum Timer {
     RunOverdue(RunNo),
     /// Save session indexes that nobody waits for.
     SaveSessions,
+    /// An approval may have expired.
+    Approvals,
+    /// A tool has waited long enough for a turn.
+    ToolWait(u64),
     /// A client has waited long enough for a run.
     AgentWait(u64),
 }
@@ -254,6 +286,10 @@ pub enum Effect {
     Disk(Job, Then),
     /// Give a run a thread.
     StartRun(RunNo, Box<RunSpec>),
+    /// Answer a waiting tool.
+    AnswerTool(u64, ToolReply),
+    /// Tell a tool what was decided.
+    Decide(u64, Option<Decision>),
     /// Tell a run's thread to stop.
     StopRun(RunNo, AbortReason),
     /// Wake the state thread after this long.
@@ -264,6 +300,33 @@ pub enum Effect {
     StopAccepting,
     /// Leave the loop.
     Exit,
+}
+
+/// What a tool is answered.
+#[derive(Debug)]
+pub enum ToolReply {
+    /// This.
+    Value(Value),
+    /// What stands at the end of this transcript; the tool's thread reads it itself.
+    Read {
+        /// The session.
+        key: String,
+        /// Its transcript.
+        path: Option<PathBuf>,
+        /// Messages.
+        limit: usize,
+        /// Whether results of tools are among them.
+        include_tools: bool,
+    },
+    /// The request for approval was filed; the decision comes by itself.
+    Filed {
+        /// Its id.
+        id: String,
+        /// When it expires.
+        expires_at_ms: u64,
+    },
+    /// No.
+    Refused(DeskFault),
 }
 
 /// What a supervisor is told.

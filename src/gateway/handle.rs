@@ -13,6 +13,7 @@ use super::event::{ConnId, Effect, Ended, HttpAnswer, HttpAsk, Inbound, Input, N
 use super::handshake;
 use super::methods::{agent, config, system};
 use super::state::{Conn, Phase, State};
+use super::tool_asks::Approver;
 use super::trouble::Trouble;
 use crate::limits;
 use crate::protocol::errors::WireError;
@@ -30,6 +31,8 @@ pub fn handle(state: &mut State, input: Input, now: Now, fx: &mut Vec<Effect>) {
         Input::Closed { conn, why } => closed(state, conn, &why, now, fx),
         Input::Http { ticket, ask } => fx.push(Effect::Answer(ticket, http(state, &ask, now))),
         Input::Stored { then, done } => stored(state, then, done, now, fx),
+        Input::Tool { run, ticket, ask } => state.tool_asks(run, ticket, ask, now, fx),
+        Input::Note(note) => state.tool_notes(note, now, fx),
         Input::Run(no, event) => state.run_event(no, event, now, fx),
         Input::Timer(timer) => due(state, timer, now, fx),
         Input::Signal(signal) => signalled(state, signal, now, fx),
@@ -115,6 +118,7 @@ fn closed(state: &mut State, conn: ConnId, why: &Ended, now: Now, fx: &mut Vec<E
         }
     }
     state.watch.forget(conn);
+    state.approvals.drop_waiters(|waiter| matches!(waiter, Approver::Client(waiting) if waiting.conn == conn));
     if state.stopping {
         state.exit_when_empty(fx);
     }
@@ -160,6 +164,13 @@ fn stored(state: &mut State, then: Then, done: Done, now: Now, fx: &mut Vec<Effe
             broadcast::reply_raw(fx, waiting.conn, &waiting.id, &payload);
         }
         (Then::Transcript(waiting), Done::Transcript(Err(text))) => answer(state, &waiting, Err(text), "", fx),
+        (Then::ApprovalsSet(waiting), Done::ApprovalsSet(Ok(payload))) => {
+            broadcast::reply(fx, waiting.conn, &waiting.id, &payload);
+        }
+        (Then::ApprovalsSet(waiting), Done::ApprovalsSet(Err(error))) => {
+            state.counters.failed += 1;
+            broadcast::fail(fx, waiting.conn, &waiting.id, &error);
+        }
         (Then::Added(note), Done::Added(result)) => state.messages_added(*note, result, now, fx),
         (Then::PutAway(waiting, key), Done::PutAway(archived)) => {
             let payload = json!({"ok": true, "key": key, "deleted": true, "archived": archived});
@@ -170,6 +181,7 @@ fn stored(state: &mut State, then: Then, done: Done, now: Now, fx: &mut Vec<Effe
             | Then::ConfigGet(waiting)
             | Then::SecretsReload(waiting)
             | Then::Transcript(waiting)
+            | Then::ApprovalsSet(waiting)
             | Then::PutAway(waiting, _),
             _,
         ) => {
@@ -226,9 +238,11 @@ fn due(state: &mut State, timer: Timer, now: Now, fx: &mut Vec<Effect>) {
             fx.extend(state.facts.watchdog.map(|interval| Effect::Timer(interval, Timer::Watchdog)));
         }
         Timer::Shutdown => fx.push(Effect::Exit),
+        Timer::Approvals => state.approvals_due(now, fx),
+        Timer::ToolWait(ticket) => state.tool_wait_is_over(ticket, fx),
         Timer::SaveSessions => state.save_sessions(fx),
         Timer::ChatDelta(no) => state.chat_delta_due(no, now, fx),
-        Timer::RunOverdue(no) => state.run_overdue(no, now, fx),
+        Timer::RunOverdue(no) => state.run_overdue(no, fx),
         Timer::AgentWait(ticket) => agent::wait_is_over(state, ticket, fx),
     }
 }

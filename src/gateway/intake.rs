@@ -1,14 +1,14 @@
 //! From a message a client sends to a run in its lane: session entry, plan of the run, first answer. The answer goes
 //! out after a new entry is on disk; the run starts after the answer.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::dedupe::Remembered;
 use super::disk::{Commit, Then, Waiting};
 use super::dispatch::Request;
 use super::event::{Answer, ConnId, Effect, Handled};
 use super::runs::said::Said;
-use super::runs::{Origin, Phase, Run, RunNo, Verbose};
+use super::runs::{Asker, Origin, Phase, Run, RunNo, Verbose};
 use super::session_key::Place;
 use super::state::State;
 use crate::agent::control::AbortReason;
@@ -57,11 +57,11 @@ impl State {
     pub fn take_in(&mut self, request: &Request<'_>, intake: Intake, fx: &mut Vec<Effect>) -> Handled {
         self.check_room(&intake.run_id)?;
         let (entry, created) = self.open_session(&intake, request.now)?;
-        let asker =
-            (intake.origin == Origin::Agent).then(|| Waiting { conn: request.conn, id: request.id.to_string() });
+        let waiting = || Waiting { conn: request.conn, id: request.id.to_string() };
+        let asker = (intake.origin == Origin::Agent).then(|| Asker::Client(waiting()));
         let remembered = intake.remembered.clone();
         let (ack, repeated) = (intake.ack.clone(), intake.repeated.clone());
-        let run = self.plan(intake, &entry, request.conn, asker, request.now)?;
+        let run = self.plan(intake, &entry, Some(request.conn), asker, request.now)?;
         let (agent, key) = (run.agent_id.clone(), run.session_key.clone());
         let no = self.enqueue_run(run);
         if let Some(name) = remembered {
@@ -81,17 +81,20 @@ impl State {
         Ok(Answer::Later)
     }
 
-    /// The same for a message whose sender gets another answer; the session exists.
-    pub fn take_in_silently(
+    /// The same for a message whose sender gets another answer, or none.
+    pub fn take_in_for(
         &mut self,
-        request: &Request<'_>,
+        conn: Option<ConnId>,
+        asker: Option<Asker>,
         intake: Intake,
+        now: Now,
         fx: &mut Vec<Effect>,
     ) -> Result<(), WireError> {
         self.check_room(&intake.run_id)?;
-        let (entry, _) = self.open_session(&intake, request.now)?;
-        let run = self.plan(intake, &entry, request.conn, None, request.now)?;
+        let (entry, _) = self.open_session(&intake, now)?;
+        let run = self.plan(intake, &entry, conn, asker, now)?;
         self.enqueue_run(run);
+        self.save_sessions_soon(fx);
         self.start_due_runs(fx);
         Ok(())
     }
@@ -140,16 +143,16 @@ impl State {
         &mut self,
         intake: Intake,
         entry: &Entry,
-        conn: ConnId,
-        asker: Option<Waiting>,
+        conn: Option<ConnId>,
+        asker: Option<Asker>,
         now: Now,
     ) -> Result<Run, WireError> {
-        let Place { agent, key } = intake.place;
+        let place = intake.place;
         let session_id = entry.session_id().map(|id| id.to_string()).unwrap_or_default();
-        let store = self.config.session_store(&self.facts.paths, &agent);
+        let store = self.config.session_store(&self.facts.paths, &place.agent);
         let folder = store.parent().unwrap_or(&store);
         let transcript = archive::transcript(folder, entry)
-            .ok_or_else(|| WireError::unavailable(format!("session {key} has an unusable transcript name")))?;
+            .ok_or_else(|| WireError::unavailable(format!("session {} has an unusable transcript name", place.key)))?;
         let mut seed = [0_u8; 32];
         self.entropy.fill(&mut seed);
         let own_model = match (entry.text("providerOverride"), entry.text("modelOverride")) {
@@ -157,6 +160,11 @@ impl State {
             (None, Some(model)) => ModelRef::parse(&model),
             _ => None,
         };
+        let notes = self.take_notes(&place);
+        let notes = notes.iter().map(|line| format!("System: {line}")).collect::<Vec<_>>().join("\n");
+        let notes = (!notes.is_empty()).then(|| Block::text(notes));
+        let Place { agent, key } = place;
+        let word = |name: &str| entry.text(name).map(|word| word.into_owned());
         let spec = RunSpec {
             run_id: intake.run_id.clone(),
             session_key: key.clone(),
@@ -164,7 +172,9 @@ impl State {
             session_id: session_id.clone(),
             transcript,
             workspace: self.config.workspace(&self.facts.paths, &agent),
-            prompt: intake.prompt,
+            prompt: notes.into_iter().chain(intake.prompt).collect(),
+            exec_security: word("execSecurity"),
+            exec_ask: word("execAsk"),
             model: intake.model.or(own_model),
             thinking: intake.thinking.or_else(|| entry.text("thinkingLevel").and_then(|level| Thinking::parse(&level))),
             limit: intake.limit,
@@ -181,7 +191,7 @@ impl State {
             session_key: key,
             agent_id: agent,
             session_id,
-            conn: Some(conn),
+            conn,
             asker,
             remembered: intake.remembered,
             phase: Phase::Queued,
@@ -247,9 +257,9 @@ impl State {
     /// Whoever waits hears it before the connection closes.
     fn answer_interrupted(&mut self, no: RunNo, fx: &mut Vec<Effect>) {
         let Some(run) = self.runs.get_mut(no) else { return };
-        let Some(waiting) = run.asker.take() else { return };
+        let Some(asker) = run.asker.take() else { return };
+        let id = run.id.clone();
         let error = WireError { retryable: Some(true), ..WireError::unavailable("the gateway is stopping") };
-        let payload = json!({"runId": run.id, "status": "error", "summary": error.message});
-        super::broadcast::fail_with(fx, waiting.conn, &waiting.id, &error, &payload);
+        self.tell_asker(&asker, &id, Err(&error), fx);
     }
 }

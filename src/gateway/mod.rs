@@ -2,6 +2,7 @@
 //! Knows nothing of the command line; everything it needs is in [`Boot`].
 
 pub mod access;
+pub mod approvals_file;
 pub mod attachments;
 pub mod auth;
 pub mod beacon;
@@ -11,6 +12,7 @@ pub mod conn;
 pub mod connect_params;
 pub mod core;
 pub mod dedupe;
+pub mod desk;
 pub mod device;
 pub mod disk;
 pub mod dispatch;
@@ -44,6 +46,7 @@ pub mod sessions;
 pub mod start;
 pub mod state;
 pub mod timers;
+pub mod tool_asks;
 pub mod transcripts;
 pub mod trouble;
 pub mod watch;

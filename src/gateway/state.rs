@@ -20,8 +20,10 @@ use super::pairing_nodes::NodeBook;
 use super::presence::{OwnFacts, Presence, PresenceKey};
 use super::runs::Runs;
 use super::sessions::SessionBook;
+use super::tool_asks::Approver;
 use super::trouble::Record;
 use super::watch::Watch;
+use crate::agent::tool::approval::pending::Approvals;
 use crate::config::env::Env;
 use crate::config::model::Config;
 use crate::config::paths::Paths;
@@ -231,6 +233,10 @@ pub struct State {
     pub sessions: SessionBook,
     /// Runs that have not ended.
     pub runs: Runs,
+    /// Commands that wait for an operator's word.
+    pub approvals: Approvals<Approver>,
+    /// Lines for the next turns of sessions, by key.
+    pub session_notes: BTreeMap<String, VecDeque<String>>,
     /// Calls that wait for the session indexes.
     pub held: Vec<(ConnId, String, Call)>,
     /// A save of the indexes is due by timer.
@@ -315,6 +321,8 @@ impl State {
             memory: Memory::default(),
             sessions: SessionBook::default(),
             runs: Runs::new(max_runs),
+            approvals: Approvals::default(),
+            session_notes: BTreeMap::new(),
             held: Vec::new(),
             sessions_gate: false,
             watch: Watch::default(),

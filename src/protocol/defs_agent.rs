@@ -3,10 +3,7 @@
 //! method and no value. Members that only internal callers of the original send are taken as anything.
 
 use super::defs::{SESSION_ROW, closed, open};
-use super::kinds::{
-    BOOL, COUNT, Def, Field, Kind, NULLABLE_COUNT, NULLABLE_TEXT, OPEN, POSITIVE, STRING, STRINGS, TEXT, TEXTS, list,
-    opt, req, short,
-};
+use super::kinds::{BOOL, COUNT, Def, Field, Kind, NULLABLE_TEXT, OPEN, POSITIVE, STRING, TEXT, list, opt, req, short};
 
 const NULLABLE_STRING: Kind = Kind::Nullable(&STRING);
 const UNUSED: &str = "Accepted and unused.";
@@ -289,6 +286,32 @@ pub const EXEC_APPROVAL: Def = Def {
     ],
 };
 
+/// A decision about a command.
+pub const EXEC_DECISION: Def = Def {
+    name: "ExecDecision",
+    doc: "What was decided about a command; first `accepted`, if the caller wanted that.",
+    kind: open![
+        req("id", TEXT).doc("The approval."),
+        opt("status", TEXT).doc("`accepted` in the first of two answers."),
+        opt("decision", Kind::Nullable(&Kind::OneOf(&["allow-once", "allow-always", "deny"])))
+            .doc("The decision; null when nobody decided in time."),
+        req("createdAtMs", COUNT).doc("Since when."),
+        req("expiresAtMs", COUNT).doc("Until when."),
+    ],
+};
+
+/// The file of what may run unasked.
+pub const EXEC_APPROVALS_FILE: Def = Def {
+    name: "ExecApprovalsFile",
+    doc: "The file of what may run unasked.",
+    kind: open![
+        req("path", TEXT).doc("Where it is."),
+        req("exists", BOOL).doc("Whether it is there."),
+        req("hash", TEXT).doc("Names this state of it for writes."),
+        req("file", OPEN).doc("Its content, without the socket's token."),
+    ],
+};
+
 /// What `exec.approval.request` takes.
 pub const EXEC_APPROVAL_PARAMS: Def = Def {
     name: "ExecApprovalRequest",
@@ -326,38 +349,3 @@ pub const EXEC_APPROVAL_PARAMS: Def = Def {
         unused("deliverToApprovalClientsOnly"),
     ],
 };
-
-/// A file of an agent's workspace.
-pub const AGENT_FILE: Def = Def {
-    name: "AgentFile",
-    doc: "A file that shapes an agent.",
-    kind: open![
-        req("name", TEXT).doc("Its name."),
-        req("path", TEXT).doc("Where it is."),
-        req("missing", BOOL).doc("Whether it does not exist."),
-        opt("size", COUNT).doc("Bytes."),
-        opt("updatedAtMs", COUNT).doc("Last change."),
-        opt("content", STRING).doc("Its text."),
-    ],
-};
-
-/// Tokens and money.
-pub const USAGE_TOTALS: Def = Def {
-    name: "UsageTotals",
-    doc: "Tokens and money.",
-    kind: open![
-        req("input", COUNT).doc("Tokens read."),
-        req("output", COUNT).doc("Tokens written."),
-        req("cacheRead", COUNT).doc("Tokens read from a cache."),
-        req("cacheWrite", COUNT).doc("Tokens written to a cache."),
-        req("totalTokens", COUNT).doc("All of them."),
-        req("totalCost", Kind::Num).doc("Their price."),
-    ],
-};
-
-/// Where a list begins again, or null.
-pub const NEXT: Kind = NULLABLE_COUNT;
-/// Lists of names.
-pub const NAMES: Kind = TEXTS;
-/// Lists of lines.
-pub const LINES: Kind = STRINGS;

@@ -3,9 +3,9 @@
 
 use super::defs::{HEALTH, PENDING_DEVICE, PENDING_NODE, PRESENCE_ENTRY, closed};
 use super::defs_agent::{
-    AGENT_EVENT, CHAT_EVENT, SESSION_MESSAGE_EVENT, SESSION_OPERATION_EVENT, SESSIONS_CHANGED_EVENT,
+    AGENT_EVENT, CHAT_EVENT, EXEC_APPROVAL, SESSION_MESSAGE_EVENT, SESSION_OPERATION_EVENT, SESSIONS_CHANGED_EVENT,
 };
-use super::kinds::{COUNT, Field, Kind, TEXT, TEXTS, list, opt, req};
+use super::kinds::{COUNT, Field, Kind, NULLABLE_TEXT, TEXT, TEXTS, list, opt, req};
 use super::table::{Event, Scope};
 
 const REQUEST_ID: Field = req("requestId", TEXT).doc("The pairing request.");
@@ -31,6 +31,11 @@ const fn pairing(name: &'static str, payload: &'static Kind, doc: &'static str) 
     Event { guard_v3: Scope::Pairing, guard_v4: Scope::Pairing, drop_if_slow: true, ..row(name, payload, doc) }
 }
 
+/// A row for operators who may approve commands.
+const fn approving(name: &'static str, payload: &'static Kind, doc: &'static str) -> Event {
+    Event { guard_v3: Scope::Approvals, guard_v4: Scope::Approvals, drop_if_slow: true, ..row(name, payload, doc) }
+}
+
 /// A row for operators who may read; protocol 3 guards nothing.
 const fn reading(name: &'static str, since: u8, payload: &'static Kind, doc: &'static str) -> Event {
     Event { since, guard_v4: Scope::Read, ..row(name, payload, doc) }
@@ -54,6 +59,17 @@ pub const EVENTS: &[Event] = &[
         "device.pair.resolved",
         &closed![REQUEST_ID, req("deviceId", TEXT).doc("The device."), DECISION, TS],
         "A device's request was answered.",
+    ),
+    approving("exec.approval.requested", &Kind::Ref(&EXEC_APPROVAL), "A command waits for a person."),
+    approving(
+        "exec.approval.resolved",
+        &closed![
+            req("id", TEXT).doc("The approval."),
+            DECISION.doc("`allow-once`, `allow-always` or `deny`."),
+            req("resolvedBy", NULLABLE_TEXT).doc("Which client decided."),
+            TS,
+        ],
+        "A command was decided about.",
     ),
     Event { versioned: true, ..row("health", &Kind::Ref(&HEALTH), "The health snapshot was refreshed.") },
     pairing("node.pair.requested", &Kind::Ref(&PENDING_NODE), "A node asks to be paired."),

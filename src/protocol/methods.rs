@@ -8,8 +8,9 @@ use super::defs::{
     SESSION_LIST_DEFAULTS, SESSION_ROW, STABILITY_EVENT, STATUS, UI_HINT, UPDATE_AVAILABLE, closed, open,
 };
 use super::defs_agent::{
-    AGENT_ANSWER, AGENT_PARAMS, CHAT_HISTORY_PARAMS, CHAT_MESSAGE, CHAT_SEND_PARAMS, KEY, RUN_ID, SESSION_KEY,
-    SESSION_PREVIEW, SESSIONS_PATCH_PARAMS,
+    AGENT_ANSWER, AGENT_PARAMS, CHAT_HISTORY_PARAMS, CHAT_MESSAGE, CHAT_SEND_PARAMS, EXEC_APPROVAL,
+    EXEC_APPROVAL_PARAMS, EXEC_APPROVALS_FILE, EXEC_DECISION, KEY, RUN_ID, SESSION_KEY, SESSION_PREVIEW,
+    SESSIONS_PATCH_PARAMS,
 };
 use super::kinds::{
     BOOL, COUNT, EMPTY, Field, Kind, NULLABLE_COUNT, NULLABLE_TEXT, OPEN, POSITIVE, STRING, STRINGS, TEXT, TEXTS, list,
@@ -198,6 +199,10 @@ pub const METHODS: &[Method] = &[
             req("messages", list(&Kind::Ref(&CHAT_MESSAGE))).doc("The messages."),
             req("metadata", OPEN).doc("Models and commands."),
         ]),
+    row("commands.list", Handler::CommandsList, "Commands a person can type.")
+        .only_v4(Scope::Read)
+        .takes(&open![AGENT_ID])
+        .gives(&open![req("commands", list(&OPEN)).doc("The commands.")]),
     row("config.get", Handler::ConfigGet, "The configuration, without secrets.")
         .scopes(Scope::Admin, Scope::Read)
         .gives(&open![
@@ -293,6 +298,40 @@ pub const METHODS: &[Method] = &[
             req("events", list(&Kind::Ref(&STABILITY_EVENT))).doc("The entries."),
             req("summary", open![req("byType", Kind::Map(&COUNT)).doc("How many of each type.")]).doc("Sums."),
         ]),
+    row("exec.approval.get", Handler::ExecApprovalGet, "A command that waits for a person.")
+        .only_v4(Scope::Approvals)
+        .takes(&closed![req("id", TEXT).doc("The approval.")])
+        .gives(&Kind::Ref(&EXEC_APPROVAL)),
+    row("exec.approval.list", Handler::ExecApprovalList, "Commands that wait for a person, oldest first.")
+        .only_v4(Scope::Approvals)
+        .takes(&OPEN)
+        .gives(&list(&Kind::Ref(&EXEC_APPROVAL))),
+    Method {
+        answer: Answer::AckThenFinal,
+        ..row("exec.approval.request", Handler::ExecApprovalRequest, "Asks the operators whether a command may run.")
+    }
+    .scope_both(Scope::Approvals)
+    .takes(&Kind::Ref(&EXEC_APPROVAL_PARAMS))
+    .gives(&Kind::Ref(&EXEC_DECISION)),
+    row("exec.approval.resolve", Handler::ExecApprovalResolve, "Decides about a command.")
+        .scope_both(Scope::Approvals)
+        .takes(&open![
+            req("id", TEXT).doc("The approval."),
+            req("decision", TEXT).doc("`allow-once`, `allow-always` or `deny`."),
+        ])
+        .gives(&closed![OK]),
+    row("exec.approval.waitDecision", Handler::ExecApprovalWaitDecision, "Waits for the decision about a command.")
+        .only_v4(Scope::Approvals)
+        .takes(&open![req("id", TEXT).doc("The approval.")])
+        .gives(&Kind::Ref(&EXEC_DECISION)),
+    row("exec.approvals.get", Handler::ExecApprovalsGet, "The file of what may run unasked.")
+        .gives(&Kind::Ref(&EXEC_APPROVALS_FILE)),
+    row("exec.approvals.set", Handler::ExecApprovalsSet, "Replaces that file.")
+        .takes(&closed![
+            req("file", OPEN).doc("Its new content."),
+            opt("baseHash", TEXT).doc("The hash of the file it replaces."),
+        ])
+        .gives(&Kind::Ref(&EXEC_APPROVALS_FILE)),
     row("gateway.identity.get", Handler::GatewayIdentityGet, "The gateway's own device identity.")
         .only_v4(Scope::Read)
         .takes(&OPEN)
@@ -622,6 +661,14 @@ pub const METHODS: &[Method] = &[
         .scope_both(Scope::Read)
         .takes(&OPEN)
         .gives(&list(&Kind::Ref(&PRESENCE_ENTRY))),
+    row("tools.catalog", Handler::ToolsCatalog, "All tools there are, by group.")
+        .only_v4(Scope::Read)
+        .takes(&open![AGENT_ID])
+        .gives(&open![
+            req("agentId", TEXT).doc("The agent."),
+            req("profiles", list(&OPEN)).doc("Sets of tools."),
+            req("groups", list(&OPEN)).doc("The tools."),
+        ]),
     row("update.status", Handler::UpdateStatus, "Whether there is a newer version.")
         .only_v4(Scope::Admin)
         .takes(&closed![opt("refreshCheckout", BOOL).doc("Accepted and unused.")])

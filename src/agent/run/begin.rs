@@ -6,14 +6,16 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
 use super::desk::{Desk, Ground};
-use super::{Account, Cause, RunEvent, RunFailure, RunSpec, turn};
+use super::{Account, Cause, Hands, RunEvent, RunFailure, RunSpec, turn};
 use crate::agent::control::Control;
+use crate::agent::tool;
 
 /// Runs to the end. Exactly one `Finished` or `Failed` is told, as the last thing.
-pub fn run(spec: RunSpec, control: &Control, tell: impl Fn(RunEvent)) {
+pub fn run(spec: RunSpec, hands: Hands, control: &Control, tell: impl Fn(RunEvent)) {
+    let (jobs, run_id) = (hands.jobs.clone(), spec.run_id.clone());
     let began = Instant::now();
     tell(RunEvent::Started);
-    let mut end = match catch_unwind(AssertUnwindSafe(|| work(spec, control, &tell))) {
+    let mut end = match catch_unwind(AssertUnwindSafe(|| work(spec, hands, control, &tell))) {
         Ok(end) => end,
         Err(_) => Err(Box::new(failure(Cause::Internal, "internal error; see the gateway log".to_string()))),
     };
@@ -21,16 +23,22 @@ pub fn run(spec: RunSpec, control: &Control, tell: impl Fn(RunEvent)) {
         Ok(result) => result.account.took = began.elapsed(),
         Err(failure) => failure.account.took = began.elapsed(),
     }
+    tool::run_ended(&jobs, &run_id);
     tell(match end {
         Ok(result) => RunEvent::Finished(Box::new(result)),
         Err(failure) => RunEvent::Failed(failure),
     });
 }
 
-fn work(mut spec: RunSpec, control: &Control, tell: &dyn Fn(RunEvent)) -> Result<super::RunResult, Box<RunFailure>> {
+fn work(
+    mut spec: RunSpec,
+    hands: Hands,
+    control: &Control,
+    tell: &dyn Fn(RunEvent),
+) -> Result<super::RunResult, Box<RunFailure>> {
     let prompt = std::mem::take(&mut spec.prompt);
     let ground = Ground::prepare(spec, control)?;
-    let mut desk = Desk::open(&ground)?;
+    let mut desk = Desk::open(&ground, hands)?;
     turn::answer(&mut desk, prompt, control, tell)
 }
 

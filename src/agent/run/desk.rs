@@ -1,10 +1,12 @@
 //! What a run works with: the session's transcript, the models it may ask, the prompt they get. The real counterpart
 //! of the loop's [`Parts`]; owns the transcript's file while the run works.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 
 use super::turn::{Parts, ToolAnswer, ToolCall};
-use super::{Cause, RunFailure, RunSpec, begin, prompt};
+use super::{Cause, Hands, RunFailure, RunSpec, begin, prompt};
 use crate::agent::control::Control;
 use crate::agent::http::Settings;
 use crate::agent::message::Message;
@@ -17,6 +19,9 @@ use crate::agent::model::resolve::{self, Origin, Selection};
 use crate::agent::model::{
     CallSession, ErrorKind, ModelError, ModelEvent, ModelReply, ModelRequest, Thinking, ToolSpec,
 };
+use crate::agent::tool::approval::judge::{AskMode, Origin as Asked, Rules, Security};
+use crate::agent::tool::web::HttpWeb;
+use crate::agent::tool::{Call, Setup, Toolbox};
 use crate::limits;
 use crate::session::compact::{self, Budget, Force};
 use crate::session::context::{self, Context, Item};
@@ -83,6 +88,7 @@ pub(super) struct Desk<'a> {
     world: Live,
     system: String,
     tools: Vec<ToolSpec>,
+    toolbox: Option<Toolbox>,
     thinking: Thinking,
     window: u64,
     new_cli_session: String,
@@ -91,7 +97,7 @@ pub(super) struct Desk<'a> {
 
 impl<'a> Desk<'a> {
     /// Opens the transcript and lines the models up.
-    pub(super) fn open(ground: &'a Ground) -> Result<Desk<'a>, Box<RunFailure>> {
+    pub(super) fn open(ground: &'a Ground, hands: Hands) -> Result<Desk<'a>, Box<RunFailure>> {
         let spec = &ground.spec;
         let now_ms = clock::wall_ms();
         let mut entropy = Entropy::from_seed(spec.seed);
@@ -104,14 +110,25 @@ impl<'a> Desk<'a> {
         let opener = Opener { config: &spec.config, env: &spec.env, http: &ground.http, found: ground.found.as_ref() };
         let cooldowns = Cooldowns::of_profiles(&ground.profiles);
         let mut lineup = Lineup::new(&ground.selection, &ring, None, opener, cooldowns);
-        let window = lineup.first().map_err(|error| model_failure(&error))?.context_window();
+        let first = lineup.first().map_err(|error| model_failure(&error))?;
+        let (window, takes_tools) = (first.context_window(), first.takes_tools());
+        let toolbox = match takes_tools {
+            true => Some(toolbox(ground, hands, window, branch(&mut entropy)).map_err(|error| storage(&error))?),
+            false => None,
+        };
         let mut desk = Desk {
             spec,
             writer,
             context,
             lineup,
-            system: prompt::system(spec, &ground.selection.primary, spec.thinking.unwrap_or_default()),
-            tools: Vec::new(),
+            system: prompt::system(
+                spec,
+                &ground.selection.primary,
+                spec.thinking.unwrap_or_default(),
+                toolbox.as_ref(),
+            ),
+            tools: toolbox.as_ref().map(Toolbox::specs).unwrap_or_default(),
+            toolbox,
             thinking: spec.thinking.unwrap_or_default(),
             window,
             new_cli_session: entropy.uuid(),
@@ -186,6 +203,40 @@ impl<'a> Desk<'a> {
     }
 }
 
+/// The tools of this run. Who may start a run over the gateway's socket is an operator.
+fn toolbox(ground: &Ground, hands: Hands, window: u64, entropy: Entropy) -> std::io::Result<Toolbox> {
+    let spec = &ground.spec;
+    let toolbox = Toolbox::new(Setup {
+        config: spec.config.clone(),
+        agent_id: spec.agent_id.clone(),
+        session_key: spec.session_key.clone(),
+        run_id: spec.run_id.clone(),
+        workspace: spec.workspace.clone(),
+        approvals_file: spec.paths.state_dir.join("exec-approvals.json"),
+        home: spec.paths.home.clone(),
+        origin: Asked::Operator,
+        provider: ground.selection.primary.provider.clone(),
+        model: ground.selection.primary.model.clone(),
+        context_tokens: window,
+        session_exec: Rules {
+            // A word nobody knows is the strictest one, not none.
+            security: spec.exec_security.as_deref().map(|word| Security::parse(word).unwrap_or(Security::Deny)),
+            ask: spec.exec_ask.as_deref().map(|word| AskMode::parse(word).unwrap_or(AskMode::Always)),
+            ask_fallback: None,
+        },
+        env: (*spec.env).clone(),
+        jobs: hands.jobs,
+        desk: hands.desk,
+        web: Some(Arc::new(HttpWeb::new(ground.http.clone()))),
+        entropy,
+        deny: Vec::new(),
+    })?;
+    for warning in toolbox.warnings() {
+        log::warn!(target: "agent", "tool settings: {warning}");
+    }
+    Ok(toolbox)
+}
+
 /// A second source that never gives the numbers of the first.
 fn branch(entropy: &mut Entropy) -> Entropy {
     let mut seed = [0_u8; 32];
@@ -235,8 +286,18 @@ impl Parts for Desk<'_> {
         answered.map(|answered| answered.reply)
     }
 
-    fn use_tool(&mut self, call: &ToolCall, _: &Control, _: &mut dyn FnMut(Value)) -> ToolAnswer {
-        ToolAnswer::refused(&format!("unknown tool: {}", call.name))
+    fn use_tool(&mut self, call: &ToolCall, control: &Control, show: &mut dyn FnMut(Value)) -> ToolAnswer {
+        let Some(toolbox) = &mut self.toolbox else {
+            return ToolAnswer::refused("this model is not given tools");
+        };
+        let call = Call { id: &call.id, name: &call.name, arguments: &call.arguments };
+        let outcome = toolbox.call(call, control, &mut |partial| show(partial.to_value()));
+        ToolAnswer {
+            content: outcome.content,
+            details: outcome.details,
+            is_error: outcome.is_error,
+            meta: outcome.meta,
+        }
     }
 
     fn is_crowded(&self) -> bool {

@@ -16,6 +16,8 @@ use serde_json::Value;
 use super::control::AbortReason;
 use super::message::{Block, Usage};
 use super::model::{ErrorKind, ModelRef, Thinking};
+use super::tool::Jobs;
+use super::tool::desk::Desk;
 use crate::config::env::Env;
 use crate::config::model::Config;
 use crate::config::paths::Paths;
@@ -46,6 +48,10 @@ pub struct RunSpec {
     pub extra_system: Option<String>,
     /// The session's ids at command-line backends.
     pub cli_sessions: Value,
+    /// The session's word on which commands run.
+    pub exec_security: Option<String>,
+    /// The session's word on when a person is asked.
+    pub exec_ask: Option<String>,
     /// The configuration in force at the start.
     pub config: Arc<Config>,
     /// Where files are.
@@ -54,6 +60,14 @@ pub struct RunSpec {
     pub env: Arc<Env>,
     /// Seed of the ids this run makes.
     pub seed: [u8; 32],
+}
+
+/// What a run may reach beyond its own files.
+pub struct Hands {
+    /// The gateway, for its tools.
+    pub desk: Arc<dyn Desk>,
+    /// Commands in the background, of all runs.
+    pub jobs: Jobs,
 }
 
 /// What a run tells while it works. Exactly one of the last two comes, and nothing after it.

@@ -3,6 +3,7 @@
 
 use super::RunSpec;
 use crate::agent::model::{ModelRef, Thinking};
+use crate::agent::tool::Toolbox;
 use crate::session::key::KeyRules;
 use crate::session::prompt::{self, Facts};
 use crate::session::settings::Settings;
@@ -12,7 +13,9 @@ use crate::sys::zone::Zone;
 use crate::sys::{clock, date, host};
 
 /// The prompt for this run; a new workspace gets its first files, unless the configuration says otherwise.
-pub(super) fn system(spec: &RunSpec, model: &ModelRef, thinking: Thinking) -> String {
+pub(super) fn system(spec: &RunSpec, model: &ModelRef, thinking: Thinking, toolbox: Option<&Toolbox>) -> String {
+    let offered = toolbox.map(Toolbox::offered).unwrap_or_default();
+    let tools: Vec<(&str, &str)> = offered.iter().map(|tool| (tool.name, tool.line)).collect();
     let settings = Settings::read(&spec.config.raw);
     if !spec.config.agents.defaults.skip_bootstrap
         && let Err(error) = workspace::seed(&spec.workspace)
@@ -36,7 +39,7 @@ pub(super) fn system(spec: &RunSpec, model: &ModelRef, thinking: Thinking) -> St
     prompt::system(&Facts {
         agent_id: &spec.agent_id,
         name: name.as_deref(),
-        tools: &[],
+        tools: &tools,
         workspace: &workspace,
         files: &files,
         zone: &zone,

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::agent::tool::catalog;
 use crate::config::sections::{Model, ResolvedAgent};
 use crate::gateway::dispatch::Request;
 use crate::gateway::event::{Answer, Handled};
@@ -86,6 +87,12 @@ pub fn model_rows(state: &State) -> Vec<Value> {
         .iter()
         .flat_map(|provider| provider.models.iter().map(|model| row_of_model(&provider.id, model)))
         .collect()
+}
+
+/// All tools there are.
+pub fn tools_catalog(state: &State, request: &Request<'_>) -> Handled {
+    let agent = agent_id(state, request)?;
+    Ok(Answer::Json(catalog::catalog(&agent)))
 }
 
 fn row_of_model(provider: &str, model: &Model) -> Value {

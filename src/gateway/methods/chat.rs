@@ -124,7 +124,7 @@ pub fn begin(
         spawned_by: None,
         place,
     };
-    state.take_in_silently(request, intake, fx)
+    state.take_in_for(Some(request.conn), None, intake, request.now, fx)
 }
 
 /// A thinking level that stood in the message itself.
@@ -235,8 +235,16 @@ pub fn metadata(state: &State, request: &Request<'_>) -> Handled {
 }
 
 fn metadata_of(state: &State) -> Value {
-    let commands: Vec<Value> = TABLE.iter().map(command_row).collect();
-    json!({"models": super::agents::model_rows(state), "commands": commands})
+    json!({"models": super::agents::model_rows(state), "commands": command_rows()})
+}
+
+/// The commands a person can type.
+pub fn commands_list() -> Handled {
+    Ok(Answer::Json(json!({"commands": command_rows()})))
+}
+
+fn command_rows() -> Vec<Value> {
+    TABLE.iter().map(command_row).collect()
 }
 
 /// A command as `commands.list` shows it.

@@ -78,7 +78,7 @@ fn words(state: &mut State, place: &Place, command: Command, request: &Request<'
         Command::Help => reply::help(),
         Command::Commands => reply::commands(),
         Command::Whoami => reply::whoami("webchat", &sender(state, request), true),
-        Command::Status => status(state, place, &entry, request),
+        Command::Status => status(state, place, &entry, request.now.wall_ms),
         Command::Model(wish) => model(state, place, &entry, wish, request)?,
         Command::Models(_) => reply::models(&current(state, place, &entry), &names(state)),
         Command::Compact(_) => {
@@ -115,7 +115,8 @@ fn sender(state: &State, request: &Request<'_>) -> String {
     session.map_or_else(String::new, |session| session.client.id.to_string())
 }
 
-fn status(state: &State, place: &Place, entry: &Entry, request: &Request<'_>) -> String {
+/// The card of `/status`.
+pub fn status(state: &State, place: &Place, entry: &Entry, now_ms: u64) -> String {
     let Some(key) = KeyRules::of(&state.config).canonical(&place.key) else { return String::new() };
     let runs = state.runs.of_session(&place.key).map(|(_, run)| run.phase);
     let (mut running, mut queued) = (false, 0);
@@ -135,7 +136,7 @@ fn status(state: &State, place: &Place, entry: &Entry, request: &Request<'_>) ->
         running,
         ..reply::Status::default()
     };
-    reply::status(&key, entry, &status, request.now.wall_ms)
+    reply::status(&key, entry, &status, now_ms)
 }
 
 fn current(state: &State, place: &Place, entry: &Entry) -> String {

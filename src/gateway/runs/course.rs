@@ -5,12 +5,12 @@ use serde_json::{Value, json};
 
 use super::outcome::Outcome;
 use super::tell::ChatEnd;
-use super::{Ended, Origin, Phase, Run, RunNo};
+use super::{Asker, Ended, Origin, Phase, Run, RunNo};
 use crate::agent::control::AbortReason;
 use crate::agent::run::RunEvent;
 use crate::gateway::broadcast;
 use crate::gateway::dedupe::Remembered;
-use crate::gateway::event::{Effect, Timer};
+use crate::gateway::event::{Effect, Timer, ToolReply};
 use crate::gateway::state::State;
 use crate::limits;
 use crate::protocol::errors::{Code, WireError};
@@ -85,7 +85,7 @@ impl State {
     }
 
     /// A run is past its limit and its thread has not ended: whoever waits is told without it.
-    pub fn run_overdue(&mut self, no: RunNo, now: Now, fx: &mut Vec<Effect>) {
+    pub fn run_overdue(&mut self, no: RunNo, fx: &mut Vec<Effect>) {
         let Some(run) = self.runs.get_mut(no) else { return };
         log::warn!(target: "agent", "run does not end in time run={}", run.id);
         run.phase = Phase::Stopping(AbortReason::Timeout);
@@ -95,12 +95,28 @@ impl State {
         };
         let (id, asker) = (run.id.clone(), run.asker.take());
         fx.push(Effect::StopRun(no, AbortReason::Timeout));
-        if let Some(waiting) = asker {
-            let payload = json!({"runId": id, "status": "error", "summary": error.message});
-            self.counters.failed += 1;
-            broadcast::fail_with(fx, waiting.conn, &waiting.id, &error, &payload);
+        if let Some(asker) = asker {
+            self.tell_asker(&asker, &id, Err(&error), fx);
         }
-        let _ = now;
+    }
+
+    /// The second answer of a run that failed, or that ended with this payload.
+    pub fn tell_asker(&mut self, asker: &Asker, run_id: &str, end: Result<&Value, &WireError>, fx: &mut Vec<Effect>) {
+        match (asker, end) {
+            (Asker::Client(waiting), Ok(payload)) => broadcast::reply(fx, waiting.conn, &waiting.id, payload),
+            (Asker::Client(waiting), Err(error)) => {
+                let payload = json!({"runId": run_id, "status": "error", "summary": error.message});
+                self.counters.failed += 1;
+                broadcast::fail_with(fx, waiting.conn, &waiting.id, error, &payload);
+            }
+            (Asker::Tool(ticket), end) => {
+                let value = match end {
+                    Ok(payload) => json!({"runId": run_id, "status": "ok", "reply": reply_of(payload)}),
+                    Err(error) => json!({"runId": run_id, "status": "error", "error": error.message}),
+                };
+                fx.push(Effect::AnswerTool(*ticket, ToolReply::Value(value)));
+            }
+        }
     }
 
     /// Stops runs of a session, or one of them.
@@ -196,15 +212,17 @@ impl State {
             };
             self.memory.note(key.clone(), Remembered::Ended(answer), now.wall_ms);
         }
-        let Some(waiting) = &run.asker else { return };
-        match &error {
-            None => broadcast::reply(fx, waiting.conn, &waiting.id, &payload),
-            Some(error) => {
-                self.counters.failed += 1;
-                broadcast::fail_with(fx, waiting.conn, &waiting.id, error, &payload);
-            }
+        if let Some(asker) = &run.asker {
+            self.tell_asker(asker, &run.id, error.as_ref().map_or(Ok(&payload), Err), fx);
         }
     }
+}
+
+/// The texts of a run's answer, for a tool that waited for it.
+fn reply_of(payload: &Value) -> String {
+    let payloads = payload.pointer("/result/payloads").and_then(Value::as_array);
+    let texts = payloads.into_iter().flatten().filter_map(|payload| payload.get("text").and_then(Value::as_str));
+    texts.collect::<Vec<_>>().join("\n\n")
 }
 
 /// The answer of `agent.wait`.

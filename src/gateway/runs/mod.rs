@@ -31,6 +31,15 @@ pub enum Origin {
     Chat,
 }
 
+/// Who waits for the end of a run.
+#[derive(Debug, Clone)]
+pub enum Asker {
+    /// A client, for its second answer.
+    Client(Waiting),
+    /// A tool of another run.
+    Tool(u64),
+}
+
 /// Where a run stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
@@ -57,7 +66,7 @@ pub struct Run {
     /// Who started it; receives its tool events.
     pub conn: Option<ConnId>,
     /// Who waits for the second answer; taken exactly once.
-    pub asker: Option<Waiting>,
+    pub asker: Option<Asker>,
     /// Key of the idempotency memory.
     pub remembered: Option<String>,
     /// Where it stands.
@@ -170,6 +179,11 @@ impl Runs {
     /// A run by the client's id.
     pub fn find(&self, id: &str) -> Option<RunNo> {
         self.by_id.get(id).copied()
+    }
+
+    /// The run whose end this tool waits for.
+    pub fn asked_by_tool(&mut self, ticket: u64) -> Option<&mut Run> {
+        self.by_no.values_mut().find(|run| matches!(run.asker, Some(Asker::Tool(asked)) if asked == ticket))
     }
 
     /// Runs of a session, the one at work first.

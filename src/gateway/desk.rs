@@ -1,0 +1,93 @@
+//! The gateway as tools of a run see it: questions go into the state thread's queue, answers come back on a channel of
+//! the run's thread. Lives on run threads; owns no state.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use serde_json::{Value, json};
+
+use super::event::{Event, ToolReply};
+use super::runs::RunNo;
+use crate::agent::control::Control;
+use crate::agent::tool::approval::pending::{Decision, Request};
+use crate::agent::tool::desk::{Ask, Desk, DeskFault, Note, Waiting};
+use crate::limits;
+use crate::session::history;
+use crate::store::transcript::Transcript;
+
+/// What a run's tools want of the state thread.
+#[derive(Debug)]
+pub enum ToolAsk {
+    /// A question about sessions.
+    Ask(Ask),
+    /// A command for which an operator is to be asked.
+    Approve(Request),
+}
+
+/// One run's way to the gateway.
+pub struct RunDesk {
+    run: RunNo,
+    events: Sender<Event>,
+}
+
+impl RunDesk {
+    /// A desk for this run.
+    pub fn new(run: RunNo, events: Sender<Event>) -> Arc<RunDesk> {
+        Arc::new(RunDesk { run, events })
+    }
+
+    fn question(&self, ask: ToolAsk, control: &Control) -> Result<(ToolReply, Receiver<Option<Decision>>), DeskFault> {
+        let (reply, answer) = bounded(1);
+        let (decide, decision) = bounded(1);
+        let _stop = control.on_cancel({
+            let reply = reply.clone();
+            move || drop(reply.try_send(ToolReply::Refused(DeskFault::Silent)))
+        });
+        self.events.send(Event::Tool { run: self.run, ask, reply, decide }).map_err(|_| DeskFault::Silent)?;
+        match answer.recv_timeout(control.at_most(limits::TOOL_ANSWER_MAX)) {
+            Ok(reply) => Ok((reply, decision)),
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => Err(DeskFault::Silent),
+        }
+    }
+}
+
+impl Desk for RunDesk {
+    fn ask(&self, question: Ask, control: &Control) -> Result<Value, DeskFault> {
+        match self.question(ToolAsk::Ask(question), control)?.0 {
+            ToolReply::Value(value) => Ok(value),
+            ToolReply::Read { key, path, limit, include_tools } => {
+                read(&key, path.as_deref(), limit, include_tools).map_err(DeskFault::Refused)
+            }
+            ToolReply::Refused(fault) => Err(fault),
+            ToolReply::Filed { .. } => Err(DeskFault::Silent),
+        }
+    }
+
+    fn approve(&self, request: Request, control: &Control) -> Result<Waiting, DeskFault> {
+        let step = control.step(limits::STATE_REPLY);
+        match self.question(ToolAsk::Approve(request), &step)? {
+            (ToolReply::Filed { id, expires_at_ms }, decision) => Ok(Waiting { id, expires_at_ms, decision }),
+            (ToolReply::Refused(fault), _) => Err(fault),
+            _ => Err(DeskFault::Silent),
+        }
+    }
+
+    fn tell(&self, note: Note) {
+        // A note is worth a moment, not a stop of the run.
+        let _ = self.events.send_timeout(Event::Note(note), Duration::from_millis(500));
+    }
+}
+
+/// A session's last messages, read on the run's own thread.
+fn read(key: &str, path: Option<&std::path::Path>, limit: usize, include_tools: bool) -> Result<Value, String> {
+    let ask = history::Ask { limit, offset: 0, bytes: limits::TOOL_RESULT_BYTES };
+    let enough = |known: &Transcript| history::suffices(known, &ask);
+    let read = path.map(|path| Transcript::read_until(path, enough)).transpose();
+    let read = read.map_err(|error| format!("cannot read the transcript: {error}"))?.flatten();
+    let page = read.map(|transcript| history::page(&transcript, &ask)).unwrap_or_default();
+    let parsed = page.messages.iter().filter_map(|shown| serde_json::from_str::<Value>(&shown.json).ok());
+    let wanted = |message: &Value| include_tools || message.get("role").and_then(Value::as_str) != Some("toolResult");
+    let messages: Vec<Value> = parsed.filter(wanted).collect();
+    Ok(json!({"sessionKey": key, "messages": messages}))
+}

@@ -1,0 +1,81 @@
+//! `exec.approval.*` and `exec.approvals.*`: commands that wait for a person, and the file of what may run unasked.
+
+use serde_json::{Value, json};
+
+use super::chat::waiting;
+use crate::agent::tool::approval::pending::{Decision, Request as Wish, Wait};
+use crate::gateway::broadcast;
+use crate::gateway::disk::{Job, Then};
+use crate::gateway::dispatch::Request;
+use crate::gateway::event::{Answer, Effect, Handled};
+use crate::gateway::state::State;
+use crate::gateway::tool_asks::Approver;
+use crate::protocol::errors::WireError;
+
+/// Asks the operators; the answer is the decision, or comes at once and again with `twoPhase`.
+pub fn request(state: &mut State, request: &Request<'_>, fx: &mut Vec<Effect>) -> Handled {
+    let id = match request.text("id").trim() {
+        "" => state.entropy.uuid(),
+        id => id.to_string(),
+    };
+    let waiter = Approver::Client(waiting(request));
+    let wish = Wish::from_params(&request.params);
+    let event =
+        state.approvals.request(wish, id.clone(), request.count("timeoutMs"), Some(waiter), request.now.wall_ms)?;
+    state.broadcast("exec.approval.requested", &event, fx);
+    state.approval_timer(request.now, fx);
+    if request.flag("twoPhase") == Some(true) {
+        let mut accepted = json!({"status": "accepted", "id": id});
+        if let (Some(members), Some(event)) = (accepted.as_object_mut(), event.as_object()) {
+            let times = ["createdAtMs", "expiresAtMs"].iter();
+            members.extend(times.filter_map(|name| Some((name.to_string(), event.get(*name)?.clone()))));
+        }
+        broadcast::reply(fx, request.conn, request.id, &accepted);
+    }
+    Ok(Answer::Later)
+}
+
+/// Decides.
+pub fn resolve(state: &mut State, request: &Request<'_>, fx: &mut Vec<Effect>) -> Handled {
+    let decision = Decision::parse(request.text("decision"))?;
+    let by = state.session(request.conn).map(|session| session.client.id.to_string());
+    let settled = state.approvals.resolve(request.text("id"), decision, by.as_deref(), request.now.wall_ms)?;
+    state.approval_settled(settled, fx);
+    Ok(Answer::Json(json!({"ok": true})))
+}
+
+/// Those that wait.
+pub fn list(state: &State) -> Handled {
+    Ok(Answer::Json(state.approvals.list()))
+}
+
+/// One that waits.
+pub fn get(state: &State, request: &Request<'_>) -> Handled {
+    state.approvals.get(request.text("id")).map(Answer::Json)
+}
+
+/// Waits for the decision.
+pub fn wait(state: &mut State, request: &Request<'_>) -> Handled {
+    match state.approvals.wait(request.text("id"), Approver::Client(waiting(request)))? {
+        Wait::Ended(_, answer) => Ok(Answer::Json(answer)),
+        Wait::Pending => Ok(Answer::Later),
+    }
+}
+
+/// The file.
+pub fn file(request: &Request<'_>, fx: &mut Vec<Effect>) -> Handled {
+    fx.push(Effect::Disk(Job::ApprovalsGet, Then::Transcript(waiting(request))));
+    Ok(Answer::Later)
+}
+
+/// Replaces the file, if it is still the one the client saw.
+pub fn set(state: &mut State, request: &Request<'_>, fx: &mut Vec<Effect>) -> Handled {
+    let mut seed = [0_u8; 32];
+    state.entropy.fill(&mut seed);
+    let params: Value = request.params.clone();
+    if !params.get("file").is_some_and(Value::is_object) {
+        return Err(WireError::invalid("invalid exec.approvals.set params: file is required"));
+    }
+    fx.push(Effect::Disk(Job::ApprovalsSet(params, seed), Then::ApprovalsSet(waiting(request))));
+    Ok(Answer::Later)
+}

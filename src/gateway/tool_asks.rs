@@ -1,0 +1,267 @@
+//! Questions of tools, answered by the state thread: sessions, turns in other sessions, approvals, notes.
+
+use serde_json::{Value, json};
+
+use super::approvals_file::ApprovalChange;
+use super::desk::ToolAsk;
+use super::disk::{Job, Then};
+use super::event::{Effect, Timer, ToolReply};
+use super::intake::Intake;
+use super::methods::{agent, chat, commands};
+use super::runs::{Asker, Origin, RunNo};
+use super::session_key::{self, Place};
+use super::state::State;
+use crate::agent::tool::approval::pending::{Request, Settled};
+use crate::agent::tool::desk::{Ask, DeskFault, Note, Target};
+use crate::protocol::table::Scope;
+use crate::session::key::KeyRules;
+use crate::session::list::{Filter, Named};
+use crate::session::row;
+use crate::sys::clock::Now;
+
+/// Who waits for an approval.
+#[derive(Debug, Clone)]
+pub enum Approver {
+    /// A client, by its request.
+    Client(super::disk::Waiting),
+    /// A tool of a run.
+    Tool(u64),
+}
+
+impl State {
+    /// Answers a tool, now or (for a turn it waits for) later.
+    pub fn tool_asks(&mut self, run: RunNo, ticket: u64, ask: ToolAsk, now: Now, fx: &mut Vec<Effect>) {
+        let reply = match ask {
+            ToolAsk::Approve(request) => self.file_approval(ticket, request, now, fx),
+            ToolAsk::Ask(Ask::Status { session_key }) => self.tool_status(run, session_key.as_deref(), now),
+            ToolAsk::Ask(Ask::List { limit, active_minutes, search }) => {
+                self.tool_list(run, limit, active_minutes, search, now)
+            }
+            ToolAsk::Ask(Ask::History { target, limit, include_tools }) => {
+                self.tool_target(run, &target).map(|place| ToolReply::Read {
+                    path: chat::transcript(self, &place),
+                    key: place.key,
+                    limit,
+                    include_tools,
+                })
+            }
+            ToolAsk::Ask(Ask::Send { target, message, wait }) => {
+                match self.tool_send(run, ticket, &target, &message, wait, now, fx) {
+                    Ok(None) => return,
+                    Ok(Some(value)) => Ok(ToolReply::Value(value)),
+                    Err(fault) => Err(fault),
+                }
+            }
+        };
+        fx.push(Effect::AnswerTool(ticket, reply.unwrap_or_else(ToolReply::Refused)));
+    }
+
+    /// The place of the run that asks.
+    fn own_place(&self, run: RunNo) -> Result<Place, DeskFault> {
+        let run = self.runs.get(run).ok_or(DeskFault::Silent)?;
+        Ok(Place { agent: run.agent_id.clone(), key: run.session_key.clone() })
+    }
+
+    fn tool_status(&self, run: RunNo, key: Option<&str>, now: Now) -> Result<ToolReply, DeskFault> {
+        let own = self.own_place(run)?;
+        let place = match key {
+            Some(key) => session_key::of_key(&self.config, key, Some(&own.agent)),
+            None => own,
+        };
+        let entry = self.sessions.get(&place.agent, &place.key);
+        let entry = entry.ok_or_else(|| DeskFault::Refused(format!("no session {}", place.key)))?;
+        let text = commands::status(self, &place, entry, now.wall_ms);
+        Ok(ToolReply::Value(json!({"sessionKey": place.key, "text": text})))
+    }
+
+    fn tool_list(
+        &self,
+        run: RunNo,
+        limit: usize,
+        active_minutes: Option<usize>,
+        search: Option<String>,
+        now: Now,
+    ) -> Result<ToolReply, DeskFault> {
+        let filter = Filter {
+            limit: Some(limit),
+            active_minutes: active_minutes.and_then(|minutes| u64::try_from(minutes).ok()),
+            search,
+            agent_id: Some(self.own_place(run)?.agent),
+            ..Filter::default()
+        };
+        let page = filter.page(self.sessions.indexes(), now.wall_ms);
+        let defaults = self.defaults();
+        let rows: Vec<Value> =
+            page.rows.iter().map(|found| Value::Object(row::row(found.key, found.entry, &defaults))).collect();
+        Ok(ToolReply::Value(json!({"count": rows.len(), "sessions": rows})))
+    }
+
+    /// A session of the same agent; those of others are none of its business.
+    fn tool_target(&self, run: RunNo, target: &Target) -> Result<Place, DeskFault> {
+        let own = self.own_place(run)?;
+        let named = match target {
+            Target::Key(key) => Named { key: Some(key.clone()), ..Named::default() },
+            Target::Label(label) => {
+                Named { label: Some(label.clone()), agent_id: Some(own.agent.clone()), ..Named::default() }
+            }
+        };
+        let rules = KeyRules { default_agent: own.agent.clone(), ..KeyRules::of(&self.config) };
+        let key = named
+            .resolve(&rules, self.sessions.indexes())
+            .map_err(|refusal| DeskFault::Refused(refusal.to_string()))?;
+        let agent = rules.owner(&key).to_string();
+        if agent != own.agent {
+            return Err(DeskFault::Refused(format!("session {key} belongs to agent {agent}")));
+        }
+        Ok(Place { agent, key: key.as_str().to_string() })
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "the question has these parts, and a struct would only repeat it")]
+    fn tool_send(
+        &mut self,
+        run: RunNo,
+        ticket: u64,
+        target: &Target,
+        message: &str,
+        wait: std::time::Duration,
+        now: Now,
+        fx: &mut Vec<Effect>,
+    ) -> Result<Option<Value>, DeskFault> {
+        let (own, place) = (self.own_place(run)?, self.tool_target(run, target)?);
+        if own == place {
+            return Err(DeskFault::Refused("a session cannot send to itself".to_string()));
+        }
+        let run_id = self.entropy.uuid();
+        let refused = |error: crate::protocol::errors::WireError| DeskFault::Refused(error.message);
+        agent::check_size("sessions_send", message).map_err(refused)?;
+        let note = format!("(from session {}) {message}", own.key);
+        let intake = Intake {
+            prompt: agent::prompt(self, &note, Vec::new(), Some(&run_id), now),
+            limit: Some(self.config.agents.defaults.timeout),
+            remembered: None,
+            repeated: Value::Null,
+            ack: Value::Null,
+            origin: Origin::Agent,
+            run_id: run_id.clone(),
+            thinking: None,
+            model: None,
+            extra_system: None,
+            label: None,
+            spawned_by: None,
+            place: place.clone(),
+        };
+        let asker = (!wait.is_zero()).then_some(Asker::Tool(ticket));
+        let waits = asker.is_some();
+        self.take_in_for(None, asker, intake, now, fx).map_err(refused)?;
+        if waits {
+            fx.push(Effect::Timer(wait, Timer::ToolWait(ticket)));
+            return Ok(None);
+        }
+        Ok(Some(json!({"runId": run_id, "status": "accepted", "sessionKey": place.key})))
+    }
+
+    /// A tool has waited long enough for a turn it started; the turn goes on.
+    pub fn tool_wait_is_over(&mut self, ticket: u64, fx: &mut Vec<Effect>) {
+        let Some(run) = self.runs.asked_by_tool(ticket) else { return };
+        run.asker = None;
+        let value = json!({"runId": run.id, "status": "timeout", "sessionKey": run.session_key});
+        fx.push(Effect::AnswerTool(ticket, ToolReply::Value(value)));
+    }
+
+    /// Whether a client that may decide approvals is connected.
+    fn has_approver(&self) -> bool {
+        self.sessions_in_use().any(|(_, _, session)| {
+            session.role == super::state::Role::Operator && Scope::Approvals.allowed_by(&session.scopes)
+        })
+    }
+
+    fn file_approval(
+        &mut self,
+        ticket: u64,
+        request: Request,
+        now: Now,
+        fx: &mut Vec<Effect>,
+    ) -> Result<ToolReply, DeskFault> {
+        if !self.has_approver() {
+            return Err(DeskFault::NoApprover);
+        }
+        let id = self.entropy.uuid();
+        let waiter = Some(Approver::Tool(ticket));
+        let event = self
+            .approvals
+            .request(request, id.clone(), None, waiter, now.wall_ms)
+            .map_err(|error| DeskFault::Refused(error.message))?;
+        let expires_at_ms = event.get("expiresAtMs").and_then(Value::as_u64).unwrap_or(now.wall_ms);
+        self.broadcast("exec.approval.requested", &event, fx);
+        self.approval_timer(now, fx);
+        Ok(ToolReply::Filed { id, expires_at_ms })
+    }
+
+    /// Wakes the state thread when the next approval expires.
+    pub fn approval_timer(&self, now: Now, fx: &mut Vec<Effect>) {
+        if let Some(at) = self.approvals.next_expiry() {
+            let wait = std::time::Duration::from_millis(at.saturating_sub(now.wall_ms));
+            fx.push(Effect::Timer(wait, Timer::Approvals));
+        }
+    }
+
+    /// Ends approvals that nobody decided.
+    pub fn approvals_due(&mut self, now: Now, fx: &mut Vec<Effect>) {
+        for settled in self.approvals.expire(now.wall_ms) {
+            self.approval_settled(settled, fx);
+        }
+        self.approval_timer(now, fx);
+    }
+
+    /// Tells everybody who waits, and all operators.
+    pub fn approval_settled(&mut self, settled: Settled<Approver>, fx: &mut Vec<Effect>) {
+        for waiter in settled.waiters {
+            match waiter {
+                Approver::Client(waiting) => {
+                    super::broadcast::reply(fx, waiting.conn, &waiting.id, &settled.answer);
+                }
+                Approver::Tool(ticket) => fx.push(Effect::Decide(ticket, settled.decision)),
+            }
+        }
+        if let Some(event) = &settled.event {
+            self.broadcast("exec.approval.resolved", event, fx);
+        }
+    }
+
+    /// Something a tool wants to be known.
+    pub fn tool_notes(&mut self, note: Note, now: Now, fx: &mut Vec<Effect>) {
+        match note {
+            // Waking an idle session for it belongs to the heartbeat's part.
+            Note::SystemEvent { session_key, text, .. } => self.note_for(&session_key, text),
+            Note::AllowlistUsed { agent_id, pattern, command, resolved_path } => {
+                let change = ApprovalChange::Used { agent_id, pattern, command, resolved_path, now_ms: now.wall_ms };
+                fx.push(Effect::Disk(Job::ApprovalsChange(change), Then::Nothing));
+            }
+            Note::AllowAlways { agent_id, patterns } => {
+                let ids = patterns.iter().map(|_| self.entropy.uuid()).collect();
+                let change = ApprovalChange::Allow { agent_id, patterns, ids };
+                fx.push(Effect::Disk(Job::ApprovalsChange(change), Then::Nothing));
+            }
+        }
+    }
+
+    /// Keeps a line for a session's next turn.
+    fn note_for(&mut self, key: &str, line: String) {
+        let lines = self.session_notes.entry(key.to_string()).or_default();
+        if lines.len() >= crate::limits::SYSTEM_EVENTS {
+            lines.pop_front();
+        }
+        lines.push_back(line);
+    }
+
+    /// The lines waiting for a session's next turn, taken.
+    pub fn take_notes(&mut self, place: &Place) -> Vec<String> {
+        let mut lines: Vec<String> = Vec::new();
+        let main = KeyRules::of(&self.config).main(self.config.default_agent_id());
+        if place.key == main.as_str() {
+            lines.extend(std::mem::take(&mut self.system_events));
+        }
+        lines.extend(self.session_notes.remove(&place.key).into_iter().flatten());
+        lines
+    }
+}
