@@ -293,31 +293,47 @@ fn binary_and_endless_output_is_bounded_text() {
     assert!(seen.contains("bytes left out") && seen.ends_with("end"));
     let whole = ground.call("exec", json!({"command": "yes", "timeout": 1}));
     assert!(shown(&whole).len() <= outcome::result_chars(100_000) + 200);
-    let kept = limits::EXEC_HEAD_BYTES + limits::EXEC_TAIL_BYTES + 100;
-    assert!(details(&whole)["aggregated"].as_str().unwrap().len() < kept);
+    assert!(details(&whole)["aggregated"].as_str().unwrap().len() < limits::EXEC_DETAILS_BYTES + 64);
 }
 
 #[test]
 fn a_long_command_goes_on_in_the_background() {
     let mut ground = Make::operator().at("background");
     let command = "trap 'exit 0' TERM; echo ready; while :; do sleep 0.02; done";
-    let mut partials = Vec::new();
-    let call = Call { id: "1", name: "exec", arguments: &json!({"command": command, "yieldMs": 400}) };
-    let outcome = ground.tools.call(call, &Control::new(), &mut |partial| partials.push(partial));
+    let outcome = ground.call("exec", json!({"command": command, "yieldMs": 1}));
     let name = details(&outcome)["sessionId"].as_str().unwrap().to_string();
     assert_eq!((details(&outcome)["status"].as_str(), name.split('-').count()), (Some("running"), 2));
-    assert!(shown(&outcome).contains("ready") && shown(&outcome).contains(&name));
-    assert_eq!(partials[0].details["tail"], "ready");
+    assert!(shown(&outcome).contains(&name));
     assert!(ground.ok("process", json!({"action": "list"})).contains(&name));
-    assert!(
-        ground
-            .ok("process", json!({"action": "poll", "sessionId": name}))
-            .contains("(no new output)\n\nIt still runs.")
-    );
+    // what was written before it went to the background was shown then
+    if !shown(&outcome).starts_with("ready") {
+        let poll = json!({"action": "poll", "sessionId": name, "timeoutMs": 20_000});
+        assert_eq!(ground.ok("process", poll), "ready\n\nIt still runs.");
+    }
+    let poll = json!({"action": "poll", "sessionId": name});
+    assert_eq!(ground.ok("process", poll), "(no new output)\n\nIt still runs.");
     assert!(ground.refused("process", json!({"action": "write", "sessionId": name, "data": "x"})).contains("closed"));
     let killed = ground.call("process", json!({"action": "kill", "sessionId": name}));
     assert_eq!((killed.is_error, &details(&killed)["exitCode"]), (false, &json!(0)));
     assert!(ground.notes.is_empty(), "whoever killed it knows");
+}
+
+#[test]
+fn a_running_command_tells_its_news() {
+    let mut ground = Make::operator().at("news");
+    let go = ground.dir.join("go");
+    let mut partials = Vec::new();
+    // ends only after its first news was seen
+    let arguments = json!({"command": "echo ready; while ! [ -e ../go ]; do sleep 0.02; done", "yieldMs": 60_000});
+    let call = Call { id: "1", name: "exec", arguments: &arguments };
+    let outcome = ground.tools.call(call, &Control::new(), &mut |partial| {
+        fs::write(&go, "").unwrap();
+        partials.push(partial);
+    });
+    assert_eq!((shown(&outcome).as_str(), &details(&outcome)["status"]), ("ready", &json!("completed")));
+    let first = partials[0].to_value();
+    assert_eq!((&first["content"][0]["text"], &first["details"]["tail"]), (&json!("ready"), &json!("ready")));
+    assert_eq!((&first["details"]["status"], first["details"]["pid"].is_u64()), (&json!("running"), true));
 }
 
 #[test]
@@ -424,7 +440,11 @@ fn an_operator_can_open_a_channel_and_close_himself() {
     assert_eq!(Make { config, ..Make::channel() }.at("open").ok("exec", json!({"command": "echo hi"})), "hi");
     let config = json!({"tools": {"exec": {"security": "deny"}}});
     let mut closed = Make { config, ..Make::operator() }.at("closed");
-    assert!(closed.refused("exec", json!({"command": "echo hi"})).contains("security=deny"));
+    assert!(closed.refused("exec", json!({"command": "echo hi"})).starts_with("no tool named"), "not even offered");
+    let file = closed.dir.join("exec-approvals.json");
+    let mut by_file = Make::operator().at("closed-by-file");
+    fs::write(by_file.dir.join("exec-approvals.json"), r#"{"defaults":{"security":"deny"}}"#).unwrap();
+    assert!(!file.exists() && by_file.refused("exec", json!({"command": "echo hi"})).contains("security=deny"));
 }
 
 #[test]
