@@ -540,3 +540,50 @@ fn results_fit_the_models_context() {
     assert!(seen.len() <= outcome::result_chars(4000) + 64 && seen.contains("left out"), "{}", seen.len());
     assert!(seen.ends_with("offset=2001]"), "the note at the end survives");
 }
+
+#[test]
+fn what_is_written_and_changed_is_bounded() {
+    let mut ground = Make::channel().at("bounds");
+    let long = "x".repeat(limits::WRITE_BYTES + 1);
+    assert!(ground.refused("write", json!({"path": "a", "content": long})).contains("over"));
+    fs::write(ground.dir.join("workspace/big"), "y".repeat(limits::EDIT_BYTES + 1)).unwrap();
+    assert!(ground.refused("edit", json!({"path": "big", "oldText": "a", "newText": "b"})).contains("over"));
+    let mut parts = String::new();
+    for name in 0..=limits::PATCH_TOTAL_BYTES / limits::EDIT_BYTES + 1 {
+        fs::write(ground.dir.join(format!("workspace/f{name}")), "z\n".repeat(limits::EDIT_BYTES / 2)).unwrap();
+        parts.push_str(&format!("*** Update File: f{name}\n@@\n-z\n+a\n"));
+    }
+    let patch = format!("*** Begin Patch\n{parts}*** End Patch");
+    assert!(ground.refused("apply_patch", json!({"input": patch})).contains("in all"));
+    assert!(ground.file("f0").starts_with('z'));
+}
+
+#[test]
+fn one_write_to_a_command_is_bounded() {
+    let mut ground = Make::operator().at("write-bound");
+    let outcome = ground.call("exec", json!({"command": "cat > /dev/null", "background": true}));
+    let name = details(&outcome)["sessionId"].clone();
+    let data = "x".repeat(limits::PROCESS_WRITE_BYTES + 1);
+    assert!(ground.refused("process", json!({"action": "write", "sessionId": name, "data": data})).contains("over"));
+    ground.ok("process", json!({"action": "eof", "sessionId": name}));
+    let child = ground.jobs.all(|_| true)[0].child.clone();
+    assert_eq!(child.wait(WATCHDOG).unwrap().code, Some(0));
+}
+
+#[test]
+fn a_memory_too_large_or_too_deep_is_searched_in_part() {
+    let mut ground = Make::channel().at("memory-bound");
+    let memory = ground.dir.join("workspace/memory");
+    let deep = memory.join("d/".repeat(limits::MEMORY_DEPTH + 1));
+    fs::create_dir_all(&deep).unwrap();
+    fs::write(deep.join("x.md"), "needle").unwrap();
+    let search = json!({"query": "needle"});
+    assert_eq!(details(&ground.call("memory_search", search.clone()))["results"], json!([]));
+    let filler = format!("{}needle", "hay ".repeat(limits::MEMORY_FILE_BYTES / 4));
+    for file in 0..=limits::MEMORY_BYTES / limits::MEMORY_FILE_BYTES {
+        fs::write(memory.join(format!("{file:04}.md")), &filler).unwrap();
+    }
+    let outcome = ground.call("memory_search", search);
+    assert_eq!(details(&outcome)["results"], json!([]), "beyond the bytes of one file");
+    assert!(details(&outcome)["note"].as_str().unwrap().contains("larger"));
+}
