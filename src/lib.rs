@@ -1,6 +1,43 @@
-//! The OpenClaw gateway and its command line.
+//! The OpenClaw gateway and its command line: one binary that is server, client and tool.
 //!
-//! (code map with invariants: written with the first complete core)
+//! # Map
+//!
+//! | module | owns | must not know |
+//! |---|---|---|
+//! | [`protocol`] | the wire truth as `const` data: shapes, methods, events, errors; validator, frame codec, generators | anything else: it imports nobody but serde |
+//! | [`gateway`] | the daemon: connections, the state thread, handshake, pairing, presence, handlers | the command line |
+//! | [`http`] | HTTP/1.1 without sockets: heads, bodies, replies, routes | connections, gateway state |
+//! | [`config`] | where files are, how the configuration is read, what a start may do | sockets, gateway state |
+//! | [`store`] | files below the state directory: atomic writes, bounded reads, shapes of the pairing stores | connections, policy |
+//! | [`identity`] | Ed25519 keys, device ids, the signed payload forms | who is trusted |
+//! | [`client`] | a blocking WebSocket client that speaks both protocols | the gateway's inside |
+//! | [`cli`] | flag table, parser, help, completions, one file per command | the gateway, except in `cmd::gateway_start` |
+//! | [`service`] | read-only look at service managers, ports and other gateways | the protocol |
+//! | [`sys`] | the house's own standard library: clock, ids, threads, signals, log, redaction | everything above it |
+//! | [`limits`] | every default, cap and deadline, each with its reason | who uses them |
+//!
+//! # Threads
+//!
+//! `state` (the main thread) owns everything the gateway knows. `accept:<port>` counts and hands over.
+//! `read:<conn>` starts as an HTTP connection and may become a WebSocket, beside which `write:<conn>`
+//! alone writes. `store` alone touches files below the state directory. Nothing else lives for long.
+//!
+//! # Invariants
+//!
+//! - State is changed by one thread, through [`gateway::handle::handle`]: an input and the state become a
+//!   changed state and a list of effects. It opens no socket, reads no clock and draws no randomness of
+//!   its own; the core performs what it asks for.
+//! - The state thread never waits for a socket, a file or another thread. Readers wait for it: its queue
+//!   is bounded, and a full queue is TCP backpressure.
+//! - There is no lock around domain state. Locks exist in [`sys`] only (log, signals), which a test checks.
+//! - Every request is answered exactly once, also when a handler panics, a file cannot be written, or the
+//!   gateway is stopping. What is acknowledged is on disk.
+//! - An event is encoded once for all receivers; its number per connection is added by the writers.
+//! - A wire shape stands in the protocol table and nowhere else. A method without a handler, and a handler
+//!   without a method, do not compile.
+//! - Nothing from outside is unbounded: bytes, items, depth, time, count. The bounds stand in [`limits`].
+//! - Secrets live in types that do not print. Log texts pass through [`sys::redact`] and hold nothing that
+//!   a peer wrote.
 
 #![forbid(unsafe_code)]
 

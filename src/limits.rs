@@ -25,6 +25,8 @@ pub const WRITE_BATCH_BYTES: usize = 32 * KIB;
 
 /// Connections of every kind at once; `gateway.maxConnections` changes it.
 pub const CONNECTIONS: usize = 256;
+/// Files kept back from connections for stores, the log and listeners.
+pub const FILES_RESERVED: usize = 32;
 /// Largest value `gateway.maxConnections` may take: two threads each must fit the usual process limit.
 pub const CONNECTIONS_MAX: usize = 8192;
 /// Sockets of one address that have not authenticated yet (protocol.md 1).
@@ -79,6 +81,9 @@ pub const STATE_REPLY: Duration = Duration::from_secs(5);
 
 /// Nesting of JSON from outside: serde_json's own limit, which the 512 KiB stacks are sized for.
 pub const JSON_DEPTH: usize = 127;
+/// Values of one message, members and items counted: 25 MiB of `0,` would become 400 MiB, and as members they
+/// would break the heap into pieces for good. The largest real messages are a few long texts.
+pub const JSON_VALUES: usize = 250_000;
 /// Faults the validator reports before it stops.
 pub const FAULTS: usize = 16;
 /// Characters of a foreign property name that a fault repeats: enough for any real name, and sixteen
@@ -159,6 +164,11 @@ pub const FOLLOW_RETRY: Duration = Duration::from_millis(500);
 
 /// Events waiting for the state thread; a full queue blocks the readers, which is TCP backpressure.
 pub const EVENT_QUEUE: usize = 1024;
+/// Messages of one connection among them: a client that sends thousands at once must not make the others
+/// wait for all of them.
+pub const EVENTS_PER_CONNECTION: usize = 32;
+/// Requests of one connection that may wait for the disk at once.
+pub const READS_PER_CONNECTION: usize = 8;
 /// Jobs waiting for the store thread.
 pub const STORE_QUEUE: usize = 1024;
 /// Whole time of a shutdown after the signal (lifecycle.md 12).
@@ -258,6 +268,10 @@ pub const LOG_GENERATIONS: u32 = 5;
 pub const LOG_AGE: Duration = Duration::from_secs(24 * 3600);
 /// Characters of one log message; the rest is cut and counted.
 pub const LOG_MESSAGE_CHARS: usize = 4096;
+/// Log lines waiting for the thread that writes them; more are counted and left out.
+pub const LOG_QUEUE: usize = 1024;
+/// How long the end of the process, or a reader of the log, waits for them.
+pub const LOG_FLUSH: Duration = Duration::from_millis(500);
 /// Pause after a failed write to the log file (disk full) before the next try.
 pub const LOG_RETRY: Duration = Duration::from_secs(5);
 /// How often to look whether the log file was moved or removed by somebody else.

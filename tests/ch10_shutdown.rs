@@ -91,6 +91,19 @@ fn a_killed_gateway_leaves_no_stale_lock() {
 }
 
 #[test]
+fn what_a_killed_gateway_was_writing_is_cleared_away() {
+    let mut gateway = Gateway::start();
+    gateway.signal("KILL");
+    gateway.wait();
+    let home = gateway.into_home();
+    let leftover = home.state("devices").join(".paired.json.999999999-1.openclaw.tmp");
+    std::fs::create_dir_all(home.state("devices")).unwrap();
+    std::fs::write(&leftover, "{").unwrap();
+    let _again = Setup::new().home(home).start();
+    assert!(!leftover.exists());
+}
+
+#[test]
 fn a_second_gateway_on_the_port_is_refused_by_name() {
     let gateway = Gateway::start();
     let port = gateway.port.to_string();

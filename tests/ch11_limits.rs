@@ -305,3 +305,40 @@ fn log_tails_are_bounded_by_bytes_and_lines() {
     let far = peer.get("logs.tail", json!({"cursor": 999_999_999}));
     assert_eq!(far["reset"], true, "{far}");
 }
+
+#[test]
+fn a_console_that_nobody_reads_stops_nobody() {
+    let mut gateway = Setup::new().deaf().start();
+    let mut peer = Peer::connect(&gateway, &Hello::v4());
+    // Each refusal is a line of more than a hundred bytes; a pipe holds 64 KiB.
+    for _ in 0..1_500 {
+        peer.call("nobody.knows.this.method.which.has.a.long.name.so.that.the.pipe.is.soon.full", json!({}));
+    }
+    peer.alive();
+    Peer::connect(&gateway, &Hello::v3()).alive();
+    gateway.signal("TERM");
+    assert!(gateway.wait().success());
+}
+
+#[test]
+fn a_connection_costs_two_threads_and_one_file_and_gives_them_back() {
+    let gateway = Gateway::start();
+    Peer::connect(&gateway, &Hello::v4()).alive();
+    let settled = |files: usize, threads: usize| {
+        let end = Instant::now() + Duration::from_secs(10);
+        while Instant::now() < end {
+            if gateway.count("fd") <= files && gateway.count("task") <= threads {
+                return true;
+            }
+            fetch(gateway.port, "/health");
+        }
+        false
+    };
+    let (files, threads) = (gateway.count("fd"), gateway.count("task"));
+    let mut peers: Vec<Peer> = (0..20).map(|_| Peer::connect(&gateway, &Hello::v4())).collect();
+    peers.iter_mut().for_each(Peer::alive);
+    // The first probe and one that is just leaving may still be there.
+    assert!(settled(files + 22, threads + 44), "{} files, {} threads", gateway.count("fd"), gateway.count("task"));
+    drop(peers);
+    assert!(settled(files, threads), "{} files, {} threads", gateway.count("fd"), gateway.count("task"));
+}

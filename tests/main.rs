@@ -15,6 +15,7 @@ mod ch12_cli;
 mod ch13_mutation;
 mod cli;
 mod harness;
+mod readme;
 mod tidy;
 
 /// A test file that no `mod` line names would never run.

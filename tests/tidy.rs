@@ -75,7 +75,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("config", &["limits", "sys"]),
     ("identity", &["limits", "sys", "protocol", "store"]),
     ("client", &["limits", "sys", "protocol", "identity", "store"]),
-    ("service", &["limits", "sys", "config"]),
+    ("service", &["limits", "sys", "config", "store"]),
     ("agent", &["limits", "sys", "protocol", "config", "store", "session"]),
     // Of `agent` the messages only: what a transcript holds.
     ("session", &["limits", "sys", "config", "store", "agent"]),

@@ -59,23 +59,23 @@ const GATEWAY: &[Flag] = &[
     switch("claude-cli-logs", "Accepted for compatibility; has no effect"),
     switch("cli-backend-logs", "Accepted for compatibility; has no effect"),
     switch("compact", "The same as --ws-log compact"),
-    switch("dev", "Create a development config and workspace if missing"),
+    switch("dev", "Development start: no config file is needed"),
     switch("dev-ambient-channels", "Accepted for compatibility; has no effect"),
-    switch("force", "Free the port first"),
+    switch("force", "Free the port first (not in this version: refused)"),
     text("password", "password", "Password for --auth password; visible in process lists").not_with(&["password-file"]),
     text("password-file", "path", "File with the password"),
     text("port", "port", "Port to listen on").or("18789"),
-    switch("raw-stream", "Log the model's raw stream"),
-    text("raw-stream-path", "path", "File for the raw stream"),
-    switch("reset", "With --dev: wipe the development state first"),
-    choice("tailscale", "mode", TAILSCALE, "Publish through Tailscale"),
-    switch("tailscale-reset-on-exit", "Undo the Tailscale publication at exit"),
+    switch("raw-stream", "Log the model's raw stream (not in this version: refused)"),
+    text("raw-stream-path", "path", "File for the raw stream (not in this version: refused)"),
+    switch("reset", "With --dev: wipe the development state first (not in this version: refused)"),
+    choice("tailscale", "mode", TAILSCALE, "Publish through Tailscale; only \"off\" in this version"),
+    switch("tailscale-reset-on-exit", "Accepted for compatibility; has no effect"),
     text("token", "token", "Token that clients must present"),
     switch("verbose", "Console at level debug, with WebSocket traffic"),
     choice("ws-log", "style", WS_LOG, "Style of the WebSocket log").or("auto"),
 ];
 
-const GATEWAY_DETAILS: &str = "Runs in the foreground until it gets SIGINT or SIGTERM; SIGUSR1 restarts it in place. \
+const GATEWAY_DETAILS: &str = "Runs in the foreground until it gets SIGINT or SIGTERM. \
 Without a config file it refuses to start unless --allow-unconfigured is given. \
 Exit status 78 means that the configuration must be changed first.";
 

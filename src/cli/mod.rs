@@ -8,6 +8,7 @@ pub mod complete;
 pub mod fail;
 pub mod grid;
 pub mod help;
+pub mod later;
 pub mod man;
 pub mod out;
 pub mod parse;

@@ -7,6 +7,7 @@ use lexopt::Arg as Word;
 
 use super::commands::{COMMANDS, GLOBALS, HELP, LOG_LEVELS, NO_COLOR};
 use super::fail::{CliError, Kind};
+use super::later;
 use super::suggest::nearest;
 use super::table::{self, Command, Flag, Value};
 use crate::config::Profile;
@@ -337,7 +338,16 @@ fn find(path: &[String]) -> Option<Option<&'static Command>> {
     COMMANDS.iter().any(|command| command.aliases.iter().any(|alias| begins(alias))).then_some(None)
 }
 
+/// The error for a command that the original has and this version does not.
+fn missing_command(path: &str) -> Option<CliError> {
+    let advice = later::advice(path)?;
+    Some(CliError::usage(format!("openclaw {path} is not in this version.")).hint(advice).hint("Try: openclaw --help"))
+}
+
 fn unknown_command(word: &str) -> CliError {
+    if let Some(error) = missing_command(word) {
+        return error;
+    }
     let error = CliError::usage(format!("OpenClaw does not know the command \"{}\".", shown(word)));
     let top = COMMANDS.iter().filter_map(|command| match command.path {
         [one] => Some(*one),
@@ -352,6 +362,9 @@ fn unknown_command(word: &str) -> CliError {
 
 fn unknown_child(command: &'static Command, word: &str) -> CliError {
     let name = command.name();
+    if let Some(error) = missing_command(&format!("{name} {word}")) {
+        return error;
+    }
     let error = CliError::usage(format!("OpenClaw {name} has no command \"{}\".", shown(word)));
     let known = command.children().filter_map(|child| child.path.last().copied());
     let error = match nearest(word, known) {

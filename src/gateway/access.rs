@@ -3,7 +3,7 @@
 
 use super::auth::{Mode, Secrets};
 use crate::config::model::{AuthMode, Config};
-use crate::config::resolve::{AuthPlan, Plan, Source};
+use crate::config::resolve::{AuthPlan, Source};
 use crate::config::secret::Secret;
 
 /// The start's decision on authentication.
@@ -13,8 +13,8 @@ pub struct Access {
 
 impl Access {
     /// Keeps what the start decided.
-    pub fn of(plan: &Plan) -> Access {
-        Access { plan: plan.auth.clone() }
+    pub fn of(plan: AuthPlan) -> Access {
+        Access { plan }
     }
 
     /// The secrets of the start.

@@ -144,7 +144,12 @@ impl Core {
                 self.step(Input::Tool { run, ticket: self.next_ticket, ask });
             }
             Event::Note(note) => self.step(Input::Note(note)),
-            Event::Input(input) => self.step(input),
+            Event::Input(input) => {
+                if let Input::Frame { conn, .. } = &input {
+                    let _ = self.links.get(conn).map(|link| link.turns.try_recv());
+                }
+                self.step(input);
+            }
         }
     }
 
@@ -179,7 +184,7 @@ impl Core {
         match effect {
             Effect::Send(conn, bytes) => self.send(conn, bytes),
             Effect::Broadcast { to, head, class } => self.broadcast(&to, &head, class),
-            Effect::Ping(conn) => self.push(conn, Out::Ping),
+            Effect::Ping(conn) => self.ping(conn),
             Effect::Admit(conn, admission) => self.admit(conn, admission),
             Effect::Close(conn, code, reason) => self.close(conn, code, reason),
             Effect::Forget(conn) => drop(self.links.remove(&conn)),
@@ -205,10 +210,14 @@ impl Core {
         }
     }
 
-    fn push(&self, conn: ConnId, out: Out) {
-        if let Some(link) = self.links.get(&conn) {
-            link.outbox.push(out);
+    /// While something is still being written a ping would wait behind it, and a client on a thin line
+    /// would be taken for dead; one that takes nothing is ended by the writer's own deadline.
+    fn ping(&mut self, conn: ConnId) {
+        let Some(link) = self.links.get(&conn) else { return };
+        if link.outbox.queued() == 0 {
+            return link.outbox.push(Out::Ping);
         }
+        handle(&mut self.state, Input::Alive(conn), self.clock.now(), &mut self.effects);
     }
 
     /// A response: a client that does not read its answers is slow too.
@@ -235,6 +244,8 @@ impl Core {
         let queued = self.links.get(&conn).map_or(0, |link| link.outbox.queued());
         log::warn!(target: "gateway/ws", "closing slow consumer conn={conn} queued={queued}");
         self.state.trouble.add(Trouble::SlowConsumer, Some(conn), self.clock.now().wall_ms);
+        // The state is told too: what the client still sends must not take effect without an answer.
+        self.state.close(conn, 1008, "slow consumer", &mut self.effects);
         self.close(conn, 1008, "slow consumer".to_string());
     }
 
@@ -296,7 +307,10 @@ impl Core {
     fn disk(&mut self, job: Job, then: Then) {
         if let Err(error) = self.disk.try_send((job, then)) {
             let (job, then) = error.into_inner();
-            log::error!(target: "store", "job refused, the disk queue is full");
+            // A refused read is the caller's affair alone, and a flood of them must not flood the log.
+            if matches!(job, Job::Write(_)) {
+                log::error!(target: "store", "write refused, the disk queue is full");
+            }
             let now = self.clock.now();
             handle(&mut self.state, Input::Stored { then, done: Done::refused(&job) }, now, &mut self.effects);
         }

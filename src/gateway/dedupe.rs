@@ -47,6 +47,12 @@ impl Memory {
         }
         self.order.push_back((now_ms, key.clone()));
         self.entries.insert(key, (now_ms, remembered));
+        // Renewed entries leave their old place behind: a client that repeats one call must not make the
+        // list grow for as long as entries last.
+        if self.order.len() > 2 * limits::IDEMPOTENCY_ENTRIES {
+            let entries = &self.entries;
+            self.order.retain(|(since, key)| entries.get(key).is_some_and(|(noted, _)| noted == since));
+        }
     }
 
     /// Forgets a call that had no effect after all.
@@ -116,6 +122,16 @@ mod tests {
         assert_eq!(memory.entries.len(), limits::IDEMPOTENCY_ENTRIES);
         assert_eq!(memory.recall("send:0", 2000), None);
         assert_eq!(memory.recall("send:10", 2000), Some(&ended(10)));
+    }
+
+    #[test]
+    fn a_call_that_is_renewed_for_ever_takes_no_more_room() {
+        let mut memory = Memory::default();
+        for n in 0..limits::IDEMPOTENCY_ENTRIES as u64 * 10 {
+            memory.note("agent:a".into(), Remembered::Running(None), n);
+        }
+        assert_eq!(memory.entries.len(), 1);
+        assert!(memory.order.len() <= 2 * limits::IDEMPOTENCY_ENTRIES, "{}", memory.order.len());
     }
 
     #[test]

@@ -264,6 +264,8 @@ fn put_away(files: &[PathBuf], now_ms: u64) -> Vec<String> {
 
 fn read_log(place: &Place, ask: TailAsk) -> Result<Tail, String> {
     let TailAsk { cursor, limit, max_bytes } = ask;
+    // Whoever asks expects to see what he has just caused.
+    log::logger().flush();
     let file = (place.log_file)().ok_or("the log file is switched off")?;
     tail::tail(TailRequest { file: &file, cursor, limit, max_bytes }).map_err(|error| error.to_string())
 }

@@ -39,6 +39,9 @@ pub fn dispatch(state: &mut State, conn: ConnId, id: &str, call: Call, now: Now,
         Call::Known(row, _) => row.name,
         Call::Unknown(_) => "unknown",
     };
+    if state.facts.log_requests {
+        log::debug!(target: "gateway/ws", "← req {name} conn={conn}");
+    }
     let answer = match answer(state, conn, id, call, now, fx) {
         Ok(Answer::Json(payload)) => {
             broadcast::reply(fx, conn, id, &payload);
@@ -196,7 +199,7 @@ fn handler(state: &mut State, handler: Handler, request: Request<'_>, fx: &mut V
         Handler::DiagnosticsStability => system::stability(state, &request),
         Handler::GatewayIdentityGet => system::identity(state),
         Handler::UpdateStatus => system::update_status(),
-        Handler::LogsTail => logs::tail(&request, fx),
+        Handler::LogsTail => logs::tail(state, &request, fx),
         Handler::DevicePairList => devices::list(state, &request),
         Handler::DevicePairApprove => devices::approve(state, &request, fx),
         Handler::DevicePairReject => devices::reject(state, &request, fx),
@@ -204,10 +207,10 @@ fn handler(state: &mut State, handler: Handler, request: Request<'_>, fx: &mut V
         Handler::DevicePairRename => devices::rename(state, &request, fx),
         Handler::DeviceTokenRotate => devices::rotate(state, &request, fx),
         Handler::DeviceTokenRevoke => devices::revoke(state, &request, fx),
-        Handler::ConfigGet => config::get(&request, fx),
+        Handler::ConfigGet => config::get(state, &request, fx),
         Handler::ConfigSchema => config::schema(&request),
         Handler::ConfigSchemaLookup => config::lookup(&request),
-        Handler::SecretsReload => config::reload_secrets(&request, fx),
+        Handler::SecretsReload => config::reload_secrets(state, &request, fx),
         Handler::ModelsList => agents::models(state),
         Handler::AgentsList => agents::list(state),
         Handler::AgentIdentityGet => agents::identity(state, &request),

@@ -217,8 +217,9 @@ pub struct HttpAnswer {
 /// What the state thread wants to be woken for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Timer {
-    /// The connection must have finished its handshake.
-    Handshake(ConnId),
+    /// The oldest connection without a handshake is due. One timer for all: one each would stay in the
+    /// heap long after its connection.
+    Handshake,
     /// Broadcast `tick`.
     Tick,
     /// Ping everyone and drop who did not answer the last one.

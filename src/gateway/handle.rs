@@ -46,9 +46,15 @@ fn opened(state: &mut State, conn: ConnId, peer: Peer, now: Now, fx: &mut Vec<Ef
     log::debug!(target: "gateway/ws", "← open remoteAddr={} conn={conn}", peer.addr);
     let challenge = json!({"nonce": nonce, "ts": now.wall_ms});
     fx.push(Effect::Send(conn, frame::event_plain("connect.challenge", &challenge.to_string()).into()));
-    fx.push(Effect::Timer(state.facts.handshake, Timer::Handshake(conn)));
+    if !std::mem::replace(&mut state.handshakes_timed, true) {
+        fx.push(Effect::Timer(state.facts.handshake, Timer::Handshake));
+    }
     let phase = Phase::Challenged { nonce };
-    state.conns.insert(conn, Conn { peer, phase, public_id, opened: now.mono, pinged: false });
+    state.conns.insert(conn, Conn { peer, phase, public_id, opened: now.mono, pinged: false, reads: 0 });
+    // It came through the door before the door was closed, and would hold the exit up.
+    if state.stopping {
+        state.close(conn, 1012, "service restart", fx);
+    }
 }
 
 fn alive(state: &mut State, conn: ConnId) {
@@ -129,6 +135,9 @@ fn http(state: &mut State, ask: &HttpAsk, now: Now) -> HttpAnswer {
 }
 
 fn stored(state: &mut State, then: Then, done: Done, now: Now, fx: &mut Vec<Effect>) {
+    if let Then::LogsTail(waiting) | Then::ConfigGet(waiting) | Then::SecretsReload(waiting) = &then {
+        state.read_done(waiting.conn);
+    }
     match (then, done) {
         (Then::Nothing, _) => {}
         (Then::Commit(commit), Done::Written(Ok(()))) => state.committed(commit, now, fx),
@@ -208,7 +217,7 @@ fn tail_answer(tail: Tail) -> Value {
 
 fn due(state: &mut State, timer: Timer, now: Now, fx: &mut Vec<Effect>) {
     match timer {
-        Timer::Handshake(conn) => handshake_expired(state, conn, now, fx),
+        Timer::Handshake => handshakes_due(state, now, fx),
         Timer::Tick => tick(state, now, fx),
         Timer::Ping => ping(state, now, fx),
         Timer::Sweep => sweep(state, now, fx),
@@ -238,9 +247,17 @@ fn due(state: &mut State, timer: Timer, now: Now, fx: &mut Vec<Effect>) {
     }
 }
 
-fn handshake_expired(state: &mut State, conn: ConnId, now: Now, fx: &mut Vec<Effect>) {
-    let waiting = state.conns.get(&conn).is_some_and(|entry| matches!(entry.phase, Phase::Challenged { .. }));
-    if waiting {
+/// Ends the handshakes that took too long and waits for the oldest of the others.
+fn handshakes_due(state: &mut State, now: Now, fx: &mut Vec<Effect>) {
+    let patience = state.facts.handshake;
+    let waiting = state.conns.iter().filter(|(_, entry)| matches!(entry.phase, Phase::Challenged { .. }));
+    let (late, early): (Vec<_>, Vec<_>) = waiting
+        .map(|(conn, entry)| (*conn, (entry.opened + patience).saturating_sub(now.mono)))
+        .partition(|(_, left)| left.is_zero());
+    let next = early.iter().map(|(_, left)| *left).min();
+    state.handshakes_timed = next.is_some();
+    fx.extend(next.map(|left| Effect::Timer(left, Timer::Handshake)));
+    for (conn, _) in late {
         log::info!(target: "gateway/ws", "handshake timeout conn={conn}");
         state.trouble.add(Trouble::HandshakeTimeout, Some(conn), now.wall_ms);
         state.counters.refused += 1;

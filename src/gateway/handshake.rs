@@ -337,7 +337,11 @@ pub fn welcome(state: &mut State, greeting: &Greeting, now: Now, fx: &mut Vec<Ef
     let Phase::Joining(mut session) = std::mem::replace(&mut entry.phase, Phase::Closing(None)) else { return };
     let (peer, public_id) = (entry.peer.clone(), entry.public_id.clone());
     state.arrived(&mut session, &peer, &public_id, now);
-    let Some(payload) = hello::payload(state, &public_id, &session, greeting.issued.as_ref(), now) else { return };
+    let Some(payload) = hello::payload(state, &public_id, &session, greeting.issued.as_ref(), now) else {
+        log::error!(target: "gateway/ws", "cannot build a greeting conn={conn}");
+        fx.push(Effect::Close(conn, 1011, "internal error".to_string()));
+        return;
+    };
     let protocol = session.protocol;
     log::info!(
         target: "gateway/ws",

@@ -36,6 +36,10 @@ pub mod pairing_devices;
 pub mod pairing_nodes;
 pub mod presence;
 pub mod runs;
+#[cfg(test)]
+mod script;
+#[cfg(test)]
+mod script_tests;
 pub mod session_change;
 pub mod session_key;
 pub mod sessions;
@@ -66,6 +70,7 @@ use crate::config::resolve::Plan;
 use crate::http::locality::RealIp;
 use crate::limits;
 use crate::sys::clock::Clock;
+use crate::sys::host;
 use crate::sys::notify::Notifier;
 use crate::sys::signals::{self, SignalError};
 
@@ -169,7 +174,7 @@ pub fn run(boot: Boot, listeners: Listeners, ready: impl FnOnce()) -> Result<(),
     let place = Place { paths, env, log_file };
     let store = disk::spawn(place, events.clone()).map_err(|e| StartError::System("cannot start a thread", e))?;
     install_signals(events)?;
-    let total = Total::new(plan.max_connections);
+    let total = Total::new(start::room(plan.max_connections, host::open_files_limit()));
     let mut addresses = Vec::new();
     for (socket, addr) in listeners.sockets {
         addresses.push(addr);
@@ -177,12 +182,14 @@ pub fn run(boot: Boot, listeners: Listeners, ready: impl FnOnce()) -> Result<(),
             .map_err(|e| StartError::System("cannot start a thread", e))?;
     }
     start::announce(&addresses, &listeners.missing, &notifier);
+    log::logger().flush();
     ready();
     let mut core = Core::new(state, clock, hub, queue, store.jobs, notifier);
     core.run();
     core.finish();
     let _ = store.thread.join();
     log::info!(target: "gateway", "stopped");
+    log::logger().flush();
     Ok(())
 }
 
@@ -192,6 +199,7 @@ fn install_signals(events: Sender<Event>) -> Result<(), StartError> {
         // A signal must not wait for long behind a flood of requests: leaving late is worse than
         // leaving without farewell.
         if events.send_timeout(Event::Input(Input::Signal(signal)), limits::SIGNAL_WAIT).is_err() {
+            log::logger().flush();
             std::process::exit(0);
         }
     };

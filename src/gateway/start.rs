@@ -1,7 +1,6 @@
 //! From a [`super::Boot`] to a first state: the lock on the state directory, the stores, the facts.
 //! Runs once, before any other thread needs the state.
 
-use std::collections::{BTreeMap, VecDeque};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::net::SocketAddr;
@@ -13,24 +12,14 @@ use serde::de::DeserializeOwned;
 
 use super::StartError;
 use super::access::Access;
-use super::auth::{LoginLimits, Logins};
-use super::dedupe::Memory;
-use super::health::HealthCache;
-use super::pairing::Change;
 use super::pairing_devices::DeviceBook;
 use super::pairing_nodes::NodeBook;
-use super::presence::Presence;
-use super::runs::Runs;
-use super::sessions::SessionBook;
-use super::state::{Counters, Facts, HealthGate, Heartbeats, PresenceGate, State};
-use super::trouble::Record;
-use super::watch::Watch;
-use crate::agent::tool::approval::pending::Approvals;
+use super::state::{Beginning, Facts, State};
 use crate::config::env::Env;
 use crate::config::load::Snapshot;
 use crate::config::model::{Config, Gateway};
 use crate::config::paths::Paths;
-use crate::config::resolve::Plan;
+use crate::config::resolve::{Plan, WsLog};
 use crate::http::locality::Proxies;
 use crate::http::proxy_login::ProxyLogin;
 use crate::identity::{DeviceFile, SecretKey};
@@ -99,6 +88,7 @@ pub fn state(
 ) -> Result<State, StartError> {
     let mut entropy = Entropy::from_os().map_err(|error| StartError::System("no random numbers", error))?;
     let facts = facts(plan, paths, snapshot, port, now, notifier, &mut entropy)?;
+    clean(paths);
     let dir = |dir: &Path, name: &str| dir.join(name);
     let devices = DeviceBook::load(
         book(&dir(&paths.devices_dir, "paired.json"))?,
@@ -110,39 +100,17 @@ pub fn state(
         book(&dir(&paths.nodes_dir, "pending.json"))?,
         now.wall_ms,
     );
-    let access = Access::of(plan);
-    Ok(State {
-        presence: Presence::new(&facts.own()),
+    let beginning = Beginning {
         facts,
         config: snapshot.config.clone(),
         config_warnings: snapshot.warnings.len(),
-        secrets: access.now(),
-        access,
+        access: Access::of(plan.auth.clone()),
         allowed_origins: plan.allowed_origins.clone(),
         entropy,
-        conns: BTreeMap::new(),
-        presence_gate: PresenceGate::default(),
-        health: HealthCache::default(),
-        health_gate: HealthGate::default(),
         devices,
-        devices_unsaved: Change::NONE,
         nodes,
-        nodes_unsaved: Change::NONE,
-        logins: Logins::new(login_limits(&snapshot.config.gateway)),
-        memory: Memory::default(),
-        sessions: SessionBook::default(),
-        runs: Runs::new(snapshot.config.agents.defaults.max_concurrent),
-        approvals: Approvals::default(),
-        session_notes: BTreeMap::new(),
-        held: Vec::new(),
-        sessions_gate: false,
-        watch: Watch::default(),
-        heartbeats: Heartbeats { enabled: true, last: None },
-        system_events: VecDeque::new(),
-        counters: Counters::default(),
-        trouble: Record::default(),
-        stopping: false,
-    })
+    };
+    Ok(State::new(beginning))
 }
 
 fn facts(
@@ -166,6 +134,7 @@ fn facts(
         zone,
         env: Arc::new(snapshot.env.clone()),
         identity: Some(identity(&paths.identity_dir.join("gateway.json"), entropy, now.wall_ms)?),
+        log_requests: plan.ws_log == WsLog::Full,
         tick: tick(&snapshot.env),
         handshake: plan.handshake,
         watchdog: notifier.watchdog_interval(),
@@ -177,6 +146,19 @@ fn facts(
 fn zone(snapshot: &Snapshot) -> Zone {
     let named = Settings::read(&snapshot.config.raw).zone.as_deref().and_then(Zone::named);
     named.unwrap_or_else(|| Zone::local(|name| snapshot.env.get(name).map(Into::into)))
+}
+
+/// Each kill in the midst of a write leaves a file behind; the lock is held, so nobody else is writing.
+fn clean(paths: &Paths) {
+    for dir in [&paths.devices_dir, &paths.nodes_dir, &paths.identity_dir] {
+        match atomic::clean(dir) {
+            Ok(0) => {}
+            Ok(count) => {
+                log::info!(target: "store", "removed unfinished writes dir={} count={count}", dir.display());
+            }
+            Err(error) => log::warn!(target: "store", "cannot look for leftovers dir={} error={error}", dir.display()),
+        }
+    }
 }
 
 /// A store of records; one that cannot be read stops the start, because going on would overwrite it.
@@ -220,20 +202,25 @@ fn identity(path: &Path, entropy: &mut Entropy, now_ms: u64) -> Result<(String, 
     Ok((public.device_id(), public.encode()))
 }
 
-fn login_limits(gateway: &Gateway) -> LoginLimits {
-    let limit = &gateway.auth.rate_limit;
-    LoginLimits {
-        attempts: limit.max_attempts,
-        window_ms: super::health::millis(limit.window),
-        lockout_ms: super::health::millis(limit.lockout),
-        exempt_loopback: limit.exempt_loopback,
-    }
-}
-
 /// `OPENCLAW_GATEWAY_TICK_MS` for tests and very slow links; clients learn the interval from `hello-ok`.
 fn tick(env: &Env) -> Duration {
     let asked = env.get("OPENCLAW_GATEWAY_TICK_MS").and_then(|text| text.trim().parse::<u64>().ok());
     asked.map_or(limits::TICK, Duration::from_millis).clamp(limits::TICK_MIN, limits::TICK)
+}
+
+/// Connections there is room for: each takes one file, and stores, log and listeners need some too. Better to refuse a
+/// client with a word than to run out of files in the midst of a write.
+pub fn room(wanted: usize, files: Option<usize>) -> usize {
+    let room = files.map_or(wanted, |files| files.saturating_sub(limits::FILES_RESERVED).max(1));
+    if room < wanted {
+        log::warn!(
+            target: "gateway",
+            "the system allows {} open files, so {room} connections are taken instead of {wanted}; raise `ulimit -n` \
+             (LimitNOFILE= in a unit)",
+            files.unwrap_or_default()
+        );
+    }
+    room.min(wanted)
 }
 
 /// The proxies whose headers count; an entry that is neither address nor range is said aloud.
@@ -266,4 +253,17 @@ pub fn announce(addresses: &[SocketAddr], missing: &[(SocketAddr, io::Error)], n
     log::info!(target: "gateway", "ready");
     let first = addresses.first().map(ToString::to_string).unwrap_or_default();
     notifier.ready(&format!("listening on ws://{first}"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn takes_no_more_connections_than_there_are_files() {
+        assert_eq!(room(256, None), 256);
+        assert_eq!(room(256, Some(1024)), 256);
+        assert_eq!(room(256, Some(64)), 32);
+        assert_eq!(room(256, Some(8)), 1);
+    }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::access::Access;
-use super::auth::{Logins, Secrets};
+use super::auth::{LoginLimits, Logins, Secrets};
 use super::conn::Peer;
 use super::connect_params::Client;
 use super::dedupe::Memory;
@@ -28,6 +28,7 @@ use crate::config::env::Env;
 use crate::config::model::Config;
 use crate::config::paths::Paths;
 use crate::limits;
+use crate::protocol::errors::WireError;
 use crate::sys::clock::Now;
 use crate::sys::id::Entropy;
 use crate::sys::zone::Zone;
@@ -54,6 +55,8 @@ pub struct Facts {
     pub env: Arc<Env>,
     /// The gateway's own device id and public key.
     pub identity: Option<(String, String)>,
+    /// Whether the log shows requests as they come in, not only with their answers.
+    pub log_requests: bool,
     /// Interval of the `tick` event.
     pub tick: Duration,
     /// Time a handshake may take.
@@ -91,6 +94,8 @@ pub struct Conn {
     pub opened: Duration,
     /// A ping was sent and nothing has come since.
     pub pinged: bool,
+    /// Requests of this connection that wait for the disk.
+    pub reads: usize,
 }
 
 /// What the handshake established.
@@ -202,6 +207,8 @@ pub struct State {
     pub entropy: Entropy,
     /// Every open WebSocket, by number.
     pub conns: BTreeMap<ConnId, Conn>,
+    /// The timer for handshakes that take too long is set.
+    pub handshakes_timed: bool,
     /// Who is there.
     pub presence: Presence,
     /// Distance of presence broadcasts.
@@ -267,7 +274,66 @@ impl Facts {
     }
 }
 
+/// What a state is made of at the start.
+pub struct Beginning {
+    /// Unchanging facts.
+    pub facts: Facts,
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// How many warnings it gave.
+    pub config_warnings: usize,
+    /// Where the secrets come from.
+    pub access: Access,
+    /// Origins that browsers may come from.
+    pub allowed_origins: Vec<String>,
+    /// Source of ids, nonces and tokens.
+    pub entropy: Entropy,
+    /// Devices as stored.
+    pub devices: DeviceBook,
+    /// Nodes as stored.
+    pub nodes: NodeBook,
+}
+
 impl State {
+    /// The state before the first event: nobody is connected.
+    pub fn new(beginning: Beginning) -> State {
+        let Beginning { facts, config, config_warnings, access, allowed_origins, entropy, devices, nodes } = beginning;
+        let runs = Runs::new(config.agents.defaults.max_concurrent);
+        State {
+            presence: Presence::new(&facts.own()),
+            facts,
+            logins: Logins::new(login_limits(&config)),
+            config,
+            config_warnings,
+            secrets: access.now(),
+            access,
+            allowed_origins,
+            entropy,
+            conns: BTreeMap::new(),
+            handshakes_timed: false,
+            presence_gate: PresenceGate::default(),
+            health: HealthCache::default(),
+            health_gate: HealthGate::default(),
+            devices,
+            devices_unsaved: Change::NONE,
+            nodes,
+            nodes_unsaved: Change::NONE,
+            memory: Memory::default(),
+            sessions: SessionBook::default(),
+            runs,
+            approvals: Approvals::default(),
+            session_notes: BTreeMap::new(),
+            held: Vec::new(),
+            sessions_gate: false,
+            watch: Watch::default(),
+            heartbeats: Heartbeats { enabled: true, last: None },
+            system_events: VecDeque::new(),
+            counters: Counters::default(),
+            trouble: Record::default(),
+            stopping: false,
+        }
+    }
+
     /// What is to be done before the first event.
     pub fn start(&mut self, now: Now, fx: &mut Vec<Effect>) {
         self.refresh_health(now, fx);
@@ -322,9 +388,38 @@ impl State {
         fx.push(Effect::Close(conn, code, reason));
     }
 
+    /// Counts a request that will wait for the disk; one connection cannot fill the disk thread's queue.
+    pub fn read_begins(&mut self, conn: ConnId) -> Result<(), WireError> {
+        let Some(entry) = self.conns.get_mut(&conn) else { return Ok(()) };
+        if entry.reads >= limits::READS_PER_CONNECTION {
+            return Err(WireError::unavailable(
+                "too many reads of this connection are waiting; wait for their answers",
+            ));
+        }
+        entry.reads += 1;
+        Ok(())
+    }
+
+    /// The disk has answered it.
+    pub fn read_done(&mut self, conn: ConnId) {
+        if let Some(entry) = self.conns.get_mut(&conn) {
+            entry.reads = entry.reads.saturating_sub(1);
+        }
+    }
+
     /// Time since the gateway started.
     pub fn uptime(&self, now: Now) -> Duration {
         now.mono.saturating_sub(self.facts.started)
+    }
+}
+
+fn login_limits(config: &Config) -> LoginLimits {
+    let limit = &config.gateway.auth.rate_limit;
+    LoginLimits {
+        attempts: limit.max_attempts,
+        window_ms: super::health::millis(limit.window),
+        lockout_ms: super::health::millis(limit.lockout),
+        exempt_loopback: limit.exempt_loopback,
     }
 }
 

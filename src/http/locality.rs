@@ -135,49 +135,6 @@ fn parse_address(text: &str) -> Option<IpAddr> {
     bare.or_else(with_port).or_else(bracketed).map(|address| address.to_canonical())
 }
 
-/// Whether the caller has already shown the gateway's token or password.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SharedSecret {
-    /// The right one.
-    Shown,
-    /// None.
-    Absent,
-}
-
-/// Whether a WebSocket client counts as local, which decides about silent pairing (protocol.md 3.4): by the rule of
-/// protocol 3, or, as protocol 4 adds, from loopback under any host name with the right secret.
-pub fn is_local_client(peer: IpAddr, head: &Head, proxies: &Proxies, secret: SharedSecret) -> bool {
-    is_local_by_name(peer, head, proxies) || (secret == SharedSecret::Shown && is_local_direct(peer, head))
-}
-
-/// Protocol 3: the resolved client is loopback, the host name is local, and nothing was forwarded by an untrusted peer.
-fn is_local_by_name(peer: IpAddr, head: &Head, proxies: &Proxies) -> bool {
-    let name = host_name(head.host().unwrap_or_default()).to_ascii_lowercase();
-    if !is_local_name(&name) && !name.ends_with(".ts.net") {
-        return false;
-    }
-    if !is_forwarded(head) {
-        return is_loopback(peer);
-    }
-    proxies.contains(peer) && forwarded_client(head, proxies, RealIp::Fallback).is_some_and(is_loopback)
-}
-
-/// Whether a lower-case host name can only mean this machine.
-pub fn is_local_name(name: &str) -> bool {
-    matches!(name, "localhost" | "127.0.0.1" | "::1")
-}
-
-/// The name in a `Host` header, without port and brackets.
-pub fn host_name(host: &str) -> &str {
-    if let Some(rest) = host.strip_prefix('[') {
-        return rest.split(']').next().unwrap_or_default();
-    }
-    match host.rsplit_once(':') {
-        Some((name, port)) if !name.contains(':') && port.bytes().all(|byte| byte.is_ascii_digit()) => name,
-        _ => host,
-    }
-}
-
 fn starts_with(name: &str, prefix: &str) -> bool {
     name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
 }
@@ -273,28 +230,5 @@ mod tests {
     #[test]
     fn the_refusal_is_the_recorded_one() {
         assert_eq!((Unattributed.reply().status(), Unattributed.reply().body_bytes().len()), (403, 212));
-    }
-
-    #[test]
-    fn local_clients_need_a_local_name_or_the_secret() {
-        let none = proxies(&[]);
-        let local = |peer, host, headers, secret| is_local_client(ip(peer), &head(host, headers), &none, secret);
-        let (absent, shown) = (SharedSecret::Absent, SharedSecret::Shown);
-        for host in ["localhost", "LocalHost:18789", "127.0.0.1:1", "[::1]:1", "box.tail1.ts.net"] {
-            assert!(local("127.0.0.1", host, "", absent), "{host}");
-        }
-        assert!(!local("127.0.0.1", "gw.example.com", "", absent));
-        assert!(local("127.0.0.1", "gw.example.com", "", shown));
-        assert!(!local("192.168.0.2", "localhost", "", shown));
-        assert!(!local("127.0.0.1", "localhost", "X-Forwarded-For: 1.2.3.4\r\n", shown));
-        assert!(!local("127.0.0.1", "localhost.evil.com", "", absent));
-    }
-
-    #[test]
-    fn host_names_lose_port_and_brackets() {
-        for (host, name) in [("a:1", "a"), ("a", "a"), ("[::1]:80", "::1"), ("[::1]", "::1"), ("::1", "::1"), ("", "")]
-        {
-            assert_eq!(host_name(host), name);
-        }
     }
 }

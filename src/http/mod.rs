@@ -4,7 +4,6 @@
 pub mod body;
 pub mod head;
 pub mod locality;
-pub mod origin;
 pub mod pages;
 pub mod proxy_login;
 pub mod reply;

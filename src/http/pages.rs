@@ -43,7 +43,7 @@ dd { margin: 0; color: var(--soft) }
 <p>This process keeps your messaging channels, agent turns and devices in one place. Clients talk to it over a WebSocket on this very address.</p>
 <h2>Connect</h2>
 <dl>
-<div><dt>Command line, on this machine</dt><dd><code>openclaw gateway status</code></dd></div>
+<div><dt>Command line, on this machine</dt><dd><code>openclaw health</code></dd></div>
 <div><dt>Command line, from another machine</dt><dd><code>openclaw gateway call health --url ws://this-address --token …</code></dd></div>
 <div><dt>Your own program</dt><dd>Open a WebSocket on any path of this address, wait for the event <code>connect.challenge</code>, then send <code>connect</code> with your token.</dd></div>
 </dl>
@@ -52,7 +52,7 @@ dd { margin: 0; color: var(--soft) }
 <div><dt><a href="health">/health</a></dt><dd>Answers as long as the process lives.</dd></div>
 <div><dt><a href="ready">/ready</a></dt><dd>Tells whether every part is ready.</dd></div>
 <div><dt><a href="startup">/startup</a></dt><dd>Tells whether the start is complete.</dd></div>
-<div><dt>If something is wrong</dt><dd><code>openclaw doctor</code> and <code>openclaw logs --follow</code></dd></div>
+<div><dt>If something is wrong</dt><dd><code>openclaw gateway status</code> and <code>openclaw logs --follow</code></dd></div>
 </dl>
 </main>
 </body>

@@ -3,10 +3,7 @@
 //! method and no value. Members that only internal callers of the original send are taken as anything.
 
 use super::defs::{SESSION_ROW, closed, open};
-use super::kinds::{
-    BOOL, COUNT, Def, Field, Kind, NULLABLE_TEXT, OPEN, POSITIVE, STRING, TEXT, list,
-    opt, req, short,
-};
+use super::kinds::{BOOL, COUNT, Def, Field, Kind, NULLABLE_TEXT, OPEN, POSITIVE, STRING, TEXT, list, opt, req, short};
 
 const NULLABLE_STRING: Kind = Kind::Nullable(&STRING);
 const UNUSED: &str = "Accepted and unused.";

@@ -50,6 +50,17 @@ pub fn lan_addresses() -> Vec<Ipv4Addr> {
     primary.into_iter().chain(others).collect()
 }
 
+/// How many files this process may have open; `None` where that is unlimited or cannot be learnt.
+pub fn open_files_limit() -> Option<usize> {
+    soft_limit(&read("/proc/self/limits")?)
+}
+
+/// The first number of the line `Max open files  <soft>  <hard>  files`.
+fn soft_limit(table: &str) -> Option<usize> {
+    let line = table.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
 /// The number of the user this process runs as; `None` where it cannot be learnt without unsafe code.
 pub fn user_id() -> Option<u32> {
     use std::os::unix::fs::MetadataExt;
@@ -117,6 +128,14 @@ fn uname(option: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn reads_the_soft_limit_of_open_files() {
+        let table = "Limit  Soft  Hard  Units\nMax processes  9  9  processes\nMax open files            1024    4096    files\n";
+        assert_eq!(soft_limit(table), Some(1024));
+        assert_eq!(soft_limit("Max open files            unlimited            unlimited            files\n"), None);
+        assert_eq!(soft_limit(""), None);
+    }
 
     #[test]
     fn names_follow_node() {

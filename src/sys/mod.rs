@@ -10,6 +10,7 @@ pub mod group;
 pub mod host;
 pub mod id;
 pub mod log;
+pub mod memory;
 pub mod notify;
 pub mod redact;
 pub mod signals;

@@ -23,6 +23,8 @@ pub fn log_panics() {
         let name = thread.name().unwrap_or("unnamed");
         let place = info.location().map(ToString::to_string).unwrap_or_default();
         log::error!(target: "gateway", "panic thread={name} place={place} message={}", message(info.payload()));
+        // A panic of the main thread is the end of the process.
+        log::logger().flush();
     }));
 }
 

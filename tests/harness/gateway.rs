@@ -118,6 +118,7 @@ pub struct Setup {
     words: Vec<String>,
     env: Vec<(String, String)>,
     watchdog: Duration,
+    deaf: bool,
 }
 
 impl Setup {
@@ -126,7 +127,7 @@ impl Setup {
         let words = ["gateway", "--port", "0", "--allow-unconfigured"];
         let home = Home::new();
         home.configure("{}");
-        Setup { home, words: words.map(String::from).to_vec(), env: Vec::new(), watchdog: WATCHDOG }
+        Setup { home, words: words.map(String::from).to_vec(), env: Vec::new(), watchdog: WATCHDOG, deaf: false }
             .env("OPENCLAW_GATEWAY_TOKEN", TOKEN)
             .env("OPENCLAW_SKIP_CHANNELS", "1")
             .env("OPENCLAW_SKIP_CANVAS_HOST", "1")
@@ -165,6 +166,12 @@ impl Setup {
         self
     }
 
+    /// The same with a console that nobody reads once it listens, like a stopped pager.
+    pub fn deaf(mut self) -> Setup {
+        self.deaf = true;
+        self
+    }
+
     /// Starts it and waits until it listens.
     pub fn start(self) -> Gateway {
         let mut command = self.home.command(&self.words);
@@ -172,8 +179,8 @@ impl Setup {
         let mut child = command.spawn().unwrap();
         let dog = Dog::watch(child.id(), self.watchdog);
         let (sender, lines) = channel();
-        follow(child.stdout.take().unwrap(), sender.clone());
-        follow(child.stderr.take().unwrap(), sender);
+        follow(child.stdout.take().unwrap(), sender.clone(), self.deaf);
+        follow(child.stderr.take().unwrap(), sender, false);
         let mut gateway = Gateway { child, dog, lines, seen: Vec::new(), port: 0, home: Some(self.home) };
         let line = gateway.line("listening on ws://127.0.0.1:");
         gateway.port = line
@@ -186,11 +193,22 @@ impl Setup {
     }
 }
 
-fn follow(pipe: impl Read + Send + 'static, sender: Sender<String>) {
+fn follow(pipe: impl Read + Send + 'static, sender: Sender<String>, deaf: bool) {
     thread::spawn(move || {
-        for line in BufReader::new(pipe).lines().map_while(Result::ok) {
+        let mut lines = BufReader::new(pipe).lines();
+        for line in lines.by_ref().map_while(Result::ok) {
+            let last = deaf && line.contains("listening on ws://");
             if sender.send(line).is_err() {
                 return;
+            }
+            if last {
+                break;
+            }
+        }
+        // The pipe stays open as long as the test runs, but nothing takes from it.
+        if deaf {
+            loop {
+                thread::park();
             }
         }
     });

@@ -1,5 +1,5 @@
 // The official client library against our gateway: connect, list, call, watch, survive a restart.
-// Every frame that arrives on its sockets is judged by the official schema, whatever the client makes of it.
+// Every frame that arrives on its sockets is judged by the official schema and by ours, whatever the client makes of it.
 import { createHash, createPrivateKey, createPublicKey, generateKeyPairSync, sign } from "node:crypto";
 import { GatewayClient } from "@openclaw/gateway-client";
 import WebSocket from "ws";
@@ -135,7 +135,7 @@ async function callEach(peer, methods) {
         must(REFUSED[method]?.test(error.message), `refused: ${error.message}`);
       }
       must(tap.faults.length === before, tap.faults.slice(before).join("\n"));
-      return resultName(method) || method === "system-presence" ? "" : "(envelope only: the official schema has no result for it)";
+      return resultName(method) || method === "system-presence" ? "" : "(by our own schema only: the official one has no result for it)";
     });
   }
 }
@@ -242,7 +242,7 @@ export async function run(bin) {
     const gaps = [...peer.seen, ...second.seen].filter((each) => each.what === "gap");
     must(gaps.length === 0, JSON.stringify(gaps));
   });
-  await check("official schema: every frame and payload received is valid", async () => {
+  await check("official and own schema: every frame and payload received is valid", async () => {
     must(tap.faults.length === 0, [...new Set(tap.faults)].slice(0, 12).join("\n"));
     return `${tap.judged} of ${tap.frames} frames: ${[...tap.last.keys()].filter((k) => k.startsWith("event")).join(", ")}`;
   });

@@ -1,14 +1,17 @@
-// The official v4 schema as a judge: each frame and payload that a gateway sends, by the definition's name.
-// Knows which definition belongs to which method and event; knows nothing of sockets.
+// Two judges of each frame and payload that our gateway sends: the official v4 schema, by the definition's name, and the
+// schema our own table generates. Knows which definition belongs to which method and event; knows nothing of sockets.
 import Ajv from "ajv";
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import path from "node:path";
+import { REPO } from "./ground.mjs";
 
 const file = path.join(path.dirname(createRequire(import.meta.url).resolve("ajv/package.json")), "../@openclaw/gateway-protocol/protocol.schema.json");
 export const schema = JSON.parse(readFileSync(file, "utf8"));
 export const ajv = new Ajv({ strict: false, allErrors: true, validateFormats: false });
 ajv.addSchema(schema, "official");
+const own = JSON.parse(readFileSync(path.join(REPO, "fixtures/generated/protocol.schema.json"), "utf8"));
+ajv.addSchema(own, "own");
 
 /** Where a method's result definition is not simply its name in capitals + "Result". */
 const RESULTS = {
@@ -39,11 +42,17 @@ export function resultName(method) {
 }
 
 /** The faults of a value against a definition; an empty list is a pass. */
-export function faults(name, value) {
-  const validate = ajv.getSchema(`official#/definitions/${name}`);
-  if (!validate) return [`the official schema has no definition ${name}`];
+export function faults(name, value, judge = "official") {
+  const validate = ajv.getSchema(`${judge}#/definitions/${name}`);
+  if (!validate) return [`the ${judge} schema has no definition ${name}`];
   if (validate(value)) return [];
-  return validate.errors.slice(0, 8).map((e) => `${name}${e.instancePath}: ${e.message} ${JSON.stringify(e.params)}`);
+  return validate.errors.slice(0, 8).map((e) => `${judge} ${name}${e.instancePath}: ${e.message} ${JSON.stringify(e.params)}`);
+}
+
+/** The faults of a payload against the definition that our own table gives for it. */
+function ownFaults(row, member, payload) {
+  const name = row?.[member]?.replace("#/definitions/", "");
+  return name ? faults(name, payload, "own") : [`our table has no ${member} for this`];
 }
 
 function presenceFaults(list) {
@@ -53,7 +62,7 @@ function presenceFaults(list) {
 
 /** The faults of an event frame and its payload. */
 export function eventFaults(frame) {
-  const found = faults("EventFrame", frame);
+  const found = [...faults("EventFrame", frame), ...faults("EventFrame", frame, "own"), ...ownFaults(own.events[frame.event], "payload", frame.payload)];
   if (frame.event === "presence") return [...found, ...presenceFaults(frame.payload?.presence)];
   if (frame.event === "connect.challenge") {
     const { nonce, ts } = frame.payload ?? {};
@@ -65,8 +74,9 @@ export function eventFaults(frame) {
 
 /** The faults of a response frame and of the result of the method it answers. */
 export function responseFaults(frame, method) {
-  const found = faults("ResponseFrame", frame);
+  const found = [...faults("ResponseFrame", frame), ...faults("ResponseFrame", frame, "own")];
   if (!frame.ok) return found;
+  found.push(...ownFaults(own.methods[method], "result", frame.payload));
   if (method === "system-presence") return [...found, ...presenceFaults(frame.payload)];
   const name = resultName(method);
   return name ? [...found, ...faults(name, frame.payload)] : found;

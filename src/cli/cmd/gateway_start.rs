@@ -17,23 +17,26 @@ use crate::service::ports;
 use crate::sys::clock::Clock;
 use crate::sys::log::{self as logger, ConsoleStyle, FileRule, LogHandle, LogOptions};
 use crate::sys::notify::Notifier;
-use crate::sys::{host, signals, thread};
+use crate::sys::{host, memory, signals, thread};
 
 /// Runs the gateway until it is told to stop.
 ///
 /// # Errors
 /// What keeps it from starting.
 pub fn start(world: &World, args: &GatewayRunArgs) -> Result<ExitCode, CliError> {
+    memory::settle();
     // Signals are masked for the whole process, so before any thread exists.
     signals::block_restart_signal().map_err(|error| failed(&error.to_string()))?;
     let clock = Clock::start();
     let (plan, made_token) = decide(world, args)?;
     let log = open_log(world, args)?;
     thread::log_panics();
-    let listeners = gateway::listen(&plan).map_err(|error| refuse_start(world, &error))?;
+    let listeners = gateway::listen(&plan).map_err(|error| refused(world, &error))?;
     let addresses: Vec<SocketAddr> = listeners.sockets.iter().map(|(_, addr)| *addr).collect();
     tell(world, &plan, &log);
-    let result = run(world, plan, clock, log, listeners, || greet(world, &addresses, made_token));
+    let greet = || greet(world, &addresses, made_token);
+    let result = run(world, plan, clock, log, listeners, greet);
+    logger::flush();
     result.map(|()| ExitCode::SUCCESS)
 }
 
@@ -54,7 +57,13 @@ fn run(
         notifier: Notifier::from_env(|name| std::env::var_os(name)),
         plan,
     };
-    gateway::run(boot, listeners, greet).map_err(|error| refuse_start(world, &error))
+    gateway::run(boot, listeners, greet).map_err(|error| refused(world, &error))
+}
+
+/// What was logged on the way comes before the error that ends the program.
+fn refused(world: &World, error: &StartError) -> CliError {
+    logger::flush();
+    refuse_start(world, error)
 }
 
 /// The start-up decisions in their order (`spec/lifecycle.md` 8); the token of a first start is made last.
@@ -103,6 +112,8 @@ fn refuse_start(world: &World, error: &StartError) -> CliError {
         refused = refused.hint(format!("If the gateway is supervised, stop it with: {stop}"));
     }
     if let StartError::PortBusy(addr) = error {
+        refused = refused.hint("Or: systemctl --user stop openclaw-gateway.service");
+        refused = refused.hint("System error: EADDRINUSE");
         for line in ports::lines(&ports::inspect(addr.port(), &world.command("gateway stop"))) {
             refused = refused.hint(line);
         }
@@ -123,9 +134,10 @@ fn open_log(world: &World, args: &GatewayRunArgs) -> Result<Arc<LogHandle>, CliE
         Some(file) => FileRule::Fixed(world.paths.expand(file, &world.paths.state_dir)),
         None => FileRule::Daily { dir: world.paths.log_dir.clone(), profile: world.paths.profile.clone() },
     };
-    if let Some(style) = style(config) {
-        options.style = style;
-    }
+    let terminal = std::io::stdout().is_terminal();
+    options.colour = logger::colour_wanted(get, terminal);
+    let usual = if terminal { ConsoleStyle::Pretty } else { ConsoleStyle::Compact };
+    options.style = style(config).unwrap_or(usual);
     if args.verbose {
         options.console_level = log::LevelFilter::Debug;
     }

@@ -14,14 +14,15 @@ use crate::sys::thread;
 
 /// How long to pause when the system has no file descriptors left; accepting again at once would spin.
 const PAUSE: Duration = Duration::from_millis(50);
-/// At most one warning about refused connections in this time, so that a flood cannot fill the log.
+/// At most one warning about refused connections in this time, so that a flood cannot fill the log; the
+/// same for connections that the system refuses us.
 const WARN_EVERY: Duration = Duration::from_secs(10);
 
 /// Starts the loop on its own thread. It lives as long as the process.
 pub fn spawn(listener: TcpListener, hub: Arc<Hub>, total: Total) -> std::io::Result<JoinHandle<()>> {
     let port = listener.local_addr().map(|addr| addr.port()).unwrap_or_default();
     thread::spawn(&format!("accept:{port}"), limits::STACK_ACCEPT, move || {
-        let mut door = Door { gate: Gate::new(total), hub, refused: 0, warned: None };
+        let mut door = Door { gate: Gate::new(total), hub, refused: 0, warned: None, failures: 0, complained: None };
         for socket in listener.incoming() {
             match socket {
                 Ok(socket) => door.admit(socket),
@@ -36,6 +37,8 @@ struct Door {
     hub: Arc<Hub>,
     refused: u64,
     warned: Option<Instant>,
+    failures: u64,
+    complained: Option<Instant>,
 }
 
 impl Door {
@@ -55,7 +58,7 @@ impl Door {
         let hub = self.hub.clone();
         let run = move || reader::run(socket, reader::Arrival { conn, addr, slot, permit }, &hub);
         if let Err(error) = thread::spawn(&format!("read:{conn}"), limits::STACK_PARSER, run) {
-            log::error!(target: "gateway", "cannot start a thread for a connection conn={conn} error={error}");
+            self.complain("cannot start a thread for a connection", &error);
         }
     }
 
@@ -63,8 +66,16 @@ impl Door {
         if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::ConnectionAborted) {
             return;
         }
-        log::error!(target: "gateway", "accept failed error={error} (too many open files? raise `ulimit -n`)");
+        self.complain("accept failed (too many open files? raise `ulimit -n`)", error);
         std::thread::sleep(PAUSE);
+    }
+
+    fn complain(&mut self, what: &str, error: &std::io::Error) {
+        self.failures += 1;
+        if self.complained.is_none_or(|at| at.elapsed() >= WARN_EVERY) {
+            log::error!(target: "gateway", "{what} error={error} failures={}", self.failures);
+            self.complained = Some(Instant::now());
+        }
     }
 
     fn warn(&mut self, why: Refused, address: std::net::IpAddr) {

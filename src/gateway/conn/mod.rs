@@ -50,6 +50,8 @@ pub struct Link {
     pub admission: Option<Sender<Admission>>,
     /// Outbound bytes from which the connection counts as slow.
     pub max_buffered: usize,
+    /// One for each message in the state thread's queue; taken out with the message.
+    pub turns: Receiver<()>,
 }
 
 /// What every connection thread shares: immutable settings, counters, the way to the state thread.

@@ -4,9 +4,11 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Instant;
 
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{Receiver, Sender, bounded};
 use tungstenite::protocol::{Role, WebSocketConfig};
 use tungstenite::{Bytes, Error, Message, WebSocket};
 
@@ -49,47 +51,73 @@ fn prepare(socket: &TcpStream) -> io::Result<()> {
 }
 
 fn websocket(socket: TcpStream, conn: ConnId, upgrade: Upgrade, permit: Permit, hub: &Arc<Hub>) {
-    let (Ok(for_writer), Ok(())) = (socket.try_clone(), socket.set_read_timeout(None)) else { return };
-    let (outbox, inbox) = outbox::outbox();
-    let write = move || writer::run(for_writer, &inbox);
-    if let Err(error) = thread::spawn(&format!("write:{conn}"), limits::STACK_WRITER, write) {
-        log::error!(target: "gateway/ws", "cannot start a writer thread conn={conn} error={error}");
+    if socket.set_read_timeout(None).is_err() {
         return;
     }
+    // Shared instead of duplicated: one file descriptor a connection, not two.
+    let socket = Arc::new(socket);
+    let (outbox, inbox) = outbox::outbox();
+    let for_writer = socket.clone();
+    let write = move || writer::run(&for_writer, &inbox);
+    let writer = match thread::spawn(&format!("write:{conn}"), limits::STACK_WRITER, write) {
+        Ok(writer) => writer,
+        Err(error) => {
+            log::error!(target: "gateway/ws", "cannot start a writer thread conn={conn} error={error}");
+            return;
+        }
+    };
     let (admission, verdict) = verdict();
+    let (turn, turns) = bounded(limits::EVENTS_PER_CONNECTION);
     let link = Link {
         outbox: outbox.clone(),
         permit: Some(permit),
         admission: Some(admission),
         max_buffered: limits::BUFFERED_BYTES_V3,
+        turns,
     };
     if hub.events.send(Event::Opened { conn, peer: upgrade.peer, link }).is_err() {
         return;
     }
-    let mut reader = Reader { conn, hub, verdict, ws: open(socket, outbox, upgrade.rest), phase: Phase::AwaitConnect };
-    let why = reader.read_all();
+    let split = Split { socket, outbox, conn, hub: hub.clone(), told: Instant::now() };
+    let ws = open(split, upgrade.rest);
+    let mut reader = Reader { conn, hub, verdict, turn, ws, phase: Phase::AwaitConnect };
+    // A bug here must not leave a connection behind that nobody ends; the panic hook has logged it.
+    let why = catch_unwind(AssertUnwindSafe(|| reader.read_all())).unwrap_or(Ended::Lost);
+    drop(reader);
     hub.tell(Input::Closed { conn, why });
+    // The connection counts until its last byte is written or given up.
+    let _ = writer.join();
 }
 
-fn open(socket: TcpStream, outbox: Outbox, rest: Vec<u8>) -> WebSocket<Split> {
+fn open(split: Split, rest: Vec<u8>) -> WebSocket<Split> {
     let config = WebSocketConfig::default()
         .read_buffer_size(limits::WS_READ_BUFFER)
         .write_buffer_size(0)
         .max_message_size(Some(limits::PREAUTH_MESSAGE_BYTES))
         .max_frame_size(Some(limits::PREAUTH_MESSAGE_BYTES));
-    WebSocket::from_partially_read(Split { socket, outbox }, rest, Role::Server, Some(config))
+    WebSocket::from_partially_read(split, rest, Role::Server, Some(config))
 }
 
 /// The reader's view of the socket: reads come from it, writes (pongs and close replies, which
 /// tungstenite makes by itself) go through the outbox between the writer's frames.
 struct Split {
-    socket: TcpStream,
+    socket: Arc<TcpStream>,
     outbox: Outbox,
+    conn: ConnId,
+    hub: Arc<Hub>,
+    told: Instant,
 }
 
 impl Read for Split {
+    /// A large message on a thin line takes minutes, and no pong can come in the midst of it: its bytes
+    /// are signs of life too. A full queue may drop them; the next ones are not far.
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.socket.read(buffer)
+        let length = (&*self.socket).read(buffer)?;
+        if self.told.elapsed() >= limits::PING / 4 {
+            self.told = Instant::now();
+            let _ = self.hub.events.try_send(Event::Input(Input::Alive(self.conn)));
+        }
+        Ok(length)
     }
 }
 
@@ -108,6 +136,7 @@ struct Reader<'a> {
     conn: ConnId,
     hub: &'a Arc<Hub>,
     verdict: Receiver<Admission>,
+    turn: Sender<()>,
     ws: WebSocket<Split>,
     phase: Phase,
 }
@@ -147,7 +176,7 @@ impl Reader<'_> {
         match session::read(self.phase, text) {
             Step::Ignore => self.tell(Input::Alive(self.conn)),
             Step::Forward(frame @ Inbound::Fatal(_)) => self.fatal(frame),
-            Step::Forward(frame) => self.tell(Input::Frame { conn: self.conn, frame }),
+            Step::Forward(frame) => self.hand_over(frame),
             Step::ForwardConnect(frame) => self.connect(frame),
         }
     }
@@ -155,7 +184,7 @@ impl Reader<'_> {
     /// Nothing but the verdict counts until it is there: what the client sends meanwhile stays in
     /// the socket. No verdict means that a close frame is queued.
     fn connect(&mut self, frame: Inbound) -> Option<Ended> {
-        if let Some(why) = self.tell(Input::Frame { conn: self.conn, frame }) {
+        if let Some(why) = self.hand_over(frame) {
             return Some(why);
         }
         let Ok(admission) = self.verdict.recv() else { return Some(self.drain()) };
@@ -168,7 +197,7 @@ impl Reader<'_> {
     }
 
     fn fatal(&mut self, frame: Inbound) -> Option<Ended> {
-        let told = self.tell(Input::Frame { conn: self.conn, frame });
+        let told = self.hand_over(frame);
         Some(told.unwrap_or_else(|| self.drain()))
     }
 
@@ -187,10 +216,16 @@ impl Reader<'_> {
     /// reaches it. Ends when the peer closes or the writer, tired of waiting, shuts the socket down.
     fn drain(&mut self) -> Ended {
         let mut sink = [0_u8; 4096];
-        let socket = &mut self.ws.get_mut().socket;
+        let mut socket: &TcpStream = &self.ws.get_ref().socket;
         while matches!(socket.read(&mut sink), Ok(n) if n > 0) {}
         let _ = socket.shutdown(Shutdown::Read);
         Ended::ByUs
+    }
+
+    /// Waits until the state thread has taken earlier messages; a closed connection waits for nothing.
+    fn hand_over(&self, frame: Inbound) -> Option<Ended> {
+        let _ = self.turn.send(());
+        self.tell(Input::Frame { conn: self.conn, frame })
     }
 
     fn tell(&self, input: Input) -> Option<Ended> {

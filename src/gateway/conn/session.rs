@@ -2,6 +2,7 @@
 //! Parses and checks against the protocol table; decides nothing about who may do what.
 
 use crate::gateway::event::{Call, Inbound, Violation};
+use crate::limits;
 use crate::protocol::frame::{FrameFault, Request, parse_request};
 use crate::protocol::{check, methods};
 
@@ -26,6 +27,9 @@ pub enum Step {
 
 /// Reads one message in this phase.
 pub fn read(phase: Phase, text: &str) -> Step {
+    if has_too_many_values(text) {
+        return Step::Forward(Inbound::Fatal(Violation::TooLarge));
+    }
     match (phase, parse_request(text)) {
         (Phase::AwaitConnect, Err(FrameFault::NotJson)) => Step::Forward(Inbound::Fatal(Violation::FirstNotJson)),
         (Phase::AwaitConnect, Err(FrameFault::NotRequest { .. })) => {
@@ -36,6 +40,25 @@ pub fn read(phase: Phase, text: &str) -> Step {
         (Phase::Ready, Err(FrameFault::NotRequest { id, text })) => Step::Forward(Inbound::NotRequest { id, text }),
         (Phase::Ready, Ok(request)) => Step::Forward(call(request)),
     }
+}
+
+/// A parsed value takes twenty times the two bytes of its text, so a message is bounded by values too.
+/// Counts what begins or separates values outside of strings; short messages cannot have too many.
+fn has_too_many_values(text: &str) -> bool {
+    if text.len() <= limits::JSON_VALUES {
+        return false;
+    }
+    let (mut values, mut in_string, mut escaped) = (0_usize, false, false);
+    for byte in text.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = in_string,
+            b'"' => in_string = !in_string,
+            b',' | b'[' | b'{' if !in_string => values += 1,
+            _ => {}
+        }
+    }
+    values > limits::JSON_VALUES
 }
 
 fn first(request: Request) -> Inbound {
@@ -99,6 +122,21 @@ mod tests {
     #[test]
     fn ignores_later_messages_that_are_not_json() {
         assert!(matches!(read(Phase::Ready, "{still not json"), Step::Ignore));
+    }
+
+    #[test]
+    fn a_message_of_countless_values_is_too_large_and_a_long_text_is_not() {
+        let frame = |params: &str| {
+            let head = r#"{"type":"req","id":"1","method":"system-event","params":"#;
+            format!("{head}{params}}}")
+        };
+        let list = |item: &str, count: usize| format!(r#"{{"text":[{}0]}}"#, item.repeat(count));
+        for bomb in [list("0,", 1 << 20), list("[[[]]],", 1 << 17), list(r#""\\",[],"#, 1 << 17)] {
+            let step = read(Phase::Ready, &frame(&bomb));
+            assert!(matches!(step, Step::Forward(Inbound::Fatal(Violation::TooLarge))));
+        }
+        let text = format!(r#"{{"text":"{}"}}"#, r#"\",[{,"#.repeat(1 << 18));
+        assert!(matches!(read(Phase::Ready, &frame(&text)), Step::Forward(Inbound::Call { .. })));
     }
 
     #[test]

@@ -17,18 +17,18 @@ const COPY_BELOW: usize = 4096;
 
 /// Writes until a close frame was sent, the socket fails, or all senders are gone; then shuts the
 /// socket down both ways, which ends the reader.
-pub fn run(mut socket: TcpStream, inbox: &Inbox) {
+pub fn run(socket: &TcpStream, inbox: &Inbox) {
     let mut batch = Batch::default();
     let closed = loop {
         let Ok(first) = inbox.queue.recv() else { break false };
-        match batch.write(&mut socket, inbox, first) {
+        match batch.write(socket, inbox, first) {
             Ok(Sent::Open) => {}
             Ok(Sent::Close) => break true,
             Err(_) => break false,
         }
     };
     if closed {
-        linger(&socket, inbox);
+        linger(socket, inbox);
     }
     let _ = socket.shutdown(Shutdown::Both);
 }
@@ -55,7 +55,7 @@ struct Batch {
 
 impl Batch {
     /// Writes `first` and whatever else waits, up to the batch size.
-    fn write(&mut self, socket: &mut TcpStream, inbox: &Inbox, first: Out) -> std::io::Result<Sent> {
+    fn write(&mut self, socket: &TcpStream, inbox: &Inbox, first: Out) -> std::io::Result<Sent> {
         let mut next = Some(first);
         let mut sent = Sent::Open;
         while let Some(out) = next {
@@ -71,7 +71,7 @@ impl Batch {
         Ok(sent)
     }
 
-    fn add(&mut self, socket: &mut TcpStream, out: &Out) -> std::io::Result<()> {
+    fn add(&mut self, socket: &TcpStream, out: &Out) -> std::io::Result<()> {
         match out {
             Out::Text(body) => self.text(socket, body, &[]),
             Out::Event(head, seq) => self.text(socket, head, format!("{seq}}}").as_bytes()),
@@ -92,7 +92,7 @@ impl Batch {
     }
 
     /// One text frame of two parts: the part all receivers share and the part that is this one's.
-    fn text(&mut self, socket: &mut TcpStream, body: &[u8], tail: &[u8]) -> std::io::Result<()> {
+    fn text(&mut self, socket: &TcpStream, body: &[u8], tail: &[u8]) -> std::io::Result<()> {
         let header = FrameHeader { opcode: OpCode::Data(Data::Text), ..FrameHeader::default() };
         let length = (body.len() + tail.len()) as u64;
         header.format(length, &mut self.buffer).map_err(std::io::Error::other)?;
@@ -106,7 +106,7 @@ impl Batch {
         Ok(())
     }
 
-    fn flush(&mut self, socket: &mut TcpStream) -> std::io::Result<()> {
+    fn flush(&mut self, mut socket: &TcpStream) -> std::io::Result<()> {
         socket.write_all(&self.buffer)?;
         self.buffer.clear();
         // A thousand idle clients must not each keep the buffer of their greeting.
@@ -118,7 +118,7 @@ impl Batch {
 }
 
 /// Writes both slices with as few system calls as the kernel allows.
-fn write_all(socket: &mut TcpStream, mut head: &[u8], mut body: &[u8]) -> std::io::Result<()> {
+fn write_all(mut socket: &TcpStream, mut head: &[u8], mut body: &[u8]) -> std::io::Result<()> {
     while !head.is_empty() {
         let n = socket.write_vectored(&[IoSlice::new(head), IoSlice::new(body)])?;
         if n == 0 {

@@ -1,6 +1,8 @@
 //! `config.get`, `config.schema`, `config.schema.lookup` and `secrets.reload`.
 //! The file is read by the store thread at each call, so that an edit by hand is seen.
 
+use std::sync::OnceLock;
+
 use serde_json::{Value, json};
 
 use crate::config::load::{self, Issue, Snapshot};
@@ -8,6 +10,7 @@ use crate::config::schema;
 use crate::gateway::disk::{Job, Then, Waiting};
 use crate::gateway::dispatch::Request;
 use crate::gateway::event::{Answer, Effect, Handled};
+use crate::gateway::state::State;
 use crate::protocol::errors::WireError;
 use crate::sys::date;
 
@@ -16,7 +19,8 @@ fn waiting(request: &Request<'_>) -> Waiting {
 }
 
 /// Has the configuration read anew.
-pub fn get(request: &Request<'_>, fx: &mut Vec<Effect>) -> Handled {
+pub fn get(state: &mut State, request: &Request<'_>, fx: &mut Vec<Effect>) -> Handled {
+    state.read_begins(request.conn)?;
     fx.push(Effect::Disk(Job::Config, Then::ConfigGet(waiting(request))));
     Ok(Answer::Later)
 }
@@ -48,14 +52,16 @@ fn issues(list: &[Issue]) -> Vec<Value> {
     list.iter().map(|issue| json!({"path": issue.path, "message": issue.message})).collect()
 }
 
-/// The schema of the configuration file.
+/// The schema of the configuration file. It is the same each time and large, so it is built once.
 pub fn schema(request: &Request<'_>) -> Handled {
-    Ok(Answer::Json(json!({
-        "schema": schema::json_schema(),
-        "uiHints": schema::ui_hints(),
-        "version": env!("CARGO_PKG_VERSION"),
-        "generatedAt": date::iso_utc(request.now.wall_ms),
-    })))
+    static SCHEMA: OnceLock<String> = OnceLock::new();
+    let constant = SCHEMA.get_or_init(|| {
+        let (schema, hints) = (schema::json_schema(), schema::ui_hints());
+        let version = Value::from(env!("CARGO_PKG_VERSION"));
+        format!("{{\"schema\":{schema},\"uiHints\":{hints},\"version\":{version},\"generatedAt\":")
+    });
+    let generated_at = Value::from(date::iso_utc(request.now.wall_ms));
+    Ok(Answer::Raw(format!("{constant}{generated_at}}}").into()))
 }
 
 /// One key of it.
@@ -67,7 +73,8 @@ pub fn lookup(request: &Request<'_>) -> Handled {
 }
 
 /// Reads the configuration anew and takes over its secrets.
-pub fn reload_secrets(request: &Request<'_>, fx: &mut Vec<Effect>) -> Handled {
+pub fn reload_secrets(state: &mut State, request: &Request<'_>, fx: &mut Vec<Effect>) -> Handled {
+    state.read_begins(request.conn)?;
     fx.push(Effect::Disk(Job::Config, Then::SecretsReload(waiting(request))));
     Ok(Answer::Later)
 }

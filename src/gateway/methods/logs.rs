@@ -3,10 +3,12 @@
 use crate::gateway::disk::{Job, TailAsk, Then, Waiting};
 use crate::gateway::dispatch::Request;
 use crate::gateway::event::{Answer, Effect, Handled};
+use crate::gateway::state::State;
 use crate::limits;
 
 /// Asks for the end of the log; the store thread names the file, which changes with the date.
-pub fn tail(request: &Request<'_>, fx: &mut Vec<Effect>) -> Handled {
+pub fn tail(state: &mut State, request: &Request<'_>, fx: &mut Vec<Effect>) -> Handled {
+    state.read_begins(request.conn)?;
     let bounded = |name: &str, default: usize, most: usize| {
         request.count(name).and_then(|n| usize::try_from(n).ok()).unwrap_or(default).clamp(1, most)
     };

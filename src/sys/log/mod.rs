@@ -1,8 +1,10 @@
 //! The program's logger: readable lines on the console, JSON lines in a file (lifecycle.md 14). The only place that
-//! names env_logger. No record can stop or slow the program for long: faults of the file are counted and retried.
+//! names env_logger. No record can stop or slow the program: one thread writes, and what it cannot write in time is
+//! counted; so are faults of the file, which are retried.
 
 mod file;
 mod line;
+mod queue;
 
 use std::cell::Cell;
 use std::ffi::OsString;
@@ -21,6 +23,7 @@ use crate::limits;
 use crate::sys::{clock, host, zone::Zone};
 use file::FileSink;
 use line::Entry;
+use queue::{Line, Queue};
 
 /// How a console line looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,6 +106,12 @@ pub struct LogHandle {
     logger: Arc<Logger>,
 }
 
+/// Waits, but not for long, until everything logged so far is written: before the log is read, and before the process
+/// ends.
+pub fn flush() {
+    log::logger().flush();
+}
+
 impl LogHandle {
     /// The file that lines go to now; `None` without one.
     pub fn current_file(&self) -> Option<PathBuf> {
@@ -125,7 +134,10 @@ impl LogHandle {
 pub fn init(options: LogOptions) -> Result<LogHandle, LogError> {
     let most = options.level.max(options.console_level);
     let logger = Arc::new(Logger::new(options));
-    log::set_boxed_logger(Box::new(Facade(Arc::clone(&logger)))).map_err(LogError)?;
+    let writer = Arc::clone(&logger);
+    // Without a thread the records are written where they are made: better slow than silent.
+    let queue = Queue::start(move |line| writer.write(line)).ok();
+    log::set_boxed_logger(Box::new(Facade { logger: Arc::clone(&logger), queue })).map_err(LogError)?;
     log::set_max_level(most);
     Ok(LogHandle { logger })
 }
@@ -151,24 +163,35 @@ pub fn colour_wanted(get: impl Fn(&str) -> Option<OsString>, is_terminal: bool) 
     }
 }
 
-struct Facade(Arc<Logger>);
+struct Facade {
+    logger: Arc<Logger>,
+    queue: Option<Queue>,
+}
 
 impl Log for Facade {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        self.0.wanted(metadata.level()) != (false, false)
+        self.logger.wanted(metadata.level()) != (false, false)
     }
 
     fn log(&self, record: &Record<'_>) {
         BUSY.with(|busy| {
             // a record made while a record is written (a panic inside the logger) would wait for itself
             if !busy.replace(true) {
-                self.0.take(record, clock::wall_ms());
+                match (self.logger.line(record, clock::wall_ms()), &self.queue) {
+                    (Some(line), Some(queue)) => queue.put(line),
+                    (Some(line), None) => self.logger.write(&line),
+                    (None, _) => {}
+                }
                 busy.set(false);
             }
         });
     }
 
-    fn flush(&self) {}
+    fn flush(&self) {
+        if let Some(queue) = &self.queue {
+            queue.flush();
+        }
+    }
 }
 
 thread_local! {
@@ -219,19 +242,33 @@ impl Logger {
         (file, console)
     }
 
-    fn take(&self, record: &Record<'_>, wall_ms: u64) {
+    /// The finished text of a record, if anybody wants it. Made where the record is: it may name borrowed things.
+    fn line(&self, record: &Record<'_>, wall_ms: u64) -> Option<Line> {
         let (file, console) = self.wanted(record.level());
         if !file && !console {
-            return;
+            return None;
         }
-        let Some(subsystem) = line::subsystem(record) else { return };
+        let subsystem = line::subsystem(record)?.into_owned();
         let message = line::message(record.args());
-        let entry = Entry { wall_ms, level: record.level(), subsystem: &subsystem, message: &message };
+        Some(Line { wall_ms, level: record.level(), subsystem, message, file, console, left_out: 0 })
+    }
+
+    fn write(&self, line: &Line) {
+        if line.left_out > 0 {
+            let message = format!("log lines left out because nobody took them in time count={}", line.left_out);
+            let notice = Entry { wall_ms: line.wall_ms, level: Level::Warn, subsystem: "gateway", message: &message };
+            self.put(&notice, line.file, line.console);
+        }
+        let Line { wall_ms, level, subsystem, message, .. } = line;
+        self.put(&Entry { wall_ms: *wall_ms, level: *level, subsystem, message }, line.file, line.console);
+    }
+
+    fn put(&self, entry: &Entry<'_>, file: bool, console: bool) {
         if file {
-            self.to_file(&entry);
+            self.to_file(entry);
         }
         if console {
-            self.to_console(&entry);
+            self.to_console(entry);
         }
     }
 
@@ -295,7 +332,9 @@ mod tests {
     fn say(logger: &Logger, level: Level, target: &str, text: &str) {
         let args = format_args!("{text}");
         let record = Record::builder().args(args).level(level).target(target).module_path(Some("openclaw::x")).build();
-        logger.take(&record, 1_795_226_400_234);
+        if let Some(line) = logger.line(&record, 1_795_226_400_234) {
+            logger.write(&line);
+        }
     }
 
     #[test]
@@ -353,6 +392,7 @@ mod tests {
         handle.set_levels(LevelFilter::Off, LevelFilter::Debug);
         log::debug!(target: "gateway", "to stdout too");
         crate::sys::thread::spawn("dies", 64 * 1024, || panic!("on purpose password=canary")).unwrap().join().unwrap();
+        flush();
     }
 
     #[test]
