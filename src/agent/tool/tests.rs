@@ -476,7 +476,7 @@ fn sessions_are_asked_of_the_gateway() {
     assert!(
         ground
             .ok("sessions_list", json!({"limit": 1_000_000}))
-            .contains(&format!("limit: {}", limits::SESSION_ROWS_MAX))
+            .contains(&format!("limit: {}", limits::TOOL_SESSION_ROWS_MAX))
     );
     assert!(ground.ok("sessions_history", json!({"label": "x"})).contains("Label("));
     assert!(
