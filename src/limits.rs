@@ -462,8 +462,10 @@ pub const EDIT_BYTES: usize = 8 * MIB;
 pub const PATCH_BYTES: usize = 4 * MIB;
 /// Files of a patch.
 pub const PATCH_FILES: usize = 256;
-/// Comparisons of lines that fitting one file's hunks may take: some tenths of a second.
-pub const PATCH_STEPS: usize = 10_000_000;
+/// Bytes compared while the hunks of one file are fitted: some tenths of a second.
+pub const PATCH_STEPS: usize = 64 * MIB;
+/// Bytes of all files a patch writes: they are held in memory until all parts fit.
+pub const PATCH_TOTAL_BYTES: usize = 32 * MIB;
 
 /// Rows of `sessions_list` and `sessions_history` without a wish.
 pub const TOOL_SESSION_ROWS: usize = 20;
@@ -498,6 +500,8 @@ pub const EXEC_PARTIAL_BYTES: usize = 4 * KIB;
 pub const EXEC_HEAD_BYTES: usize = 64 * KIB;
 /// Bytes kept of its end, where errors stand.
 pub const EXEC_TAIL_BYTES: usize = 128 * KIB;
+/// Bytes of output in a result's details, which go into transcripts and events a second time.
+pub const EXEC_DETAILS_BYTES: usize = 32 * KIB;
 /// Commands in the background at once, ended ones included: at most 6 MiB of output.
 pub const BACKGROUND_JOBS: usize = 32;
 /// Longest wait of one `process poll`.

@@ -465,6 +465,23 @@ mod tests {
         assert!(!beneath.exists(Path::new("new/deep/file")).unwrap());
     }
 
+    /// What a step meets when a link appeared after the look: the race below seldom hits that moment.
+    #[test]
+    fn no_open_follows_a_link() {
+        let ground = Ground::new("nofollow");
+        symlink("../out", ground.0.join("in/dir-link")).unwrap();
+        symlink("file", ground.0.join("in/file-link")).unwrap();
+        let dir = ground.beneath().dir;
+        for (name, flags) in [
+            ("dir-link", SEARCH | OFlag::O_DIRECTORY),
+            ("dir-link", OFlag::O_RDONLY),
+            ("file-link", OFlag::O_RDONLY | OFlag::O_NONBLOCK),
+            ("file-link", OFlag::O_WRONLY | OFlag::O_CREAT),
+        ] {
+            assert!(open_in(&dir, OsStr::new(name), flags, Mode::empty()).is_err(), "{name} {flags:?}");
+        }
+    }
+
     #[test]
     fn a_link_swapped_in_between_never_leads_outside() {
         let ground = Ground::new("race");

@@ -9,6 +9,7 @@ use super::outcome::ToolOutcome;
 use super::patch::{self, Part};
 use super::text;
 use super::workspace::Workspace;
+use crate::limits;
 
 /// What becomes of a file; `None` is its removal.
 type Plan = BTreeMap<String, Option<String>>;
@@ -51,6 +52,9 @@ fn summary(part: &Part) -> String {
 fn plan(workspace: &Workspace, parts: &[Part]) -> Result<Plan, String> {
     let mut plan = Plan::new();
     for part in parts {
+        if plan.values().flatten().map(String::len).sum::<usize>() > limits::PATCH_TOTAL_BYTES {
+            return Err(format!("the changed files have over {} bytes in all", limits::PATCH_TOTAL_BYTES));
+        }
         match part {
             Part::Add { path, content } => {
                 vacant(workspace, &plan, path)?;

@@ -3,6 +3,7 @@
 
 use serde_json::{Value, json};
 
+use super::policy;
 use super::table::{Group, TOOLS, Tool};
 use crate::agent::model::ToolSpec;
 use crate::protocol::emit::json_schema;
@@ -55,7 +56,10 @@ fn answer(agent_id: &str, tools: &[&Tool]) -> Value {
 }
 
 fn entry(tool: &Tool) -> Value {
-    json!({"id": tool.name, "label": tool.name, "description": tool.line, "source": "core", "defaultProfiles": []})
+    let profiles: Vec<&str> = policy::profiles_of(tool).collect();
+    json!({
+        "id": tool.name, "label": tool.name, "description": tool.line, "source": "core", "defaultProfiles": profiles,
+    })
 }
 
 #[cfg(test)]
@@ -88,6 +92,8 @@ mod tests {
         let all = catalog("main");
         let count: usize = all["groups"].as_array().unwrap().iter().map(|g| g["tools"].as_array().unwrap().len()).sum();
         assert_eq!(count, TOOLS.len());
+        let status = entry(super::super::table::find("session_status").unwrap());
+        assert_eq!(status["defaultProfiles"], json!(["minimal", "coding", "messaging", "full"]));
         assert_eq!(effective("main", &[])["groups"], json!([]));
     }
 }

@@ -13,7 +13,7 @@ use super::approval::file::ApprovalsFile;
 use super::approval::judge::{self, ExecPolicy, Facts, Place, Security, Verdict};
 use super::approval::pending::Request;
 use super::desk::{DeskFault, Note};
-use super::outcome::{Partial, ToolOutcome};
+use super::outcome::{Partial, ToolOutcome, head_and_tail};
 use super::{Toolbox, Work, text};
 use crate::agent::message::Block;
 use crate::limits;
@@ -307,7 +307,7 @@ fn ended(child: &Child, job: &Job, exit: Exit) -> ToolOutcome {
         "status": if failed { "failed" } else { "completed" },
         "exitCode": exit.code,
         "durationMs": u64::try_from(child.age().as_millis()).unwrap_or(u64::MAX),
-        "aggregated": output.trim_end(),
+        "aggregated": head_and_tail(output.trim_end(), limits::EXEC_DETAILS_BYTES),
         "cwd": job.cwd.display().to_string(),
     });
     ToolOutcome { is_error: failed, ..ToolOutcome::text(shown.trim_end()).with_details(details) }

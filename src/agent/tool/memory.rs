@@ -1,7 +1,6 @@
 //! The tools `memory_search` and `memory_get`: words in MEMORY.md and memory/**.md, ranked by BM25 over short passages.
 //! No index: the files are read at each search, bounded in number and bytes.
 
-use std::collections::HashMap;
 use std::fs;
 use std::io::Read;
 use std::path::{Component, Path, PathBuf};
@@ -39,7 +38,7 @@ pub(super) fn search(workspace: &Workspace, args: &Args) -> ToolOutcome {
     let most = args.count("maxResults").unwrap_or(limits::MEMORY_DEFAULT).clamp(1, limits::MEMORY_RESULTS);
     let least = args.number("minScore").unwrap_or(0.0);
     let (files, cut) = load(workspace);
-    let passages: Vec<Passage> = files.iter().flat_map(|(path, text)| passages(path, text)).collect();
+    let passages: Vec<Passage> = files.iter().flat_map(|(path, text)| passages(path, text, &terms)).collect();
     let mut ranked = rank(&passages, &terms);
     ranked.retain(|(score, _)| *score >= least);
     let results: Vec<Value> = pick(&ranked, most).into_iter().map(|(score, passage)| passage.row(score)).collect();
@@ -142,52 +141,48 @@ fn list(base: &Path) -> (Vec<String>, bool) {
 /// Some lines of a file.
 struct Passage<'a> {
     path: &'a str,
+    file: &'a str,
     first: usize,
     last: usize,
-    text: String,
-    counts: HashMap<String, usize>,
+    /// Words.
     length: usize,
+    /// How often each term of the query stands here.
+    frequencies: Vec<f64>,
 }
 
 impl Passage<'_> {
     fn row(&self, score: f64) -> Value {
-        let end = floor(&self.text, limits::MEMORY_SNIPPET);
+        let lines: Vec<&str> = self.file.lines().skip(self.first - 1).take(self.last + 1 - self.first).collect();
+        let text = lines.join("\n");
+        let snippet = text.get(..floor(&text, limits::MEMORY_SNIPPET)).unwrap_or_default().trim();
         let score = (score * 1000.0).round() / 1000.0;
         json!({
-            "path": self.path, "startLine": self.first, "endLine": self.last, "score": score,
-            "snippet": self.text.get(..end).unwrap_or_default(), "source": "memory",
+            "path": self.path, "startLine": self.first, "endLine": self.last, "score": score, "snippet": snippet,
+            "source": "memory",
         })
-    }
-
-    /// How often a term stands here; words that begin with it count less.
-    fn frequency(&self, term: &str) -> f64 {
-        let exact = self.counts.get(term).copied().unwrap_or(0);
-        if exact > 0 {
-            return number(exact);
-        }
-        if term.chars().count() < BEGINNING_CHARS {
-            return 0.0;
-        }
-        let begun: usize = self.counts.iter().filter(|(word, _)| word.starts_with(term)).map(|(_, count)| count).sum();
-        number(begun) * BEGINNING
     }
 }
 
-fn passages<'a>(path: &'a str, text: &str) -> Vec<Passage<'a>> {
-    let lines: Vec<&str> = text.lines().collect();
+/// How often a term stands among words; when it does not, words that begin with it count less.
+fn frequency(term: &str, words: &[String]) -> f64 {
+    let exact = words.iter().filter(|word| *word == term).count();
+    if exact > 0 || term.chars().count() < BEGINNING_CHARS {
+        return number(exact);
+    }
+    number(words.iter().filter(|word| word.starts_with(term)).count()) * BEGINNING
+}
+
+fn passages<'a>(path: &'a str, file: &'a str, terms: &[String]) -> Vec<Passage<'a>> {
+    let lines: Vec<&str> = file.lines().collect();
     let mut found = Vec::new();
     let mut start = 0;
     while start < lines.len() {
         let end = (start + PASSAGE_LINES).min(lines.len());
-        let text = lines.get(start..end).unwrap_or_default().join("\n").trim().to_string();
-        let words = terms_with_repeats(&text);
+        let words: Vec<String> =
+            lines.get(start..end).unwrap_or_default().iter().flat_map(|line| terms_with_repeats(line)).collect();
         if !words.is_empty() {
-            let length = words.len();
-            let mut counts = HashMap::new();
-            for word in words {
-                *counts.entry(word).or_insert(0) += 1;
-            }
-            found.push(Passage { path, first: start + 1, last: end, text, counts, length });
+            let frequencies = terms.iter().map(|term| frequency(term, &words)).collect();
+            found.push(Passage { path, file, first: start + 1, last: end, length: words.len(), frequencies });
         }
         if end == lines.len() {
             break;
@@ -232,8 +227,9 @@ fn rank<'a, 'b>(passages: &'b [Passage<'a>], terms: &[String]) -> Vec<(f64, &'b 
     let average = number(passages.iter().map(|passage| passage.length).sum::<usize>()) / total.max(1.0);
     let mut scores = vec![0.0; passages.len()];
     let mut best = 0.0;
-    for term in terms {
-        let frequencies: Vec<f64> = passages.iter().map(|passage| passage.frequency(term)).collect();
+    for at in 0..terms.len() {
+        let of = |passage: &Passage<'_>| passage.frequencies.get(at).copied().unwrap_or(0.0);
+        let frequencies: Vec<f64> = passages.iter().map(of).collect();
         let holding = number(frequencies.iter().filter(|frequency| **frequency > 0.0).count());
         let weight = (1.0 + (total - holding + 0.5) / (holding + 0.5)).ln();
         best += weight * (K1 + 1.0);
@@ -272,7 +268,8 @@ mod tests {
     use super::*;
 
     fn found<'a>(files: &'a [(&'a str, &'a str)], query: &str) -> Vec<&'a str> {
-        let passages: Vec<Passage> = files.iter().flat_map(|(path, text)| passages(path, text)).collect();
+        let passages: Vec<Passage> =
+            files.iter().flat_map(|(path, text)| passages(path, text, &terms(query))).collect();
         let ranked = rank(&passages, &terms(query));
         assert!(ranked.iter().all(|(score, _)| (0.0..=1.0).contains(score)));
         pick(&ranked, 10).into_iter().map(|(_, passage)| passage.path).collect()
@@ -299,13 +296,13 @@ mod tests {
     #[test]
     fn passages_overlap_and_results_do_not() {
         let text: String = (1..=40).map(|n| format!("line {n} word\n")).collect();
-        let all = passages("a", &text);
+        let all = passages("a", &text, &terms("word"));
         assert_eq!((all[0].first, all[0].last, all[1].first), (1, 12, 9));
         assert_eq!(all.last().unwrap().last, 40);
         let ranked = rank(&all, &terms("word"));
         let picked = pick(&ranked, 10);
         assert!(picked.len() >= 3 && picked.len() < all.len());
-        assert_eq!(passages("a", "\n\n  \n").len(), 0);
+        assert_eq!(passages("a", "\n\n  \n", &terms("word")).len(), 0);
     }
 
     #[test]

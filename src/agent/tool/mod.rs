@@ -27,7 +27,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use self::approval::judge::{Origin, Rules};
+use self::approval::judge::{Origin, Rules, Security};
 use self::args::Args;
 use self::desk::Desk;
 pub use self::exec::{Job, Jobs, jobs, run_ended};
@@ -110,20 +110,41 @@ struct Work<'a> {
     on: &'a mut dyn FnMut(Partial),
 }
 
+/// What else decides which tools a turn gets.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    /// Who started the turn.
+    pub origin: Origin,
+    /// Whether there is a client for web pages.
+    pub web: bool,
+    /// Tools the caller leaves out.
+    pub deny: &'a [String],
+}
+
+/// The tools of a turn in the order of the table, and what is wrong with the tool settings. Pure: also answers
+/// `tools.effective`. Tools whose calls could only fail are not among them.
+pub fn offered(config: &Value, subject: Subject<'_>, wanted: Wanted<'_>) -> (Vec<&'static Tool>, Vec<String>) {
+    let settings = Settings::read(config, subject.agent_id, wanted.origin);
+    let policy = Policy::new(config, subject).and_deny(wanted.deny.iter().map(String::as_str));
+    let has = |tool: &&Tool| match tool.needs {
+        Needs::Nothing => true,
+        Needs::Web => wanted.web && settings.web_fetch,
+        Needs::Commands => settings.exec.security != Some(Security::Deny),
+        Needs::PatchSetting => settings.apply_patch,
+    };
+    let offered = TOOLS.iter().filter(has).filter(|tool| policy.allows(tool)).collect();
+    (offered, policy.warnings)
+}
+
 impl Toolbox {
     /// The tools of a turn; fails only when the workspace cannot be opened or created.
     pub fn new(setup: Setup) -> std::io::Result<Toolbox> {
         let settings = Settings::read(&setup.config.raw, &setup.agent_id, setup.origin);
         let workspace = Workspace::open(&setup.workspace, &setup.home, settings.confinement)?;
         let subject = Subject { agent_id: &setup.agent_id, provider: &setup.provider, model: &setup.model };
-        let policy = Policy::new(&setup.config.raw, subject).and_deny(setup.deny.iter().map(String::as_str));
-        let has = |tool: &&Tool| match tool.needs {
-            Needs::Nothing => true,
-            Needs::Web => setup.web.is_some() && settings.web_fetch,
-            Needs::PatchSetting => settings.apply_patch,
-        };
-        let offered = TOOLS.iter().filter(has).filter(|tool| policy.allows(tool)).collect();
-        Ok(Toolbox { offered, warnings: policy.warnings, settings, workspace, setup })
+        let wanted = Wanted { origin: setup.origin, web: setup.web.is_some(), deny: &setup.deny };
+        let (offered, warnings) = offered(&setup.config.raw, subject, wanted);
+        Ok(Toolbox { offered, warnings, settings, workspace, setup })
     }
 
     /// What is wrong with the tool settings, for the log.

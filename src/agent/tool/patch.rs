@@ -156,7 +156,7 @@ pub(super) fn apply(text: &str, hunks: &[Hunk]) -> Result<String, String> {
     let lines: Vec<&str> = plain.lines().collect();
     let mut out: Vec<&str> = Vec::with_capacity(lines.len());
     let mut at = 0;
-    // bounds the work: hunks times lines
+    // bounds the work: hunks times lines times their lengths
     let mut budget = limits::PATCH_STEPS;
     for (number, hunk) in hunks.iter().enumerate() {
         let place = hunk.place(&lines, at, &mut budget).map_err(|text| format!("hunk {}: {text}", number + 1))?;
@@ -179,6 +179,7 @@ impl Hunk {
             None => from,
             Some(anchor) => {
                 let found = lines.iter().skip(from).position(|line| line.trim() == anchor.trim());
+                spend(budget, found.unwrap_or(lines.len()))?;
                 from + found.ok_or_else(|| format!("no line {anchor:?}"))? + 1
             }
         };
@@ -208,14 +209,20 @@ impl Hunk {
         let start = if self.at_end { last.max(from) } else { from };
         for at in start..=last {
             let here = lines.iter().skip(at).zip(&self.old);
-            let alike = here.take_while(|(line, old)| same(line, old)).count();
-            *budget = budget.checked_sub(alike + 1).ok_or("the patch takes too long to fit")?;
-            if alike == self.old.len() {
+            let alike = here.take_while(|(line, old)| same(line, old));
+            let (count, bytes) = alike.fold((0, 1), |(count, bytes), (line, _)| (count + 1, bytes + line.len() + 1));
+            spend(budget, bytes)?;
+            if count == self.old.len() {
                 return Ok(Some(at));
             }
         }
         Ok(None)
     }
+}
+
+fn spend(budget: &mut usize, bytes: usize) -> Result<(), String> {
+    *budget = budget.checked_sub(bytes).ok_or("the patch takes too long to fit")?;
+    Ok(())
 }
 
 #[cfg(test)]
@@ -285,5 +292,8 @@ mod tests {
         let text = "a\n".repeat(20_000);
         let body = format!("@@\n{}-b", " a\n".repeat(10_000));
         assert!(patched(&text, &body).unwrap_err().contains("too long"), "quadratic work ends early");
+        let anchors = "@@ z\n+x\n".repeat(20_000);
+        let far = format!("{text}{}", "z\n".repeat(20_000));
+        assert!(patched(&far, anchors.trim_end()).is_ok(), "each anchor is found after the one before");
     }
 }

@@ -139,6 +139,12 @@ impl Policy {
     }
 }
 
+/// Profiles that name a tool, for the catalogue; `full` names all.
+pub fn profiles_of(tool: &Tool) -> impl Iterator<Item = &'static str> {
+    let named = |members: &Members| members.is_none_or(|members| members.iter().any(|name| matches(name, tool)));
+    PROFILES.iter().filter(move |(_, members)| named(members)).map(|(name, _)| *name)
+}
+
 /// `agents.list[].tools`, or `agents.entries.<id>.tools`.
 pub(super) fn agent_tools<'a>(config: &'a Value, agent_id: &str) -> Option<&'a Value> {
     let agents = config.get("agents")?;

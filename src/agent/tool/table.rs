@@ -84,6 +84,8 @@ pub enum Needs {
     Nothing,
     /// A client for web pages.
     Web,
+    /// A configuration that does not switch commands off.
+    Commands,
     /// The setting `tools.exec.applyPatch.enabled` not switched off.
     PatchSetting,
 }
@@ -206,7 +208,7 @@ pub const TOOLS: &[Tool] = &[
             opt("timeout", COUNT).doc("Seconds after which it is ended (1800)."),
         ],
         spellings: &[("cmd", "command"), ("cwd", "workdir")],
-        needs: Needs::Nothing,
+        needs: Needs::Commands,
     },
     Tool {
         id: ToolId::Process,
@@ -227,7 +229,7 @@ pub const TOOLS: &[Tool] = &[
             opt("timeoutMs", COUNT).doc("How long poll waits for news (0)."),
         ],
         spellings: &[("session_id", "sessionId")],
-        needs: Needs::Nothing,
+        needs: Needs::Commands,
     },
     Tool {
         id: ToolId::SessionStatus,

@@ -293,31 +293,47 @@ fn binary_and_endless_output_is_bounded_text() {
     assert!(seen.contains("bytes left out") && seen.ends_with("end"));
     let whole = ground.call("exec", json!({"command": "yes", "timeout": 1}));
     assert!(shown(&whole).len() <= outcome::result_chars(100_000) + 200);
-    let kept = limits::EXEC_HEAD_BYTES + limits::EXEC_TAIL_BYTES + 100;
-    assert!(details(&whole)["aggregated"].as_str().unwrap().len() < kept);
+    assert!(details(&whole)["aggregated"].as_str().unwrap().len() < limits::EXEC_DETAILS_BYTES + 64);
 }
 
 #[test]
 fn a_long_command_goes_on_in_the_background() {
     let mut ground = Make::operator().at("background");
     let command = "trap 'exit 0' TERM; echo ready; while :; do sleep 0.02; done";
-    let mut partials = Vec::new();
-    let call = Call { id: "1", name: "exec", arguments: &json!({"command": command, "yieldMs": 400}) };
-    let outcome = ground.tools.call(call, &Control::new(), &mut |partial| partials.push(partial));
+    let outcome = ground.call("exec", json!({"command": command, "yieldMs": 1}));
     let name = details(&outcome)["sessionId"].as_str().unwrap().to_string();
     assert_eq!((details(&outcome)["status"].as_str(), name.split('-').count()), (Some("running"), 2));
-    assert!(shown(&outcome).contains("ready") && shown(&outcome).contains(&name));
-    assert_eq!(partials[0].details["tail"], "ready");
+    assert!(shown(&outcome).contains(&name));
     assert!(ground.ok("process", json!({"action": "list"})).contains(&name));
-    assert!(
-        ground
-            .ok("process", json!({"action": "poll", "sessionId": name}))
-            .contains("(no new output)\n\nIt still runs.")
-    );
+    // what was written before it went to the background was shown then
+    if !shown(&outcome).starts_with("ready") {
+        let poll = json!({"action": "poll", "sessionId": name, "timeoutMs": 20_000});
+        assert_eq!(ground.ok("process", poll), "ready\n\nIt still runs.");
+    }
+    let poll = json!({"action": "poll", "sessionId": name});
+    assert_eq!(ground.ok("process", poll), "(no new output)\n\nIt still runs.");
     assert!(ground.refused("process", json!({"action": "write", "sessionId": name, "data": "x"})).contains("closed"));
     let killed = ground.call("process", json!({"action": "kill", "sessionId": name}));
     assert_eq!((killed.is_error, &details(&killed)["exitCode"]), (false, &json!(0)));
     assert!(ground.notes.is_empty(), "whoever killed it knows");
+}
+
+#[test]
+fn a_running_command_tells_its_news() {
+    let mut ground = Make::operator().at("news");
+    let go = ground.dir.join("go");
+    let mut partials = Vec::new();
+    // ends only after its first news was seen
+    let arguments = json!({"command": "echo ready; while ! [ -e ../go ]; do sleep 0.02; done", "yieldMs": 60_000});
+    let call = Call { id: "1", name: "exec", arguments: &arguments };
+    let outcome = ground.tools.call(call, &Control::new(), &mut |partial| {
+        fs::write(&go, "").unwrap();
+        partials.push(partial);
+    });
+    assert_eq!((shown(&outcome).as_str(), &details(&outcome)["status"]), ("ready", &json!("completed")));
+    let first = partials[0].to_value();
+    assert_eq!((&first["content"][0]["text"], &first["details"]["tail"]), (&json!("ready"), &json!("ready")));
+    assert_eq!((&first["details"]["status"], first["details"]["pid"].is_u64()), (&json!("running"), true));
 }
 
 #[test]
@@ -424,7 +440,11 @@ fn an_operator_can_open_a_channel_and_close_himself() {
     assert_eq!(Make { config, ..Make::channel() }.at("open").ok("exec", json!({"command": "echo hi"})), "hi");
     let config = json!({"tools": {"exec": {"security": "deny"}}});
     let mut closed = Make { config, ..Make::operator() }.at("closed");
-    assert!(closed.refused("exec", json!({"command": "echo hi"})).contains("security=deny"));
+    assert!(closed.refused("exec", json!({"command": "echo hi"})).starts_with("no tool named"), "not even offered");
+    let file = closed.dir.join("exec-approvals.json");
+    let mut by_file = Make::operator().at("closed-by-file");
+    fs::write(by_file.dir.join("exec-approvals.json"), r#"{"defaults":{"security":"deny"}}"#).unwrap();
+    assert!(!file.exists() && by_file.refused("exec", json!({"command": "echo hi"})).contains("security=deny"));
 }
 
 #[test]
@@ -519,4 +539,51 @@ fn results_fit_the_models_context() {
     let seen = ground.ok("read", json!({"path": "big"}));
     assert!(seen.len() <= outcome::result_chars(4000) + 64 && seen.contains("left out"), "{}", seen.len());
     assert!(seen.ends_with("offset=2001]"), "the note at the end survives");
+}
+
+#[test]
+fn what_is_written_and_changed_is_bounded() {
+    let mut ground = Make::channel().at("bounds");
+    let long = "x".repeat(limits::WRITE_BYTES + 1);
+    assert!(ground.refused("write", json!({"path": "a", "content": long})).contains("over"));
+    fs::write(ground.dir.join("workspace/big"), "y".repeat(limits::EDIT_BYTES + 1)).unwrap();
+    assert!(ground.refused("edit", json!({"path": "big", "oldText": "a", "newText": "b"})).contains("over"));
+    let mut parts = String::new();
+    for name in 0..=limits::PATCH_TOTAL_BYTES / limits::EDIT_BYTES + 1 {
+        fs::write(ground.dir.join(format!("workspace/f{name}")), "z\n".repeat(limits::EDIT_BYTES / 2)).unwrap();
+        parts.push_str(&format!("*** Update File: f{name}\n@@\n-z\n+a\n"));
+    }
+    let patch = format!("*** Begin Patch\n{parts}*** End Patch");
+    assert!(ground.refused("apply_patch", json!({"input": patch})).contains("in all"));
+    assert!(ground.file("f0").starts_with('z'));
+}
+
+#[test]
+fn one_write_to_a_command_is_bounded() {
+    let mut ground = Make::operator().at("write-bound");
+    let outcome = ground.call("exec", json!({"command": "cat > /dev/null", "background": true}));
+    let name = details(&outcome)["sessionId"].clone();
+    let data = "x".repeat(limits::PROCESS_WRITE_BYTES + 1);
+    assert!(ground.refused("process", json!({"action": "write", "sessionId": name, "data": data})).contains("over"));
+    ground.ok("process", json!({"action": "eof", "sessionId": name}));
+    let child = ground.jobs.all(|_| true)[0].child.clone();
+    assert_eq!(child.wait(WATCHDOG).unwrap().code, Some(0));
+}
+
+#[test]
+fn a_memory_too_large_or_too_deep_is_searched_in_part() {
+    let mut ground = Make::channel().at("memory-bound");
+    let memory = ground.dir.join("workspace/memory");
+    let deep = memory.join("d/".repeat(limits::MEMORY_DEPTH + 1));
+    fs::create_dir_all(&deep).unwrap();
+    fs::write(deep.join("x.md"), "needle").unwrap();
+    let search = json!({"query": "needle"});
+    assert_eq!(details(&ground.call("memory_search", search.clone()))["results"], json!([]));
+    let filler = format!("{}needle", "hay ".repeat(limits::MEMORY_FILE_BYTES / 4));
+    for file in 0..=limits::MEMORY_BYTES / limits::MEMORY_FILE_BYTES {
+        fs::write(memory.join(format!("{file:04}.md")), &filler).unwrap();
+    }
+    let outcome = ground.call("memory_search", search);
+    assert_eq!(details(&outcome)["results"], json!([]), "beyond the bytes of one file");
+    assert!(details(&outcome)["note"].as_str().unwrap().contains("larger"));
 }

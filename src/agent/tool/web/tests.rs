@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::agent::http;
+use crate::agent::http::upstream::{Step, Upstream};
 use crate::agent::tool::approval::judge::Origin;
 use crate::agent::tool::args::Args;
 use crate::agent::tool::table::find;
@@ -25,7 +26,6 @@ impl Web for Script {
     }
 }
 
-// the sender of std is not Sync on old compilers; crossbeam's would do as well
 fn fetched(pages: Vec<(&str, Page)>, arguments: Value) -> (ToolOutcome, Vec<String>) {
     let (asked, receive) = std::sync::mpsc::channel();
     let pages = pages.into_iter().map(|(url, page)| (url.to_string(), page)).collect();
@@ -111,4 +111,31 @@ fn the_real_client_never_connects_to_this_machine() {
         assert!(answer.is_err(), "{host}");
     }
     assert_eq!(listener.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock, "nobody connected");
+}
+
+#[test]
+fn the_real_client_reads_pages_and_cuts_long_ones() {
+    let head = "Location: /next\r\nContent-Type: text/plain\r\n";
+    let long = Upstream::answer("200 OK", "Content-Type: text/plain\r\n", &"x".repeat(limits::WEB_BYTES + 5000));
+    let server = Upstream::play(vec![Upstream::answer("302 Found", head, "moved"), long]);
+    let web = HttpWeb::anywhere();
+    let page = web.get(&server.url, &Control::within(limits::WEB_TIME)).unwrap();
+    assert_eq!((page.status, page.location.as_deref()), (302, Some("/next")), "redirects are the caller's");
+    let asked = server.asked().head.to_ascii_lowercase();
+    assert!(!asked.contains("cookie") && !asked.contains("authorization") && asked.contains("accept: text/html"));
+    let page = web.get(&server.url, &Control::within(limits::WEB_TIME)).unwrap();
+    assert_eq!((page.body.len(), page.cut), (limits::WEB_BYTES, true));
+}
+
+#[test]
+fn a_server_that_hangs_or_never_ends_is_left_in_time() {
+    let flood = vec![
+        Step::Send(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\n".to_vec()),
+        Step::Flood(vec![b'x'; 65536]),
+    ];
+    let server = Upstream::play(vec![flood, vec![Step::Hang]]);
+    let web = HttpWeb::anywhere();
+    assert!(web.get(&server.url, &Control::within(limits::WEB_TIME)).unwrap().cut);
+    let limit = Control::within(std::time::Duration::from_millis(100));
+    assert!(web.get(&server.url, &limit).is_err());
 }
