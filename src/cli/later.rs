@@ -3,8 +3,6 @@
 
 /// Path and advice.
 pub const LATER: &[(&str, &str)] = &[
-    ("agent", "Chat turns are not in this version."),
-    ("agents", "List agents with: openclaw gateway call agents.list"),
     ("configure", "Edit the config file; check it with: openclaw config validate"),
     ("cron", "Scheduled work is not in this version."),
     ("dashboard", "Open the address that the gateway prints when it starts."),
@@ -16,10 +14,8 @@ pub const LATER: &[(&str, &str)] = &[
     ("gateway uninstall", "Remove the unit by hand (see packaging/INSTALL.md)."),
     ("hooks", "Hooks are not in this version."),
     ("message", "Chat channels are not in this version."),
-    ("models", "List configured models with: openclaw gateway call models.list"),
     ("onboard", "Start with: openclaw gateway --allow-unconfigured, which makes a token."),
     ("pairing", "Chat channels are not in this version; devices are paired with: openclaw devices list"),
-    ("sessions", "List sessions with: openclaw gateway call sessions.list"),
     (
         "setup",
         "Start with: openclaw gateway --allow-unconfigured, or write {gateway: {mode: \"local\"}} to the config file.",
