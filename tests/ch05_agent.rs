@@ -484,6 +484,22 @@ fn a_shutdown_answers_and_marks_interrupted_runs() {
 }
 
 #[test]
+fn the_command_line_keeps_the_allowlist_and_chooses_the_model() {
+    let upstream = Upstream::play(vec![]);
+    let gateway = start(&upstream);
+    assert!(gateway.cli(&["approvals", "allowlist", "add", "/usr/bin/git"]).status.success());
+    let file = gateway.cli_json(&["approvals", "get", "--json"]);
+    assert_eq!(file["file"]["agents"]["*"]["allowlist"][0]["pattern"], "/usr/bin/git", "{file}");
+    assert!(gateway.cli(&["approvals", "allowlist", "remove", "/usr/bin/git"]).status.success());
+    let file = gateway.cli_json(&["approvals", "get", "--json"]);
+    assert_eq!(file["file"]["agents"]["*"]["allowlist"], json!([]));
+    assert_eq!(gateway.cli_json(&["models", "set", "up/other", "--json"])["model"], "up/other");
+    let config = gateway.cli_json(&["config", "get", "agents.defaults.model", "--json"]);
+    assert_eq!(config, json!("up/other"));
+    assert_eq!(gateway.cli_json(&["models", "list", "--json"])["models"][0]["key"], "up/m");
+}
+
+#[test]
 fn the_command_line_waits_for_the_answer_and_its_status_tells_how_it_went() {
     let upstream = Upstream::play(vec![Act::Say(&["from ", "afar"]), Act::Refuse(401, "", "{}")]);
     let gateway = start(&upstream);

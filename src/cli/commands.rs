@@ -590,6 +590,56 @@ default agent. The answer appears as it comes. Exit status 1 when the turn faile
         ..BASE
     },
     Command {
+        path: &["approvals"],
+        about: "Commands that agents may run without asking",
+        examples: &[("approvals get", "The rules and lists")],
+        ..BASE
+    },
+    Command {
+        path: &["approvals", "get"],
+        about: "Show the rules and the allowlists",
+        flags: &[JSON, TARGET, TIMEOUT_10],
+        examples: &[("approvals get --json", "The file, for a script")],
+        run: Run::ApprovalsGet,
+        ..BASE
+    },
+    Command {
+        path: &["approvals", "allowlist"],
+        about: "Programs that run without asking",
+        examples: &[("approvals allowlist add /usr/bin/git", "Let every agent use git")],
+        ..BASE
+    },
+    Command {
+        path: &["approvals", "allowlist", "add"],
+        about: "Let agents run a program without asking",
+        flags: &[&[text("agent", "id", "Only this agent").or("*")], JSON, TARGET, TIMEOUT_10],
+        args: &[Arg {
+            name: "pattern",
+            required: true,
+            many: false,
+            source: Source::Nothing,
+            about: "Path of a program; * and ? are wildcards",
+        }],
+        examples: &[("approvals allowlist add \"/opt/tools/*\" --agent ops", "A folder, for one agent")],
+        run: Run::AllowlistAdd,
+        ..BASE
+    },
+    Command {
+        path: &["approvals", "allowlist", "remove"],
+        about: "Ask again before a program runs",
+        flags: &[&[text("agent", "id", "Only this agent").or("*")], JSON, TARGET, TIMEOUT_10],
+        args: &[Arg {
+            name: "pattern",
+            required: true,
+            many: false,
+            source: Source::Nothing,
+            about: "Path of a program; * and ? are wildcards",
+        }],
+        examples: &[("approvals allowlist remove /usr/bin/git", "No git without asking")],
+        run: Run::AllowlistRemove,
+        ..BASE
+    },
+    Command {
         path: &["agents"],
         about: "The agents of the configuration",
         examples: &[("agents list", "Who they are")],
@@ -617,6 +667,23 @@ default agent. The answer appears as it comes. Exit status 1 when the turn faile
         flags: &[JSON],
         examples: &[("models list", "Names, context and price")],
         run: Run::ModelsList,
+        ..BASE
+    },
+    Command {
+        path: &["models", "set"],
+        about: "Choose the model that answers",
+        details: "Writes agents.defaults.model into the config file and leaves everything else in it as it is. \
+A running gateway takes it at its next start.",
+        flags: &[JSON],
+        args: &[Arg {
+            name: "model",
+            required: true,
+            many: false,
+            source: Source::Nothing,
+            about: "provider/model, such as ollama/qwen3 or anthropic/claude-sonnet-4-5",
+        }],
+        examples: &[("models set ollama/qwen3", "A local model")],
+        run: Run::ModelsSet,
         ..BASE
     },
     Command {

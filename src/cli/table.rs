@@ -238,6 +238,14 @@ pub enum Run {
     Sessions,
     /// `models list`
     ModelsList,
+    /// `models set`
+    ModelsSet,
+    /// `approvals get`
+    ApprovalsGet,
+    /// `approvals allowlist add`
+    AllowlistAdd,
+    /// `approvals allowlist remove`
+    AllowlistRemove,
 
     /// `devices list`
     DevicesList,

@@ -84,7 +84,8 @@ pub fn parse(text: &str) -> Result<Parsed, ParseError> {
     Ok(Parsed { value, duplicates: reader.duplicates })
 }
 
-fn options() -> ParseOptions {
+/// How every configuration text is read.
+pub(super) fn options() -> ParseOptions {
     ParseOptions { allow_missing_commas: false, ..ParseOptions::default() }
 }
 

@@ -2,6 +2,7 @@
 //! Owns paths, profiles, the JSON5 dialect, the key table and start-up decisions; writes nothing but the generated
 //! token file and knows neither sockets nor the gateway's state.
 
+pub mod edit;
 pub mod env;
 pub mod include;
 pub mod json5;

@@ -82,11 +82,11 @@ impl State {
         self.trouble.add(Trouble::WriteFailed, None, now.wall_ms);
         self.devices_unsaved = self.devices_unsaved.and(Change::BOTH);
         self.nodes_unsaved = self.nodes_unsaved.and(Change::BOTH);
-        let error = WireError::unavailable(format!("in effect until the next restart, but not saved: {text}"));
         self.sessions.not_saved();
         if let Some(no) = commit.run {
             self.drop_run(no);
         }
+        let error = WireError::unavailable(format!("in effect until the next restart, but not saved: {text}"));
         if let Some((waiting, _)) = &commit.reply {
             self.counters.failed += 1;
             broadcast::fail(fx, waiting.conn, &waiting.id, &error);

@@ -180,6 +180,8 @@ fn facts(paths: Paths, now: Now) -> Facts {
         arch: "x64",
         port: 18789,
         paths,
+        zone: crate::sys::zone::Zone::utc(),
+        env: std::sync::Arc::new(crate::config::env::Env::of([])),
         identity: None,
         zone: Zone::utc(),
         env: Arc::new(Env::of([])),

@@ -297,8 +297,8 @@ pub struct Beginning {
 impl State {
     /// The state before the first event: nobody is connected.
     pub fn new(beginning: Beginning) -> State {
-        let max_runs = beginning.config.agents.defaults.max_concurrent;
         let Beginning { facts, config, config_warnings, access, allowed_origins, entropy, devices, nodes } = beginning;
+        let runs = Runs::new(config.agents.defaults.max_concurrent);
         State {
             presence: Presence::new(&facts.own()),
             facts,
@@ -320,7 +320,7 @@ impl State {
             nodes_unsaved: Change::NONE,
             memory: Memory::default(),
             sessions: SessionBook::default(),
-            runs: Runs::new(max_runs),
+            runs,
             approvals: Approvals::default(),
             session_notes: BTreeMap::new(),
             held: Vec::new(),

@@ -1,12 +1,15 @@
-//! `models list`: the models as the configuration has them (`spec/cli.md` 24).
+//! `models list|set`: the models as the configuration has them, and the one that answers (`spec/cli.md` 24).
 
 use serde_json::{Value, json};
 
-use crate::cli::fail::CliError;
+use crate::cli::fail::{CliError, Kind};
 use crate::cli::grid;
+use crate::cli::parse::Parsed;
 use crate::cli::rpc;
 use crate::cli::world::World;
+use crate::config::edit;
 use crate::config::sections::{Model, Provider};
+use crate::store::atomic;
 
 /// `models list`
 ///
@@ -43,6 +46,31 @@ pub fn list(world: &World) -> Result<(), CliError> {
     };
     let table: Vec<Vec<String>> = rows.iter().map(cells).collect();
     world.out.line(&grid::draw(&["Model", "Name", "Input", "Context", "Tags"], &table, world.out.width))
+}
+
+/// `models set`
+///
+/// # Errors
+/// A reference without provider, a config file that cannot be read or written.
+pub fn set(world: &World, parsed: &Parsed) -> Result<(), CliError> {
+    let written = parsed.arg(0).unwrap_or_default().trim();
+    if written.split_once('/').is_none_or(|(provider, model)| provider.is_empty() || model.is_empty()) {
+        return Err(CliError::usage(format!("not a model: \"{written}\". Use provider/model, such as ollama/qwen3.")));
+    }
+    let path = &world.snapshot.path;
+    let fail = |error: String| CliError::new(Kind::Config, format!("cannot change {}: {error}", world.short(path)));
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+        Err(error) => return Err(fail(error.to_string())),
+    };
+    let changed = edit::set_text(&text, &["agents", "defaults", "model"], written, "primary").map_err(fail)?;
+    atomic::write(path, changed.as_bytes(), 0o600).map_err(|error| fail(error.to_string()))?;
+    if world.json {
+        return world.out.json(&json!({"ok": true, "path": path.display().to_string(), "model": written}));
+    }
+    world.out.line(&format!("Model set to {written} in {}.", world.short(path)))?;
+    world.out.line("Restart the gateway to use it.")
 }
 
 fn row(provider: &Provider, model: &Model, primary: &str, fallbacks: &[String]) -> Value {
