@@ -25,6 +25,9 @@ pub const WRITE_BATCH_BYTES: usize = 32 * KIB;
 
 /// Connections of every kind at once; `gateway.maxConnections` changes it.
 pub const CONNECTIONS: usize = 256;
+/// Share of them, as numerator and denominator, up to which an HTTP connection may stay for another request. The
+/// rest is for clients that authenticate.
+pub const KEPT_SHARE: (usize, usize) = (3, 4);
 /// Files kept back from connections for stores, the log and listeners.
 pub const FILES_RESERVED: usize = 32;
 /// Largest value `gateway.maxConnections` may take: two threads each must fit the usual process limit.

@@ -6,7 +6,7 @@ use openclaw::limits;
 use serde_json::{Value, json};
 
 use crate::harness::gateway::{Gateway, Setup};
-use crate::harness::http::{Wire, fetch};
+use crate::harness::http::{Wire, fetch, get};
 use crate::harness::peer::{Hello, Peer};
 use crate::harness::websocket::{Arrival, BINARY, CLOSE, PING, Socket, TEXT, frame};
 
@@ -94,6 +94,28 @@ fn more_connections_than_configured_are_refused_and_places_come_back() {
         wire.answer().is_some_and(|answer| answer.status == 200)
     });
     assert!(free, "the place of a client that left did not come back");
+}
+
+#[test]
+fn kept_http_connections_leave_room_for_clients() {
+    let gateway = Setup::new().config(r#"{gateway: {mode: "local", maxConnections: 48}}"#).start();
+    let mut kept = Vec::new();
+    let closed = (0..48).find_map(|_| {
+        let mut wire = Wire::open(gateway.port);
+        let answer = wire.ask(get("/health"));
+        assert_eq!(answer.status, 200);
+        if answer.closes() {
+            return Some(wire);
+        }
+        kept.push(wire);
+        None
+    });
+    assert!(closed.expect("one connection is closed after its answer").ends());
+    assert_eq!(kept.len(), 48 * limits::KEPT_SHARE.0 / limits::KEPT_SHARE.1);
+    // Those that stayed are told to go with their next answer.
+    let mut peer = Peer::connect(&gateway, &Hello::v4());
+    assert!(kept[0].ask(get("/health")).closes());
+    peer.alive();
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! be unauthenticated. Counters are atomics that guards give back when dropped; no lock.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -29,7 +29,16 @@ impl Drop for Counted {
 
 /// The right to be connected at all.
 pub struct Slot {
-    _total: Counted,
+    taken: Counted,
+    roomy: usize,
+}
+
+impl Slot {
+    /// Whether so many places are taken that none may be spent on waiting for a request: anybody could hold
+    /// them all, without a secret, and keep every client out.
+    pub fn is_crowded(&self) -> bool {
+        self.taken.0.load(Ordering::Acquire) > self.roomy
+    }
 }
 
 /// The right to be connected without having authenticated.
@@ -96,9 +105,19 @@ impl Gate {
         if self.addresses.len() > self.total.max {
             self.addresses.retain(|_, count| count.load(Ordering::Acquire) > 0);
         }
-        let count = self.addresses.entry(address.to_canonical()).or_default();
+        let count = self.addresses.entry(household(address)).or_default();
         let address = Counted::take(count, limits::UNAUTHENTICATED_PER_ADDRESS).ok_or(Refused::Unauthenticated)?;
-        Ok((Slot { _total: total }, Permit { address }))
+        let roomy = self.total.max * limits::KEPT_SHARE.0 / limits::KEPT_SHARE.1;
+        Ok((Slot { taken: total, roomy }, Permit { address }))
+    }
+}
+
+/// What counts as one address: an IPv6 subscriber has a whole /64 to choose from (RFC 6177), which would be as
+/// many permits.
+fn household(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)),
+        v4 => v4,
     }
 }
 
@@ -132,5 +151,25 @@ mod tests {
         let mut gate = Gate::new(Total::new(1000));
         let _held: Vec<_> = (0..32).map(|_| gate.enter(ADDRESS).ok().unwrap()).collect();
         assert_eq!(gate.enter("::ffff:127.0.0.1".parse().unwrap()).err(), Some(Refused::Unauthenticated));
+    }
+
+    #[test]
+    fn counts_an_ipv6_network_as_one_address() {
+        let mut gate = Gate::new(Total::new(1000));
+        let of = |network: &str, n: u16| format!("{network}::{n:x}").parse().unwrap();
+        let _held: Vec<_> = (0..32).map(|n| gate.enter(of("2001:db8:0:1", n)).ok().unwrap()).collect();
+        assert_eq!(gate.enter(of("2001:db8:0:1", 99)).err(), Some(Refused::Unauthenticated));
+        assert!(gate.enter(of("2001:db8:0:2", 99)).is_ok());
+    }
+
+    #[test]
+    fn is_crowded_once_three_quarters_are_taken() {
+        let mut gate = Gate::new(Total::new(8));
+        let mut slots: Vec<Slot> = (0..6).map(|_| gate.enter(ADDRESS).ok().unwrap().0).collect();
+        assert!(!slots[0].is_crowded());
+        slots.push(gate.enter(ADDRESS).ok().unwrap().0);
+        assert!(slots.iter().all(Slot::is_crowded));
+        slots.pop();
+        assert!(!slots[0].is_crowded());
     }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use tungstenite::handshake::derive_accept_key;
 
-use super::gate::{Address, Permit};
+use super::gate::{Address, Permit, Slot};
 use super::{Hub, Peer, SHORTEST};
 use crate::gateway::event::{Caller, HttpAsk};
 use crate::http::head::{BodyLength, Head, HeadFault, HeadReader};
@@ -27,7 +27,12 @@ pub struct Upgrade {
 }
 
 /// Serves requests until the connection ends (`None`) or becomes a WebSocket.
-pub fn serve(socket: &TcpStream, addr: SocketAddr, permit: Permit, hub: &Arc<Hub>) -> Option<(Upgrade, Permit)> {
+pub fn serve(
+    socket: &TcpStream,
+    addr: SocketAddr,
+    (slot, permit): (&Slot, Permit),
+    hub: &Arc<Hub>,
+) -> Option<(Upgrade, Permit)> {
     let server = Server {
         socket,
         addr,
@@ -35,6 +40,7 @@ pub fn serve(socket: &TcpStream, addr: SocketAddr, permit: Permit, hub: &Arc<Hub
         heads: HeadReader::new(),
         out: Vec::new(),
         date: DateText::default(),
+        slot,
         standing: Standing::New(permit),
         timeout: Duration::ZERO,
     };
@@ -48,6 +54,7 @@ struct Server<'a> {
     heads: HeadReader,
     out: Vec<u8>,
     date: DateText,
+    slot: &'a Slot,
     standing: Standing,
     timeout: Duration,
 }
@@ -171,14 +178,19 @@ impl Server<'_> {
         if route == Route::WebSocket {
             return self.upgrade(head, client);
         }
-        self.standing = std::mem::take(&mut self.standing).known();
+        // Its permit bounds it while it is being ended, too.
+        let crowded = self.slot.is_crowded();
+        if !crowded {
+            self.standing = std::mem::take(&mut self.standing).known();
+        }
         if too_large(head) {
             return self.refuse(&Reply::too_large().closing());
         }
         let reply = self.reply(head, client, route);
         // No route takes a body yet: what comes with a request is drained and the connection ends,
         // because the next request could not be told from it.
-        if head.body() == BodyLength::None { self.answer(head, &reply) } else { self.refuse(&reply.closing()) }
+        let stays = !crowded && head.body() == BodyLength::None;
+        self.answer(head, &if stays { reply } else { reply.closing() })
     }
 
     fn reply(&self, head: &Head, client: IpAddr, route: Route) -> Reply {

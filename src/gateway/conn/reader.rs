@@ -39,7 +39,7 @@ pub fn run(socket: TcpStream, arrival: Arrival, hub: &Arc<Hub>) {
     if prepare(&socket).is_err() {
         return;
     }
-    if let Some((upgrade, permit)) = http::serve(&socket, addr, permit, hub) {
+    if let Some((upgrade, permit)) = http::serve(&socket, addr, (&slot, permit), hub) {
         websocket(socket, conn, upgrade, permit, hub);
     }
     drop(slot);
