@@ -9,6 +9,7 @@ use super::disk::Job;
 use crate::protocol::errors::WireError;
 use crate::store::session::entry::Entry;
 use crate::store::sessions::Index;
+use crate::sys::order;
 
 /// One agent's index, as it was read or why it could not be.
 pub struct Shelf {
@@ -60,7 +61,7 @@ pub struct SessionRow<'a> {
 impl SessionBook {
     /// Takes over what was read.
     pub fn fill(&mut self, shelves: Vec<(String, Shelf)>) {
-        self.shelves = shelves.into_iter().collect();
+        self.shelves = order::map(shelves);
         self.ready = true;
     }
 
@@ -126,7 +127,7 @@ impl SessionBook {
             .iter()
             .flat_map(|(agent, shelf)| shelf.index.iter().map(move |(key, entry)| SessionRow { agent, key, entry }));
         let mut rows: Vec<SessionRow<'_>> = all.collect();
-        rows.sort_by(|a, b| b.entry.updated_ms().cmp(&a.entry.updated_ms()).then_with(|| a.key.cmp(b.key)));
+        order::by(&mut rows, |a, b| b.entry.updated_ms().cmp(&a.entry.updated_ms()).then_with(|| a.key.cmp(b.key)));
         rows
     }
 

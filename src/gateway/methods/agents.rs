@@ -8,6 +8,7 @@ use crate::gateway::dispatch::Request;
 use crate::gateway::event::{Answer, Handled};
 use crate::gateway::state::State;
 use crate::protocol::errors::WireError;
+use crate::sys::order;
 
 /// Name and avatar of an agent without an identity of its own (protocol.md 8.1).
 const DEFAULT_NAME: &str = "Assistant";
@@ -36,8 +37,8 @@ fn row(agent: &ResolvedAgent) -> Value {
         ("emoji", &identity.emoji),
         ("avatar", &identity.avatar),
     ];
-    let identity: Map<String, Value> =
-        members.iter().filter_map(|(name, text)| Some((name.to_string(), text.as_deref()?.into()))).collect();
+    let said = members.iter().filter_map(|(name, text)| Some((name.to_string(), text.as_deref()?.into())));
+    let identity = order::object(said);
     if !identity.is_empty() {
         row.insert("identity".into(), Value::Object(identity));
     }
