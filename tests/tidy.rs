@@ -89,7 +89,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("httparse", &["http"]),
     ("chunked_transfer", &["http"]),
     ("lexopt", &["cli::parse"]),
-    ("nix", &["sys::signals"]),
+    ("nix", &["sys::signals", "sys::host"]),
     ("ctrlc", &["sys::signals"]),
     ("env_logger", &["sys::log"]),
     ("jsonc_parser", &["config"]),

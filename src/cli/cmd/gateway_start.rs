@@ -126,14 +126,14 @@ fn refuse_start(world: &World, error: &StartError) -> CliError {
 fn open_log(world: &World, args: &GatewayRunArgs) -> Result<Arc<LogHandle>, CliError> {
     let config = &world.config().logging;
     let get = |name: &str| world.env.get(name).map(OsString::from);
-    let mut options = LogOptions::standard(world.paths.profile.clone(), get);
-    options.level = level(config.level);
-    options.console_level = level(config.console_level);
-    options.max_file_bytes = config.max_file_bytes;
-    options.file = match &config.file {
+    let file = match &config.file {
         Some(file) => FileRule::Fixed(world.paths.expand(file, &world.paths.state_dir)),
         None => FileRule::Daily { dir: world.paths.log_dir.clone(), profile: world.paths.profile.clone() },
     };
+    let mut options = LogOptions::standard(file, get);
+    options.level = level(config.level);
+    options.console_level = level(config.console_level);
+    options.max_file_bytes = config.max_file_bytes;
     let terminal = std::io::stdout().is_terminal();
     options.colour = logger::colour_wanted(get, terminal);
     let usual = if terminal { ConsoleStyle::Pretty } else { ConsoleStyle::Compact };
