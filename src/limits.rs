@@ -29,7 +29,9 @@ pub const CONNECTIONS: usize = 256;
 /// rest is for clients that authenticate.
 pub const KEPT_SHARE: (usize, usize) = (3, 4);
 /// Files kept back from connections for stores, the log and listeners.
-pub const FILES_RESERVED: usize = 32;
+pub const FILES_RESERVED: usize = 48;
+/// Refused connections of a listener whose sockets stay open for their answer to arrive; they are among the files kept back.
+pub const REFUSED_KEPT: usize = 8;
 /// Largest value `gateway.maxConnections` may take: two threads each must fit the usual process limit.
 pub const CONNECTIONS_MAX: usize = 8192;
 /// Sockets of one address that have not authenticated yet (protocol.md 1).
