@@ -178,6 +178,8 @@ pub const READS_PER_CONNECTION: usize = 8;
 pub const STORE_QUEUE: usize = 1024;
 /// Whole time of a shutdown after the signal (lifecycle.md 12).
 pub const SHUTDOWN: Duration = Duration::from_secs(5);
+/// How long the end waits for the disk after that.
+pub const STORE_END: Duration = Duration::from_secs(5);
 
 /// Stack of threads that parse JSON: 127 levels recurse (exemplars 2b).
 pub const STACK_PARSER: usize = 512 * KIB;

@@ -175,7 +175,7 @@ pub fn run(boot: Boot, listeners: Listeners, ready: impl FnOnce()) -> Result<(),
     let mut core = Core::new(state, clock, hub, queue, store.jobs, notifier);
     core.run();
     core.finish();
-    let _ = store.thread.join();
+    disk::wait(&store.ended, limits::STORE_END);
     log::info!(target: "gateway", "stopped");
     log::logger().flush();
     Ok(())
