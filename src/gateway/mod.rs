@@ -92,6 +92,8 @@ pub enum StartError {
     Locked(PathBuf, String),
     /// A state file cannot be read; going on would overwrite it.
     State(PathBuf, String),
+    /// A file of the state cannot be made.
+    Unwritable(PathBuf, io::Error),
     /// The system refuses something.
     System(&'static str, io::Error),
     /// Signals cannot be handled.
@@ -107,6 +109,7 @@ impl fmt::Display for StartError {
                 write!(f, "gateway already running{owner}; lock timeout on {}", file.display())
             }
             StartError::State(file, cause) => write!(f, "cannot read {}: {cause}", file.display()),
+            StartError::Unwritable(file, cause) => write!(f, "cannot write {}: {cause}", file.display()),
             StartError::System(what, cause) => write!(f, "{what}: {cause}"),
             StartError::Signals(cause) => write!(f, "{cause}"),
         }

@@ -38,7 +38,7 @@ pub fn lock(paths: &Paths, env: &Env) -> Result<Lock, StartError> {
     if env.truthy("OPENCLAW_ALLOW_MULTI_GATEWAY") {
         return Ok(Lock(None));
     }
-    let fail = |error| StartError::System("cannot create the lock file", error);
+    let fail = |error| StartError::Unwritable(paths.lock_file.clone(), error);
     atomic::create_dir(&paths.state_dir).map_err(fail)?;
     let mut file = open_lock(&paths.lock_file).map_err(fail)?;
     let end = Instant::now() + limits::LOCK_WAIT;

@@ -74,7 +74,8 @@ fn decide(world: &World, args: &GatewayRunArgs) -> Result<(Plan, Option<String>)
     let mut plan = plan(&flags, &world.snapshot, &world.paths, &interfaces).map_err(refusal)?;
     not_yet(args, &plan)?;
     let random = token::random().map_err(|error| failed(&error.to_string()))?;
-    let made = plan.settle_token(&world.paths, &random).map_err(|error| failed(&error.to_string()))?;
+    let made =
+        plan.settle_token(&world.paths, &random).map_err(|error| unwritable(world, failed(&error.to_string())))?;
     let secret = plan.auth.token.as_ref().filter(|_| made).map(|secret| secret.expose().to_string());
     Ok((plan, secret))
 }
@@ -111,6 +112,9 @@ fn refuse_start(world: &World, error: &StartError) -> CliError {
         let stop = world.command("gateway stop");
         refused = refused.hint(format!("If the gateway is supervised, stop it with: {stop}"));
     }
+    if let StartError::State(..) | StartError::Unwritable(..) = error {
+        refused = unwritable(world, refused);
+    }
     if let StartError::PortBusy(addr) = error {
         refused = refused.hint("Or: systemctl --user stop openclaw-gateway.service");
         refused = refused.hint("System error: EADDRINUSE");
@@ -121,6 +125,13 @@ fn refuse_start(world: &World, error: &StartError) -> CliError {
         refused = refused.hint(format!("Try: {status}, or another port with --port"));
     }
     refused
+}
+
+fn unwritable(world: &World, error: CliError) -> CliError {
+    let dir = world.paths.state_dir.display();
+    error
+        .hint(format!("State is kept in {dir}, which must be yours and writable."))
+        .hint("Try: another directory with OPENCLAW_STATE_DIR=<dir>")
 }
 
 fn open_log(world: &World, args: &GatewayRunArgs) -> Result<Arc<LogHandle>, CliError> {
