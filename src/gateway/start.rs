@@ -251,7 +251,7 @@ mod tests {
     fn takes_no_more_connections_than_there_are_files() {
         assert_eq!(room(256, None), 256);
         assert_eq!(room(256, Some(1024)), 256);
-        assert_eq!(room(256, Some(64)), 32);
+        assert_eq!(room(256, Some(64)), 64 - limits::FILES_RESERVED);
         assert_eq!(room(256, Some(8)), 1);
     }
 }
