@@ -29,7 +29,9 @@ pub const CONNECTIONS: usize = 256;
 /// rest is for clients that authenticate.
 pub const KEPT_SHARE: (usize, usize) = (3, 4);
 /// Files kept back from connections for stores, the log and listeners.
-pub const FILES_RESERVED: usize = 32;
+pub const FILES_RESERVED: usize = 48;
+/// Refused connections of a listener whose sockets stay open for their answer to arrive; they are among the files kept back.
+pub const REFUSED_KEPT: usize = 8;
 /// Largest value `gateway.maxConnections` may take: two threads each must fit the usual process limit.
 pub const CONNECTIONS_MAX: usize = 8192;
 /// Sockets of one address that have not authenticated yet (protocol.md 1).
@@ -176,6 +178,8 @@ pub const READS_PER_CONNECTION: usize = 8;
 pub const STORE_QUEUE: usize = 1024;
 /// Whole time of a shutdown after the signal (lifecycle.md 12).
 pub const SHUTDOWN: Duration = Duration::from_secs(5);
+/// How long the end waits for the disk after that.
+pub const STORE_END: Duration = Duration::from_secs(5);
 
 /// Stack of threads that parse JSON: 127 levels recurse (exemplars 2b).
 pub const STACK_PARSER: usize = 512 * KIB;

@@ -3,11 +3,12 @@
 //! Knows no protocol and no policy.
 
 use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::thread::JoinHandle;
+use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use serde_json::Value;
 
 use super::approvals_file::{self, ApprovalChange};
@@ -183,15 +184,27 @@ impl Place {
 pub struct Store {
     /// Its queue.
     pub jobs: Sender<(Job, Then)>,
-    /// To wait for its end.
-    pub thread: JoinHandle<()>,
+    /// Closed when the thread ends.
+    pub ended: Receiver<Infallible>,
 }
 
 /// Starts the thread. It ends when the sender is dropped, after everything queued is on disk.
 pub fn spawn(place: Place, events: Sender<Event>) -> std::io::Result<Store> {
     let (jobs, queue) = bounded(limits::STORE_QUEUE);
-    let handle = thread::spawn("store", limits::STACK_PARSER, move || run(&place, &queue, &events))?;
-    Ok(Store { jobs, thread: handle })
+    let (alive, ended) = bounded(0);
+    thread::spawn("store", limits::STACK_PARSER, move || {
+        let _alive = alive;
+        run(&place, &queue, &events);
+    })?;
+    Ok(Store { jobs, ended })
+}
+
+/// Waits until everything queued is on disk, but not for ever: what hangs now was acknowledged to nobody.
+pub fn wait(ended: &Receiver<Infallible>, longest: Duration) {
+    if ended.recv_timeout(longest) == Err(RecvTimeoutError::Timeout) {
+        let waited = longest.as_secs();
+        log::error!(target: "store", "the disk did not answer for {waited} s; leaving without the last changes, which nobody was told are saved");
+    }
 }
 
 fn run(place: &Place, queue: &Receiver<(Job, Then)>, events: &Sender<Event>) {
@@ -275,4 +288,17 @@ fn write(file: &FileWrite) -> Result<(), String> {
         log::error!(target: "store", "cannot write file={} error={error}", file.path.display());
         format!("cannot write {}: {error}", file.path.display())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_that_hangs_does_not_hold_the_end_up() {
+        let (alive, ended) = bounded(0);
+        wait(&ended, Duration::from_millis(1));
+        drop(alive);
+        wait(&ended, Duration::MAX);
+    }
 }

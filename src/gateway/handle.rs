@@ -69,8 +69,8 @@ fn inbound(state: &mut State, conn: ConnId, frame: Inbound, now: Now, fx: &mut V
     match (&entry.phase, frame) {
         (Phase::Closing(_), _) => {}
         (_, Inbound::Fatal(violation)) => violated(state, conn, violation, now, fx),
-        (Phase::Challenged { .. }, Inbound::Connect { id, params }) => {
-            handshake::connect(state, conn, &id, params, now, fx);
+        (Phase::Challenged { .. }, Inbound::Connect { id, request }) => {
+            handshake::connect(state, conn, &id, request, now, fx);
         }
         (Phase::Challenged { .. }, Inbound::Call { id, .. }) => {
             let text = "invalid handshake: first request must be connect";

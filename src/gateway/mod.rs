@@ -103,6 +103,8 @@ pub enum StartError {
     Locked(PathBuf, String),
     /// A state file cannot be read; going on would overwrite it.
     State(PathBuf, String),
+    /// A file of the state cannot be made.
+    Unwritable(PathBuf, io::Error),
     /// The system refuses something.
     System(&'static str, io::Error),
     /// Signals cannot be handled.
@@ -118,6 +120,7 @@ impl fmt::Display for StartError {
                 write!(f, "gateway already running{owner}; lock timeout on {}", file.display())
             }
             StartError::State(file, cause) => write!(f, "cannot read {}: {cause}", file.display()),
+            StartError::Unwritable(file, cause) => write!(f, "cannot write {}: {cause}", file.display()),
             StartError::System(what, cause) => write!(f, "{what}: {cause}"),
             StartError::Signals(cause) => write!(f, "{cause}"),
         }
@@ -187,7 +190,7 @@ pub fn run(boot: Boot, listeners: Listeners, ready: impl FnOnce()) -> Result<(),
     let mut core = Core::new(state, clock, hub, queue, store.jobs, notifier);
     core.run();
     core.finish();
-    let _ = store.thread.join();
+    disk::wait(&store.ended, limits::STORE_END);
     log::info!(target: "gateway", "stopped");
     log::logger().flush();
     Ok(())
