@@ -343,6 +343,16 @@ pub const PROMPT_BYTES: usize = 4 * MIB;
 pub const AGENT_ANSWER_MARGIN: Duration = Duration::from_secs(30);
 /// Longest time limit a turn may be given: a day, as for `chat.send` (agent.md 5).
 pub const AGENT_TIMEOUT_MAX: Duration = Duration::from_secs(86_400);
+/// Silence waited for before messages that came during a turn become the next one (agent.md 6), and the longest setting.
+pub const QUEUE_DEBOUNCE: Duration = Duration::from_secs(1);
+/// See [`QUEUE_DEBOUNCE`].
+pub const QUEUE_DEBOUNCE_MAX: Duration = Duration::from_secs(600);
+/// Messages that may wait in a session (agent.md 6), and the largest setting.
+pub const QUEUE_CAP: usize = 20;
+/// See [`QUEUE_CAP`].
+pub const QUEUE_CAP_MAX: usize = 200;
+/// Characters kept of a message that no longer fits.
+pub const QUEUE_LINE_CHARS: usize = 160;
 /// How long changed session entries that nobody waits for may stay in memory only.
 pub const SESSIONS_SAVE: Duration = Duration::from_secs(1);
 

@@ -12,7 +12,7 @@ fn start(upstream: &Upstream) -> Gateway {
 }
 
 /// Starts a turn; the id of the request, whose first answer was `accepted`.
-fn begin(peer: &mut Peer, message: &str, key: &str) -> String {
+pub fn begin(peer: &mut Peer, message: &str, key: &str) -> String {
     begin_with(peer, json!({"message": message, "idempotencyKey": key}))
 }
 
@@ -27,11 +27,11 @@ fn lifecycle(peer: &mut Peer, run: &str, phase: &str) -> Value {
     peer.event_where("agent", |p| p["runId"] == run && p["stream"] == "lifecycle" && p["data"]["phase"] == phase)
 }
 
-fn chat(peer: &mut Peer, run: &str, state: &str) -> Value {
+pub fn chat(peer: &mut Peer, run: &str, state: &str) -> Value {
     peer.event_where("chat", |p| p["runId"] == run && p["state"] == state)
 }
 
-fn texts(history: &Value) -> Vec<String> {
+pub fn texts(history: &Value) -> Vec<String> {
     let text = |message: &Value| message["content"][0]["text"].as_str().unwrap_or_default().to_string();
     history["messages"].as_array().unwrap().iter().map(text).collect()
 }

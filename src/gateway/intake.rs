@@ -8,15 +8,16 @@ use super::disk::{Commit, Then, Waiting};
 use super::dispatch::Request;
 use super::event::{Answer, ConnId, Effect, Handled};
 use super::runs::said::Said;
-use super::runs::{Asker, Origin, Phase, Run, RunNo, Verbose};
+use super::runs::{Asker, Origin, Phase, Run, RunNo, Verbose, Waits};
 use super::session_key::Place;
 use super::state::State;
 use crate::agent::control::AbortReason;
 use crate::agent::message::Block;
 use crate::agent::model::{ModelRef, Thinking};
-use crate::agent::run::RunSpec;
+use crate::agent::run::{Prompt, RunSpec};
 use crate::limits;
 use crate::protocol::errors::WireError;
+use crate::session::queue::Lost;
 use crate::store::session::archive;
 use crate::store::session::entry::Entry;
 use crate::sys::clock::Now;
@@ -50,20 +51,58 @@ pub struct Intake {
     pub repeated: Value,
     /// The first answer.
     pub ack: Value,
+    /// What the message itself says about waiting.
+    pub queue_mode: Option<String>,
+}
+
+impl Intake {
+    /// A message without wishes whose sender gets no answer.
+    pub fn new(place: Place, run_id: String, origin: Origin, prompt: Vec<Block>, limit: Option<Duration>) -> Intake {
+        Intake {
+            place,
+            run_id,
+            origin,
+            prompt,
+            limit,
+            thinking: None,
+            model: None,
+            extra_system: None,
+            label: None,
+            spawned_by: None,
+            remembered: None,
+            repeated: Value::Null,
+            ack: Value::Null,
+            queue_mode: None,
+        }
+    }
 }
 
 impl State {
     /// Takes a message in. The answer comes at once, or when a new session is on disk.
     pub fn take_in(&mut self, request: &Request<'_>, intake: Intake, fx: &mut Vec<Effect>) -> Handled {
         self.check_room(&intake.run_id)?;
+        let way = self.make_way(&intake, request.now, fx)?;
         let (entry, created) = self.open_session(&intake, request.now)?;
         let waiting = || Waiting { conn: request.conn, id: request.id.to_string() };
         let asker = (intake.origin == Origin::Agent).then(|| Asker::Client(waiting()));
         let remembered = intake.remembered.clone();
         let (ack, repeated) = (intake.ack.clone(), intake.repeated.clone());
-        let run = self.plan(intake, &entry, Some(request.conn), asker, request.now)?;
-        let (agent, key) = (run.agent_id.clone(), run.session_key.clone());
-        let no = self.enqueue_run(run);
+        let Place { agent, key } = intake.place.clone();
+        let no = match (way.join, way.rules) {
+            (Some(no), Some(rules)) => {
+                self.join_run(no, intake, &rules, request.now);
+                no
+            }
+            (_, rules) => {
+                let mut run = self.plan(intake, &entry, Some(request.conn), asker, request.now)?;
+                run.waits = way.waits;
+                run.not_before = rules.map(|rules| request.now.mono + rules.debounce);
+                self.enqueue_run(run)
+            }
+        };
+        if let Some(rules) = way.rules {
+            self.shed(&key, &rules, request.now, fx);
+        }
         if let Some(name) = remembered {
             self.memory.note(name, Remembered::Running(Some(repeated)), request.now.wall_ms);
         }
@@ -77,7 +116,7 @@ impl State {
         }
         self.tell_changes(changed.as_slice(), fx);
         super::broadcast::reply(fx, request.conn, request.id, &ack);
-        self.start_due_runs(fx);
+        self.start_due_runs(request.now, fx);
         Ok(Answer::Later)
     }
 
@@ -95,7 +134,7 @@ impl State {
         let run = self.plan(intake, &entry, conn, asker, now)?;
         self.enqueue_run(run);
         self.save_sessions_soon(fx);
-        self.start_due_runs(fx);
+        self.start_due_runs(now, fx);
         Ok(())
     }
 
@@ -172,7 +211,10 @@ impl State {
             session_id: session_id.clone(),
             transcript,
             workspace: self.config.workspace(&self.facts.paths, &agent),
-            prompt: notes.into_iter().chain(intake.prompt).collect(),
+            prompts: vec![Prompt {
+                run_id: intake.run_id.clone(),
+                content: notes.into_iter().chain(intake.prompt).collect(),
+            }],
             exec_security: word("execSecurity"),
             exec_ask: word("execAsk"),
             model: intake.model.or(own_model),
@@ -187,6 +229,10 @@ impl State {
         };
         Ok(Run {
             id: intake.run_id,
+            joined: Vec::new(),
+            waits: Waits::Turn,
+            not_before: None,
+            lost: Lost::default(),
             origin: intake.origin,
             session_key: key,
             agent_id: agent,

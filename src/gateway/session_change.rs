@@ -9,7 +9,7 @@ use super::runs::outcome::Outcome;
 use super::runs::{Run, RunNo};
 use super::state::State;
 use crate::session::lifecycle::{self, Finished};
-use crate::session::row;
+use crate::session::{prompt, row};
 use crate::sys::clock::Now;
 
 impl State {
@@ -54,7 +54,7 @@ impl State {
     /// A message stands in a session's transcript: its followers get it.
     pub fn tell_message(&mut self, agent: &str, key: &str, id: &str, message: Value, now: Now, fx: &mut Vec<Effect>) {
         let followers = self.followers(key);
-        if followers.is_empty() {
+        if followers.is_empty() || prompt::is_silence(&message) {
             return;
         }
         let mut payload = json!({

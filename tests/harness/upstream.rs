@@ -24,6 +24,8 @@ pub enum Act {
     SayWhenTold(&'static str),
     /// Asks for a tool with these arguments.
     Call(&'static str, Value),
+    /// Asks for a tool after the word was given.
+    CallWhenTold(&'static str, Value),
     /// Answers with this status, further header lines and body.
     Refuse(u16, &'static str, &'static str),
     /// Sends this text as the body of a stream.
@@ -164,6 +166,10 @@ fn act_out(
             begin(stream)?;
             pieces.iter().try_for_each(|piece| chunk(stream, &delta(json!({"content": piece}))))?;
             return Ok(false);
+        }
+        Act::CallWhenTold(name, arguments) => {
+            shared.go.lock().unwrap().recv_timeout(PATIENCE).ok();
+            return act_out(Act::Call(name, arguments), stream, reader, shared);
         }
         Act::Call(name, arguments) => {
             begin(stream)?;

@@ -36,10 +36,10 @@ fn work(
     control: &Control,
     tell: &dyn Fn(RunEvent),
 ) -> Result<super::RunResult, Box<RunFailure>> {
-    let prompt = std::mem::take(&mut spec.prompt);
+    let prompts = std::mem::take(&mut spec.prompts).into_iter().map(|prompt| prompt.content).collect();
     let ground = Ground::prepare(spec, control)?;
     let mut desk = Desk::open(&ground, hands)?;
-    turn::answer(&mut desk, prompt, control, tell)
+    turn::answer(&mut desk, prompts, control, tell)
 }
 
 /// A run without a thread.

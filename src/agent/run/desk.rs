@@ -9,7 +9,7 @@ use super::turn::{Parts, ToolAnswer, ToolCall};
 use super::{Cause, Hands, RunFailure, RunSpec, begin, prompt};
 use crate::agent::control::Control;
 use crate::agent::http::Settings;
-use crate::agent::message::Message;
+use crate::agent::message::{Block, Message};
 use crate::agent::model::discover::{self, Found, Places};
 use crate::agent::model::failover::{Change, Cooldowns};
 use crate::agent::model::keys::{AuthProfiles, KeyRing};
@@ -20,6 +20,7 @@ use crate::agent::model::{
     CallSession, ErrorKind, ModelError, ModelEvent, ModelReply, ModelRequest, Thinking, ToolSpec,
 };
 use crate::agent::tool::approval::judge::{AskMode, Origin as Asked, Rules, Security};
+use crate::agent::tool::desk as tool_desk;
 use crate::agent::tool::web::HttpWeb;
 use crate::agent::tool::{Call, Setup, Toolbox};
 use crate::limits;
@@ -89,6 +90,7 @@ pub(super) struct Desk<'a> {
     system: String,
     tools: Vec<ToolSpec>,
     toolbox: Option<Toolbox>,
+    gateway: Arc<dyn tool_desk::Desk>,
     thinking: Thinking,
     window: u64,
     new_cli_session: String,
@@ -112,6 +114,7 @@ impl<'a> Desk<'a> {
         let mut lineup = Lineup::new(&ground.selection, &ring, None, opener, cooldowns);
         let first = lineup.first().map_err(|error| model_failure(&error))?;
         let (window, takes_tools) = (first.context_window(), first.takes_tools());
+        let gateway = Arc::clone(&hands.desk);
         let toolbox = match takes_tools {
             true => Some(toolbox(ground, hands, window, branch(&mut entropy)).map_err(|error| storage(&error))?),
             false => None,
@@ -129,6 +132,7 @@ impl<'a> Desk<'a> {
             ),
             tools: toolbox.as_ref().map(Toolbox::specs).unwrap_or_default(),
             toolbox,
+            gateway,
             thinking: spec.thinking.unwrap_or_default(),
             window,
             new_cli_session: entropy.uuid(),
@@ -298,6 +302,10 @@ impl Parts for Desk<'_> {
             is_error: outcome.is_error,
             meta: outcome.meta,
         }
+    }
+
+    fn steering(&mut self, control: &Control) -> Vec<Vec<Block>> {
+        self.gateway.steering(control)
     }
 
     fn is_crowded(&self) -> bool {

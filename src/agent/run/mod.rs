@@ -36,8 +36,8 @@ pub struct RunSpec {
     pub transcript: PathBuf,
     /// Folder the tools work in.
     pub workspace: PathBuf,
-    /// What the person said, stamped.
-    pub prompt: Vec<Block>,
+    /// What the person said, stamped; several messages when some waited together.
+    pub prompts: Vec<Prompt>,
     /// The session's model, if another than the agent's.
     pub model: Option<ModelRef>,
     /// How much the model thinks; none leaves it to the configuration.
@@ -60,6 +60,15 @@ pub struct RunSpec {
     pub env: Arc<Env>,
     /// Seed of the ids this run makes.
     pub seed: [u8; 32],
+}
+
+/// One message of a person.
+#[derive(Debug, Clone)]
+pub struct Prompt {
+    /// The client's name for it.
+    pub run_id: String,
+    /// What it says.
+    pub content: Vec<Block>,
 }
 
 /// What a run may reach beyond its own files.

@@ -49,6 +49,8 @@ pub trait Parts {
     ) -> Result<ModelReply, ModelError>;
     /// Runs a tool.
     fn use_tool(&mut self, call: &ToolCall, control: &Control, show: &mut dyn FnMut(Value)) -> ToolAnswer;
+    /// What the person said meanwhile and wants heard now; each message once.
+    fn steering(&mut self, control: &Control) -> Vec<Vec<Block>>;
     /// Whether the conversation is so long that it should be shortened before the next call.
     fn is_crowded(&self) -> bool;
     /// Shortens it; false when there is nothing left to shorten.
@@ -62,12 +64,12 @@ pub trait Parts {
 /// Answers one message. Everything that goes on is told as it happens.
 pub(super) fn answer(
     parts: &mut dyn Parts,
-    prompt: Vec<Block>,
+    prompts: Vec<Vec<Block>>,
     control: &Control,
     tell: &dyn Fn(RunEvent),
 ) -> Result<RunResult, Box<RunFailure>> {
     let mut turn = Turn { parts, control, tell, account: Account::default(), model: None };
-    match turn.run(prompt) {
+    match turn.run(prompts) {
         Ok(stop) => Ok(RunResult { account: turn.account, stop_reason: stop.name() }),
         Err(end) => {
             let (cause, message, retry_after) = end.told(control);
@@ -111,9 +113,8 @@ struct Turn<'a> {
 }
 
 impl Turn<'_> {
-    fn run(&mut self, prompt: Vec<Block>) -> Result<StopReason, End> {
-        let timestamp = self.parts.now_ms();
-        self.append(Message::User(UserMessage { content: prompt, timestamp, ..UserMessage::default() }))?;
+    fn run(&mut self, prompts: Vec<Vec<Block>>) -> Result<StopReason, End> {
+        self.hear(prompts)?;
         for _ in 0..limits::RUN_STEPS {
             let reply = self.step()?;
             let calls = calls_of(&reply.content);
@@ -239,13 +240,28 @@ impl Turn<'_> {
         }))
     }
 
+    /// What a person says goes into the transcript.
+    fn hear(&mut self, prompts: Vec<Vec<Block>>) -> Result<(), End> {
+        for content in prompts {
+            let timestamp = self.parts.now_ms();
+            self.append(Message::User(UserMessage { content, timestamp, ..UserMessage::default() }))?;
+        }
+        Ok(())
+    }
+
+    /// Every call gets a result, so that the transcript stays whole. A new word of the person comes before the calls
+    /// that are left: they belong to a plan that may not hold any more.
     fn use_tools(&mut self, calls: &[ToolCall]) -> Result<(), End> {
+        let mut said = Vec::new();
         for call in calls {
             let answer = match self.control.stopped() {
-                // Every call gets a result, so that the transcript stays whole.
                 Some(_) => ToolAnswer::refused("the run was stopped before this tool was called"),
+                None if !said.is_empty() => ToolAnswer::refused("skipped: the user has said something new"),
                 None => self.use_tool(call),
             };
+            if said.is_empty() && self.control.stopped().is_none() {
+                said = self.parts.steering(self.control);
+            }
             self.append(Message::ToolResult(ToolResultMessage {
                 tool_call_id: call.id.clone(),
                 tool_name: call.name.clone(),
@@ -256,6 +272,7 @@ impl Turn<'_> {
                 ..ToolResultMessage::default()
             }))?;
         }
+        self.hear(said)?;
         self.check()
     }
 

@@ -19,6 +19,7 @@ struct Script {
     compactions: usize,
     compactable: bool,
     stop_in_tool: bool,
+    steering: VecDeque<&'static str>,
 }
 
 impl Parts for Script {
@@ -46,6 +47,9 @@ impl Parts for Script {
             control.cancel(AbortReason::Stop);
         }
         ToolAnswer { content: vec![Block::text("done")], details: None, is_error: false, meta: "did".into() }
+    }
+    fn steering(&mut self, _: &Control) -> Vec<Vec<Block>> {
+        self.steering.pop_front().into_iter().map(|text| vec![Block::text(text)]).collect()
     }
     fn is_crowded(&self) -> bool {
         self.crowded
@@ -96,7 +100,7 @@ fn run(script: &mut Script) -> (Result<RunResult, Box<RunFailure>>, Vec<String>)
             other => format!("{other:?}"),
         });
     };
-    let result = answer(script, vec![Block::text("hi")], &Control::new(), &note);
+    let result = answer(script, vec![vec![Block::text("hi")]], &Control::new(), &note);
     (result, told.into_inner())
 }
 
@@ -173,4 +177,23 @@ fn a_model_that_never_stops_calling_tools_is_stopped() {
     let answers = std::iter::repeat_with(|| wants(&["exec"])).take(limits::RUN_STEPS + 1).collect();
     let failure = run(&mut Script { answers, ..Script::default() }).0.unwrap_err();
     assert_eq!(failure.cause, Cause::Model(ErrorKind::Protocol));
+}
+
+#[test]
+fn a_new_word_is_heard_after_the_tool_and_before_the_calls_that_are_left() {
+    let answers = [wants(&["read", "exec"]), says("ok")].into();
+    let mut script = Script { answers, steering: ["rather this"].into(), ..Script::default() };
+    run(&mut script).0.unwrap();
+    assert_eq!(script.tools, ["read"]);
+    let roles: Vec<&str> = script
+        .transcript
+        .iter()
+        .map(|message| match message {
+            Message::User(_) => "user",
+            Message::Assistant(_) => "assistant",
+            Message::ToolResult(result) if result.is_error => "skipped",
+            Message::ToolResult(_) => "result",
+        })
+        .collect();
+    assert_eq!(roles, ["user", "assistant", "result", "skipped", "user", "assistant"]);
 }

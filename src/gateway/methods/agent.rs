@@ -72,20 +72,17 @@ pub fn run(state: &mut State, request: &Request<'_>, fx: &mut Vec<Effect>) -> Ha
         Some(0) => None,
         Some(seconds) => Some(Duration::from_secs(seconds).min(limits::AGENT_TIMEOUT_MAX)),
     };
+    let prompt = prompt(state, message, pictures, None, request.now);
     let intake = Intake {
-        prompt: prompt(state, message, pictures, None, request.now),
         thinking: thinking("agent", text("thinking"))?,
         model: model(text("provider"), text("model")),
-        limit,
         extra_system: text("extraSystemPrompt").map(str::to_string),
         label: text("label").map(str::to_string),
         spawned_by: text("spawnedBy").map(str::to_string),
         remembered: dedupe::key("agent", params),
         repeated: ack.clone(),
         ack,
-        origin: Origin::Agent,
-        run_id,
-        place,
+        ..Intake::new(place, run_id, Origin::Agent, prompt, limit)
     };
     state.take_in(request, intake, fx)
 }

@@ -72,29 +72,20 @@ pub fn send_to(state: &mut State, method: &str, place: Place, request: &Request<
         }
     };
     let message = text.as_str();
-    if request.params.get("queueMode").and_then(Value::as_str) == Some("interrupt") {
-        state.stop_runs(&place.key, None, AbortReason::Interrupt, request.now, fx);
-    }
     let limit = match request.count("timeoutMs") {
         None => Some(state.config.agents.defaults.timeout),
         Some(0) => None,
         Some(ms) => Some(Duration::from_millis(ms).min(limits::AGENT_TIMEOUT_MAX)),
     };
     let thinking = request.params.get("thinking").and_then(Value::as_str).filter(|text| !text.is_empty());
+    let prompt = agent::prompt(state, message, pictures, Some(&run_id), request.now);
     let intake = Intake {
-        prompt: agent::prompt(state, message, pictures, Some(&run_id), request.now),
         thinking: hinted(&hints).or(agent::thinking(method, thinking)?),
-        model: None,
-        limit,
-        extra_system: None,
-        label: None,
-        spawned_by: None,
         remembered: dedupe::key(method, &request.params),
         repeated: json!({"runId": run_id, "status": "in_flight"}),
         ack: json!({"runId": run_id, "status": "started"}),
-        origin: Origin::Chat,
-        run_id,
-        place,
+        queue_mode: request.params.get("queueMode").and_then(Value::as_str).map(str::to_string),
+        ..Intake::new(place, run_id, Origin::Chat, prompt, limit)
     };
     state.take_in(request, intake, fx)
 }
@@ -109,21 +100,9 @@ pub fn begin(
     fx: &mut Vec<Effect>,
 ) -> Result<(), WireError> {
     agent::check_size("sessions.create", message)?;
-    let intake = Intake {
-        prompt: agent::prompt(state, message, Vec::new(), Some(run_id), request.now),
-        limit: Some(state.config.agents.defaults.timeout),
-        remembered: None,
-        repeated: Value::Null,
-        ack: Value::Null,
-        origin: Origin::Chat,
-        run_id: run_id.to_string(),
-        thinking: None,
-        model: None,
-        extra_system: None,
-        label: None,
-        spawned_by: None,
-        place,
-    };
+    let prompt = agent::prompt(state, message, Vec::new(), Some(run_id), request.now);
+    let limit = Some(state.config.agents.defaults.timeout);
+    let intake = Intake::new(place, run_id.to_string(), Origin::Chat, prompt, limit);
     state.take_in_for(Some(request.conn), None, intake, request.now, fx)
 }
 

@@ -85,7 +85,7 @@ fn words(state: &mut State, place: &Place, command: Command, request: &Request<'
             "Shorten this session with sessions.compact; a long one is summarised by itself.".to_string()
         }
         Command::Approve { .. } => "Approvals are decided with `openclaw approvals` or in the app.".to_string(),
-        other => match reply::switch(&other, &entry, request.now.wall_ms) {
+        other => match reply::switch(&other, &entry, &state.config.raw, request.now.wall_ms) {
             Some(switched) => {
                 put(state, place, switched.entry)?;
                 switched.text
@@ -118,21 +118,17 @@ fn sender(state: &State, request: &Request<'_>) -> String {
 /// The card of `/status`.
 pub fn status(state: &State, place: &Place, entry: &Entry, now_ms: u64) -> String {
     let Some(key) = KeyRules::of(&state.config).canonical(&place.key) else { return String::new() };
-    let runs = state.runs.of_session(&place.key).map(|(_, run)| run.phase);
-    let (mut running, mut queued) = (false, 0);
-    for phase in runs {
-        match phase {
-            Phase::Queued => queued += 1,
-            _ => running = true,
-        }
-    }
+    let waiting = state.runs.of_session(&place.key).map(|(_, run)| run.waiting().len());
+    let running = state.runs.of_session(&place.key).any(|(_, run)| run.phase != Phase::Queued);
+    let queue = state.queue_rules(place, None).describe();
     let model = current(state, place, entry);
     let status = reply::Status {
         version: state.facts.version,
         model: &model,
         window: state.defaults().context_tokens,
         runtime: "direct",
-        queued,
+        queue: &queue,
+        queued: waiting.sum(),
         running,
         ..reply::Status::default()
     };

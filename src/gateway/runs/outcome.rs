@@ -10,6 +10,7 @@ use crate::agent::control::AbortReason;
 use crate::agent::run::{Account, Cause, RunFailure, RunResult};
 use crate::gateway::health::millis;
 use crate::protocol::errors::{Code, WireError};
+use crate::session::prompt;
 
 /// How a run ended.
 pub struct Outcome {
@@ -64,7 +65,7 @@ impl Outcome {
 
     /// The text a chat window shows at the end.
     pub fn text(&self) -> &str {
-        self.account.texts.last().map(String::as_str).unwrap_or_default()
+        self.account.texts.last().and_then(|text| prompt::spoken(text)).unwrap_or_default()
     }
 
     /// The error the asker gets, if it failed.
@@ -109,8 +110,8 @@ impl Outcome {
 
     /// The second answer of a run that ended well.
     pub fn answer(&self, run: &Run) -> Value {
-        let payloads: Vec<Value> =
-            self.account.texts.iter().map(|text| json!({"text": text, "mediaUrl": null})).collect();
+        let spoken = self.account.texts.iter().filter(|text| prompt::spoken(text).is_some());
+        let payloads: Vec<Value> = spoken.map(|text| json!({"text": text, "mediaUrl": null})).collect();
         json!({
             "runId": run.id,
             "status": "ok",
