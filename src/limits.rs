@@ -351,6 +351,10 @@ pub const QUEUE_DEBOUNCE_MAX: Duration = Duration::from_secs(600);
 pub const QUEUE_CAP: usize = 20;
 /// See [`QUEUE_CAP`].
 pub const QUEUE_CAP_MAX: usize = 200;
+/// How often old sessions are looked for; the first time after the first [`SWEEP`], never at the start.
+pub const SESSION_RETAIN: Duration = Duration::from_secs(3600);
+/// Files of a session folder that are looked at in one go.
+pub const SESSION_FILES: usize = 100_000;
 /// Characters kept of a message that no longer fits.
 pub const QUEUE_LINE_CHARS: usize = 160;
 /// How long changed session entries that nobody waits for may stay in memory only.

@@ -16,7 +16,7 @@ pub fn begin(peer: &mut Peer, message: &str, key: &str) -> String {
     begin_with(peer, json!({"message": message, "idempotencyKey": key}))
 }
 
-fn begin_with(peer: &mut Peer, params: Value) -> String {
+pub fn begin_with(peer: &mut Peer, params: Value) -> String {
     let id = peer.send("agent", params);
     let first = peer.response(&id);
     assert_eq!(first["payload"]["status"], "accepted", "{first}");

@@ -24,6 +24,7 @@ use crate::limits;
 use crate::protocol::errors::WireError;
 use crate::store::atomic;
 use crate::store::session::archive::{self, Reason};
+use crate::store::session::retain::{self, Retain};
 use crate::store::sessions::Index;
 use crate::store::tail::{self, Tail, TailRequest};
 use crate::sys::thread;
@@ -50,6 +51,8 @@ pub enum Job {
     ApprovalsChange(ApprovalChange),
     /// Rename transcripts out of the way.
     PutAway(Vec<PathBuf>, u64),
+    /// Let old transcripts go.
+    Retain(Vec<Retain>),
     /// Replace session indexes.
     Indexes(Vec<(PathBuf, Arc<Index>)>),
 }
@@ -99,7 +102,9 @@ impl Done {
     /// The outcome of a job that was never taken.
     pub fn refused(job: &Job) -> Done {
         match job {
-            Job::Write(_) | Job::Indexes(_) => Done::Written(Err("too many writes are waiting".to_string())),
+            Job::Write(_) | Job::Indexes(_) | Job::Retain(_) => {
+                Done::Written(Err("too many writes are waiting".to_string()))
+            }
             Job::Tail(_) => Done::Tail(Err("too many reads are waiting".to_string())),
             Job::Transcript(_) => Done::Transcript(Err("too many reads are waiting".to_string())),
             Job::Add(_) => Done::Added(Err("too many writes are waiting".to_string())),
@@ -244,10 +249,26 @@ fn perform(place: &Place, job: Job) -> Done {
             approvals_file::change(&place.approvals(), &change);
             Done::Written(Ok(()))
         }
+        Job::Retain(wishes) => {
+            wishes.iter().for_each(let_go);
+            Done::Written(Ok(()))
+        }
         Job::PutAway(files, now_ms) => Done::PutAway(put_away(&files, now_ms)),
         Job::Tail(ask) => Done::Tail(read_log(place, ask)),
         Job::Config => Done::Config(Box::new(load::load(&place.paths, &place.env))),
         Job::Sessions(stores) => Done::Sessions(sessions::read_all(stores)),
+    }
+}
+
+fn let_go(wish: &Retain) {
+    match retain::retain(wish) {
+        Ok((0, 0)) => {}
+        Ok((away, removed)) => log::info!(
+            target: "store", "old transcripts put away={away} removed={removed} folder={}", wish.folder.display()
+        ),
+        Err(error) => log::warn!(
+            target: "store", "old transcripts cannot be let go folder={} error={error}", wish.folder.display()
+        ),
     }
 }
 

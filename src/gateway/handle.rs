@@ -292,6 +292,7 @@ fn ping(state: &mut State, now: Now, fx: &mut Vec<Effect>) {
 fn sweep(state: &mut State, now: Now, fx: &mut Vec<Effect>) {
     state.expire(now);
     state.save_unsaved(fx);
+    state.retain_sessions(now, fx);
     fx.push(Effect::Timer(limits::SWEEP, Timer::Sweep));
 }
 

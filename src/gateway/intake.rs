@@ -17,7 +17,10 @@ use crate::agent::model::{ModelRef, Thinking};
 use crate::agent::run::{Prompt, RunSpec};
 use crate::limits;
 use crate::protocol::errors::WireError;
+use crate::session::key::KeyRules;
+use crate::session::lifecycle;
 use crate::session::queue::Lost;
+use crate::session::settings::{SendPolicy, Settings};
 use crate::store::session::archive;
 use crate::store::session::entry::Entry;
 use crate::sys::clock::Now;
@@ -51,6 +54,8 @@ pub struct Intake {
     pub repeated: Value,
     /// The first answer.
     pub ack: Value,
+    /// Whether the conversation may be over by now, so that this message starts another.
+    pub may_renew: bool,
     /// What the message itself says about waiting.
     pub queue_mode: Option<String>,
 }
@@ -72,6 +77,7 @@ impl Intake {
             remembered: None,
             repeated: Value::Null,
             ack: Value::Null,
+            may_renew: false,
             queue_mode: None,
         }
     }
@@ -80,7 +86,7 @@ impl Intake {
 impl State {
     /// Takes a message in. The answer comes at once, or when a new session is on disk.
     pub fn take_in(&mut self, request: &Request<'_>, intake: Intake, fx: &mut Vec<Effect>) -> Handled {
-        self.check_room(&intake.run_id)?;
+        self.check_room(&intake.run_id, &intake.place)?;
         let way = self.make_way(&intake, request.now, fx)?;
         let (entry, created) = self.open_session(&intake, request.now)?;
         let waiting = || Waiting { conn: request.conn, id: request.id.to_string() };
@@ -129,7 +135,7 @@ impl State {
         now: Now,
         fx: &mut Vec<Effect>,
     ) -> Result<(), WireError> {
-        self.check_room(&intake.run_id)?;
+        self.check_room(&intake.run_id, &intake.place)?;
         let (entry, _) = self.open_session(&intake, now)?;
         let run = self.plan(intake, &entry, conn, asker, now)?;
         self.enqueue_run(run);
@@ -138,7 +144,8 @@ impl State {
         Ok(())
     }
 
-    fn check_room(&self, run_id: &str) -> Result<(), WireError> {
+    fn check_room(&self, run_id: &str, place: &Place) -> Result<(), WireError> {
+        self.check_policy(place)?;
         if self.runs.len() >= limits::RUNS {
             let text = format!("too many runs are waiting (limit {})", limits::RUNS);
             return Err(WireError { retry_after_ms: Some(1000), ..WireError::unavailable(text) });
@@ -154,14 +161,14 @@ impl State {
         let Place { agent, key } = &intake.place;
         let path = self.config.session_store(&self.facts.paths, agent);
         let fresh = self.entropy.uuid();
+        let known = self.sessions.get(agent, key).cloned();
+        let over = intake.may_renew && self.is_over(&intake.place, known.as_ref(), now);
         let index = self.sessions.open(agent, || path)?;
-        let known = index.get(key).cloned();
-        if known.as_ref().and_then(|entry| entry.text("sendPolicy")).as_deref() == Some("deny") {
-            return Err(WireError::invalid("send blocked by session policy"));
-        }
-        let created = known.as_ref().and_then(|entry| entry.session_id()).is_none();
+        let created = over || known.as_ref().and_then(|entry| entry.session_id()).is_none();
         let mut entry = known.unwrap_or_default();
-        if created {
+        if over {
+            entry = lifecycle::reset(Some(&entry), &fresh, now.wall_ms);
+        } else if created {
             entry.set("sessionId", fresh);
         }
         entry.touch(now.wall_ms);
@@ -176,6 +183,42 @@ impl State {
         }
         index.insert(key, entry.clone());
         Ok((entry, created))
+    }
+
+    /// Whether the session's rules end its conversation before this message (agent.md 9); never under a running turn.
+    fn is_over(&self, place: &Place, known: Option<&Entry>, now: Now) -> bool {
+        let Some(entry) = known.filter(|entry| entry.session_id().is_some()) else { return false };
+        let Some(key) = KeyRules::of(&self.config).canonical(&place.key) else { return false };
+        if self.runs.of_session(&place.key).next().is_some() {
+            return false;
+        }
+        let settings = Settings::read(&self.config.raw);
+        let channel = entry.text("lastChannel").or_else(|| entry.text("channel"));
+        let rule = settings.freshness.of(&key, channel.as_deref());
+        let over = !rule.holds(entry.updated_ms(), now.wall_ms, &self.facts.zone);
+        if over {
+            log::info!(target: "agent", "the conversation is over, a new one begins session={key} (session.reset)");
+        }
+        over
+    }
+
+    /// Refuses a message for a session whose policy is not to be spoken to (`session.sendPolicy`).
+    fn check_policy(&self, place: &Place) -> Result<(), WireError> {
+        let entry = self.sessions.get(&place.agent, &place.key);
+        let word = |name: &str| entry.and_then(|entry| entry.text(name));
+        let Some(key) = KeyRules::of(&self.config).canonical(&place.key) else { return Ok(()) };
+        let channel = word("lastChannel").or_else(|| word("channel"));
+        let chat = word("chatType").map_or_else(|| key.kind().name().to_string(), |kind| kind.into_owned());
+        let policy = Settings::read(&self.config.raw).send_policy(
+            &key,
+            word("sendPolicy").as_deref(),
+            channel.as_deref().or(key.channel()),
+            &chat,
+        );
+        match policy {
+            SendPolicy::Allow => Ok(()),
+            SendPolicy::Deny => Err(WireError::invalid("send blocked by session policy")),
+        }
     }
 
     fn plan(

@@ -35,6 +35,7 @@ pub mod pairing;
 pub mod pairing_devices;
 pub mod pairing_nodes;
 pub mod presence;
+mod retention;
 pub mod runs;
 #[cfg(test)]
 mod script;

@@ -26,6 +26,7 @@ use crate::agent::tool::{Call, Setup, Toolbox};
 use crate::limits;
 use crate::session::compact::{self, Budget, Force};
 use crate::session::context::{self, Context, Item};
+use crate::session::settings::Settings as SessionSettings;
 use crate::store::atomic;
 use crate::store::session::writer::{NewLine, Safety, Start, Writer};
 use crate::store::transcript::Transcript;
@@ -91,6 +92,7 @@ pub(super) struct Desk<'a> {
     tools: Vec<ToolSpec>,
     toolbox: Option<Toolbox>,
     gateway: Arc<dyn tool_desk::Desk>,
+    reserve: Option<u64>,
     thinking: Thinking,
     window: u64,
     new_cli_session: String,
@@ -133,6 +135,7 @@ impl<'a> Desk<'a> {
             tools: toolbox.as_ref().map(Toolbox::specs).unwrap_or_default(),
             toolbox,
             gateway,
+            reserve: SessionSettings::read(&spec.config.raw).reserve_tokens,
             thinking: spec.thinking.unwrap_or_default(),
             window,
             new_cli_session: entropy.uuid(),
@@ -165,7 +168,7 @@ impl<'a> Desk<'a> {
     }
 
     fn budget(&self) -> Budget {
-        Budget::of(self.window, self.fixed_tokens())
+        Budget::of(self.window, self.fixed_tokens(), self.reserve)
     }
 
     fn question(&self, system: String, messages: Vec<Message>, tools: Vec<ToolSpec>) -> ModelRequest {

@@ -84,6 +84,7 @@ pub fn send_to(state: &mut State, method: &str, place: Place, request: &Request<
         remembered: dedupe::key(method, &request.params),
         repeated: json!({"runId": run_id, "status": "in_flight"}),
         ack: json!({"runId": run_id, "status": "started"}),
+        may_renew: true,
         queue_mode: request.params.get("queueMode").and_then(Value::as_str).map(str::to_string),
         ..Intake::new(place, run_id, Origin::Chat, prompt, limit)
     };
