@@ -315,7 +315,8 @@ fn commands_are_answered_without_the_model() {
     assert_eq!(say(&mut peer, "/think high", "t"), "Thinking: high.");
     let before = peer.get("sessions.describe", json!({"key": "main"}))["session"].clone();
     assert_eq!(before["thinkingLevel"], "high", "{before}");
-    say(&mut peer, "/new", "n");
+    assert_eq!(say(&mut peer, "/new", "n"), "done");
+    assert!(upstream.asked()["messages"].to_string().contains("Greet the user"));
     let after = peer.get("sessions.describe", json!({"key": "main"}))["session"].clone();
     assert!(after["sessionId"] != before["sessionId"] && after["thinkingLevel"] == "high", "{after}");
     assert!(!upstream.asked_more());

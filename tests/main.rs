@@ -8,6 +8,7 @@ mod ch02_auth;
 mod ch03_requests;
 mod ch04_events;
 mod ch05_agent;
+mod ch05_commands;
 mod ch05_queue;
 mod ch05_sessions;
 mod ch08_http;

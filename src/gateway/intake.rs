@@ -8,13 +8,13 @@ use super::disk::{Commit, Then, Waiting};
 use super::dispatch::Request;
 use super::event::{Answer, ConnId, Effect, Handled};
 use super::runs::said::Said;
-use super::runs::{Asker, Origin, Phase, Run, RunNo, Verbose, Waits};
+use super::runs::{Asker, Dress, Origin, Phase, Run, RunNo, Verbose, Waits};
 use super::session_key::Place;
 use super::state::State;
 use crate::agent::control::AbortReason;
 use crate::agent::message::Block;
 use crate::agent::model::{ModelRef, Thinking};
-use crate::agent::run::{Prompt, RunSpec};
+use crate::agent::run::{Prompt, RunSpec, Task};
 use crate::limits;
 use crate::protocol::errors::WireError;
 use crate::session::key::KeyRules;
@@ -54,6 +54,12 @@ pub struct Intake {
     pub repeated: Value,
     /// The first answer.
     pub ack: Value,
+    /// What the run is for.
+    pub task: Task,
+    /// How much of tool calls is shown, for this turn.
+    pub verbose: Option<Verbose>,
+    /// Which thoughts are shown, for this turn.
+    pub reasoning: Option<String>,
     /// Whether the conversation may be over by now, so that this message starts another.
     pub may_renew: bool,
     /// What the message itself says about waiting.
@@ -77,6 +83,9 @@ impl Intake {
             remembered: None,
             repeated: Value::Null,
             ack: Value::Null,
+            task: Task::Answer,
+            verbose: None,
+            reasoning: None,
             may_renew: false,
             queue_mode: None,
         }
@@ -242,11 +251,14 @@ impl State {
             (None, Some(model)) => ModelRef::parse(&model),
             _ => None,
         };
-        let notes = self.take_notes(&place);
+        let notes = if intake.task == Task::Answer { self.take_notes(&place) } else { Vec::new() };
         let notes = notes.iter().map(|line| format!("System: {line}")).collect::<Vec<_>>().join("\n");
         let notes = (!notes.is_empty()).then(|| Block::text(notes));
         let Place { agent, key } = place;
         let word = |name: &str| entry.text(name).map(|word| word.into_owned());
+        let reasoning = intake.reasoning.or_else(|| word("reasoningLevel"));
+        let dress =
+            Dress { thoughts: reasoning.as_deref() == Some("on"), usage: word("responseUsage").unwrap_or_default() };
         let spec = RunSpec {
             run_id: intake.run_id.clone(),
             session_key: key.clone(),
@@ -254,10 +266,15 @@ impl State {
             session_id: session_id.clone(),
             transcript,
             workspace: self.config.workspace(&self.facts.paths, &agent),
-            prompts: vec![Prompt {
-                run_id: intake.run_id.clone(),
-                content: notes.into_iter().chain(intake.prompt).collect(),
-            }],
+            prompts: match intake.task {
+                Task::Answer => vec![Prompt {
+                    run_id: intake.run_id.clone(),
+                    content: notes.into_iter().chain(intake.prompt).collect(),
+                }],
+                Task::Compact(_) => Vec::new(),
+            },
+            task: intake.task,
+            shows_thoughts: reasoning.as_deref() == Some("stream"),
             exec_security: word("execSecurity"),
             exec_ask: word("execAsk"),
             model: intake.model.or(own_model),
@@ -285,7 +302,8 @@ impl State {
             remembered: intake.remembered,
             phase: Phase::Queued,
             spec: Some(Box::new(spec)),
-            verbose: Verbose::parse(entry.text("verboseLevel").as_deref()),
+            verbose: intake.verbose.unwrap_or_else(|| Verbose::parse(entry.text("verboseLevel").as_deref())),
+            dress,
             said: Said::default(),
             started_ms: None,
             accepted_ms: now.wall_ms,

@@ -108,6 +108,12 @@ impl State {
             compactions: account.compactions,
         };
         lifecycle::finish(entry, &finished, now.wall_ms);
+        if let Some(tokens) = account.shortened_to {
+            entry.set("totalTokens", tokens);
+        }
+        if let Some(model) = account.model.as_ref().filter(|_| !account.paid_by.is_empty()) {
+            self.paid_by.insert(model.provider.clone(), account.paid_by.clone());
+        }
         self.save_sessions_soon(fx);
         let change = self.change_of(&run.agent_id, &run.session_key, "end", now);
         self.tell_changes(change.as_slice(), fx);

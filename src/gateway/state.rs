@@ -239,6 +239,8 @@ pub struct State {
     pub session_notes: BTreeMap<String, VecDeque<String>>,
     /// Calls that wait for the session indexes.
     pub held: Vec<(ConnId, String, Call)>,
+    /// Who paid for the last answer of each provider, for `/status`.
+    pub paid_by: BTreeMap<String, String>,
     /// When old sessions were last looked for.
     pub retained: Option<Duration>,
     /// A save of the indexes is due by timer.
@@ -326,6 +328,7 @@ impl State {
             approvals: Approvals::default(),
             session_notes: BTreeMap::new(),
             held: Vec::new(),
+            paid_by: BTreeMap::new(),
             retained: None,
             sessions_gate: false,
             watch: Watch::default(),

@@ -141,11 +141,13 @@ pub fn plan(context: &Context, budget: &Budget, force: Force) -> Option<Plan> {
     if force == Force::No && tokens_before <= budget.window.saturating_sub(budget.reserve) {
         return None;
     }
+    // Whoever asks for it, or found that our idea of the window is wrong, wants it to become much shorter.
+    let keep = if force == Force::Yes { budget.keep.min(tokens_before / 4) } else { budget.keep };
     let mut kept = 0;
     let mut cut = None;
     for (at, item) in context.items.iter().enumerate().rev() {
         kept += estimate(&item.message);
-        if kept > budget.keep && cut.is_some() {
+        if kept > keep && cut.is_some() {
             break;
         }
         if at > 0 && can_begin(item) {

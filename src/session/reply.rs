@@ -191,9 +191,9 @@ pub fn model_set(provider: &str, model: &str) -> String {
 }
 
 /// The answer of `/model` without a name: the numbers work with `/model`, too.
-pub fn models(current: &str, list: &[String]) -> String {
+pub fn models(current: &str, list: impl Iterator<Item = (usize, String)>) -> String {
     let mut text = format!("Model: {current}\n");
-    for (at, name) in list.iter().enumerate() {
+    for (at, name) in list {
         put(&mut text, format_args!("{}. {name}\n", at + 1));
     }
     text.push_str("Choose with /model <name|number>; /model default goes back.");
@@ -204,7 +204,7 @@ pub fn models(current: &str, list: &[String]) -> String {
 pub fn footer(mode: &str, input: u64, output: u64, cost: f64) -> Option<String> {
     let tokens = format!("{} in, {} out", count(input), count(output));
     match mode {
-        "tokens" => Some(format!("Usage: {tokens}")),
+        "tokens" | "on" => Some(format!("Usage: {tokens}")),
         "full" if cost > 0.0 => Some(format!("Usage: {tokens}, cost {cost:.4}")),
         "full" => Some(format!("Usage: {tokens}")),
         _ => None,

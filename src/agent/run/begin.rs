@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
 use super::desk::{Desk, Ground};
-use super::{Account, Cause, Hands, RunEvent, RunFailure, RunSpec, turn};
+use super::{Account, Cause, Hands, RunEvent, RunFailure, RunSpec, Task, turn};
 use crate::agent::control::Control;
 use crate::agent::tool;
 
@@ -36,10 +36,15 @@ fn work(
     control: &Control,
     tell: &dyn Fn(RunEvent),
 ) -> Result<super::RunResult, Box<RunFailure>> {
+    let task = std::mem::take(&mut spec.task);
+    let thoughts = spec.shows_thoughts;
     let prompts = std::mem::take(&mut spec.prompts).into_iter().map(|prompt| prompt.content).collect();
     let ground = Ground::prepare(spec, control)?;
     let mut desk = Desk::open(&ground, hands)?;
-    turn::answer(&mut desk, prompts, control, tell)
+    match task {
+        Task::Answer => turn::answer(&mut desk, prompts, thoughts, control, tell),
+        Task::Compact(mind) => turn::compact(&mut desk, mind.as_deref(), control, tell),
+    }
 }
 
 /// A run without a thread.

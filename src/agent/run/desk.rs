@@ -192,11 +192,11 @@ impl<'a> Desk<'a> {
         }
     }
 
-    fn summary(&mut self, count: usize, control: &Control) -> Result<String, ModelError> {
+    fn summary(&mut self, count: usize, mind: Option<&str>, control: &Control) -> Result<String, ModelError> {
         let items: Vec<Item> = self.context.items.iter().take(count).cloned().collect();
         // A log of half the window leaves room for the task and the summary.
         let chars = usize::try_from(self.window.saturating_mul(2)).unwrap_or(usize::MAX);
-        let log = compact::log_text(&items, None, chars);
+        let log = compact::log_text(&items, mind, chars);
         let request = self.question(compact::SUMMARY_TASK.to_string(), vec![Message::user(log, 0)], Vec::new());
         let answered = self.lineup.ask(&request, control, &mut self.world, &mut |_| {}, &mut note);
         match answered {
@@ -315,10 +315,18 @@ impl Parts for Desk<'_> {
         compact::plan(&self.context, &self.budget(), Force::No).is_some()
     }
 
-    fn compact(&mut self, control: &Control) -> Result<bool, ModelError> {
+    fn context_tokens(&self) -> u64 {
+        compact::tokens(&self.context, self.fixed_tokens())
+    }
+
+    fn paid_by(&self) -> String {
+        self.lineup.paid_by()
+    }
+
+    fn compact(&mut self, mind: Option<&str>, control: &Control) -> Result<bool, ModelError> {
         let Some(plan) = compact::plan(&self.context, &self.budget(), Force::Yes) else { return Ok(false) };
         log::info!(target: "agent", "compacting session={} plan={}", self.spec.session_key, compact::describe(&plan));
-        let summary = self.summary(plan.summarise, control)?;
+        let summary = self.summary(plan.summarise, mind, control)?;
         let line =
             NewLine::Compaction { summary: &summary, first_kept: &plan.first_kept, tokens_before: plan.tokens_before };
         let failed = |error: std::io::Error| ModelError::new(ErrorKind::Protocol, format!("cannot compact: {error}"));

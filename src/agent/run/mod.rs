@@ -36,6 +36,10 @@ pub struct RunSpec {
     pub transcript: PathBuf,
     /// Folder the tools work in.
     pub workspace: PathBuf,
+    /// What it is for.
+    pub task: Task,
+    /// Whether the model's thoughts are told while it thinks.
+    pub shows_thoughts: bool,
     /// What the person said, stamped; several messages when some waited together.
     pub prompts: Vec<Prompt>,
     /// The session's model, if another than the agent's.
@@ -60,6 +64,16 @@ pub struct RunSpec {
     pub env: Arc<Env>,
     /// Seed of the ids this run makes.
     pub seed: [u8; 32],
+}
+
+/// What a run is for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Task {
+    /// To answer what the person said.
+    #[default]
+    Answer,
+    /// To shorten the conversation, minding what the person asks to mind.
+    Compact(Option<String>),
 }
 
 /// One message of a person.
@@ -88,6 +102,8 @@ pub enum RunEvent {
     Model(ModelRef),
     /// More text of the assistant's current message.
     Text(String),
+    /// More of the model's thoughts.
+    Thought(String),
     /// The assistant's current message is complete.
     MessageEnd,
     /// A tool begins.
@@ -158,6 +174,12 @@ pub struct ToolEnd {
 pub struct Account {
     /// Texts of the assistant's messages, one each.
     pub texts: Vec<String>,
+    /// The model's thoughts, as far as it shows them.
+    pub thoughts: Vec<String>,
+    /// Who pays for the answers, for people.
+    pub paid_by: String,
+    /// Tokens of the conversation after it was shortened on request.
+    pub shortened_to: Option<u64>,
     /// Tokens of all model calls.
     pub usage: Usage,
     /// Tokens of the last one: the size of the context.

@@ -11,6 +11,7 @@ use crate::agent::control::{AbortReason, Control};
 use crate::agent::message::{AssistantMessage, Block, Message, StopReason, ToolResultMessage, UserMessage, text_of};
 use crate::agent::model::{ErrorKind, ModelError, ModelEvent, ModelRef, ModelReply, ModelRequest};
 use crate::limits;
+use crate::session::made;
 
 /// What a tool gave back.
 pub struct ToolAnswer {
@@ -54,7 +55,11 @@ pub trait Parts {
     /// Whether the conversation is so long that it should be shortened before the next call.
     fn is_crowded(&self) -> bool;
     /// Shortens it; false when there is nothing left to shorten.
-    fn compact(&mut self, control: &Control) -> Result<bool, ModelError>;
+    fn compact(&mut self, mind: Option<&str>, control: &Control) -> Result<bool, ModelError>;
+    /// Tokens the conversation takes, about.
+    fn context_tokens(&self) -> u64;
+    /// Who paid for the last answer, for people.
+    fn paid_by(&self) -> String;
     /// Tokens the context of the model in use holds.
     fn context_window(&self) -> u64;
     /// Wall-clock time in milliseconds.
@@ -65,17 +70,25 @@ pub trait Parts {
 pub(super) fn answer(
     parts: &mut dyn Parts,
     prompts: Vec<Vec<Block>>,
+    thoughts: bool,
     control: &Control,
     tell: &dyn Fn(RunEvent),
 ) -> Result<RunResult, Box<RunFailure>> {
-    let mut turn = Turn { parts, control, tell, account: Account::default(), model: None };
-    match turn.run(prompts) {
-        Ok(stop) => Ok(RunResult { account: turn.account, stop_reason: stop.name() }),
-        Err(end) => {
-            let (cause, message, retry_after) = end.told(control);
-            Err(Box::new(RunFailure { account: turn.account, cause, message, retry_after }))
-        }
-    }
+    let mut turn = Turn { parts, control, tell, thoughts, account: Account::default(), model: None };
+    let stop = turn.run(prompts);
+    turn.end(stop)
+}
+
+/// Shortens the conversation because a person asks for it.
+pub(super) fn compact(
+    parts: &mut dyn Parts,
+    mind: Option<&str>,
+    control: &Control,
+    tell: &dyn Fn(RunEvent),
+) -> Result<RunResult, Box<RunFailure>> {
+    let mut turn = Turn { parts, control, tell, thoughts: false, account: Account::default(), model: None };
+    let stop = turn.shorten(mind);
+    turn.end(stop)
 }
 
 /// Why the loop ended early.
@@ -108,11 +121,23 @@ struct Turn<'a> {
     parts: &'a mut dyn Parts,
     control: &'a Control,
     tell: &'a dyn Fn(RunEvent),
+    thoughts: bool,
     account: Account,
     model: Option<ModelRef>,
 }
 
 impl Turn<'_> {
+    /// What became of it, with everything that is known.
+    fn end(self, stop: Result<StopReason, End>) -> Result<RunResult, Box<RunFailure>> {
+        match stop {
+            Ok(stop) => Ok(RunResult { account: self.account, stop_reason: stop.name() }),
+            Err(end) => {
+                let (cause, message, retry_after) = end.told(self.control);
+                Err(Box::new(RunFailure { account: self.account, cause, message, retry_after }))
+            }
+        }
+    }
+
     fn run(&mut self, prompts: Vec<Vec<Block>>) -> Result<StopReason, End> {
         self.hear(prompts)?;
         for _ in 0..limits::RUN_STEPS {
@@ -133,7 +158,7 @@ impl Turn<'_> {
             self.check()?;
             if !compacted && self.parts.is_crowded() {
                 compacted = true;
-                if self.compact()? {
+                if self.compact(None)? {
                     continue;
                 }
             }
@@ -146,7 +171,7 @@ impl Turn<'_> {
                 }
                 Err(error) if error.kind == ErrorKind::ContextOverflow && !compacted => {
                     compacted = true;
-                    if !self.compact()? {
+                    if !self.compact(None)? {
                         self.broken_off(&pieces, &error)?;
                         return Err(End::Model(error));
                     }
@@ -164,13 +189,15 @@ impl Turn<'_> {
     }
 
     fn ask(&mut self, request: &ModelRequest, pieces: &mut Pieces) -> Result<ModelReply, ModelError> {
-        let tell = self.tell;
-        self.parts.ask(request, self.control, &mut |event| {
-            if let ModelEvent::Text(text) = event
-                && let Some(piece) = pieces.add(&text, Instant::now())
-            {
-                tell(RunEvent::Text(piece));
+        let (tell, thoughts) = (self.tell, self.thoughts);
+        self.parts.ask(request, self.control, &mut |event| match event {
+            ModelEvent::Text(text) => {
+                if let Some(piece) = pieces.add(&text, Instant::now()) {
+                    tell(RunEvent::Text(piece));
+                }
             }
+            ModelEvent::Thinking(thought) if thoughts => tell(RunEvent::Thought(thought)),
+            ModelEvent::Thinking(_) | ModelEvent::ToolCall { .. } => {}
         })
     }
 
@@ -187,6 +214,7 @@ impl Turn<'_> {
             (self.tell)(RunEvent::Text(rest));
         }
         self.account_for(reply, text);
+        self.account.paid_by = self.parts.paid_by();
         self.append(Message::Assistant(AssistantMessage {
             content: reply.content.clone(),
             api: reply.api.to_string(),
@@ -206,6 +234,11 @@ impl Turn<'_> {
         if !text.trim().is_empty() {
             account.texts.push(text);
         }
+        let thought = |block: &Block| match block {
+            Block::Thinking { thinking, .. } => Some(thinking.trim().to_string()),
+            _ => None,
+        };
+        account.thoughts.extend(reply.content.iter().filter_map(thought).filter(|thought| !thought.is_empty()));
         account.usage.add(&reply.usage);
         account.last_usage = reply.usage;
         account.context_window = self.parts.context_window();
@@ -300,10 +333,28 @@ impl Turn<'_> {
         answer
     }
 
+    /// The answer to a person who asked for a shorter conversation.
+    fn shorten(&mut self, mind: Option<&str>) -> Result<StopReason, End> {
+        let before = self.parts.context_tokens();
+        let text = match self.compact(mind)? {
+            true => {
+                let after = self.parts.context_tokens();
+                self.account.shortened_to = Some(after);
+                format!("The conversation is summarised: about {after} tokens instead of {before}.")
+            }
+            false => "There is nothing to summarise yet.".to_string(),
+        };
+        (self.tell)(RunEvent::Text(text.clone()));
+        self.append(made::message(&text, made::Cause::Injected, self.parts.now_ms()))?;
+        (self.tell)(RunEvent::MessageEnd);
+        self.account.texts.push(text);
+        Ok(StopReason::Stop)
+    }
+
     /// Whether the conversation is shorter now.
-    fn compact(&mut self) -> Result<bool, End> {
+    fn compact(&mut self, mind: Option<&str>) -> Result<bool, End> {
         (self.tell)(RunEvent::Compaction { done: false, completed: false });
-        let outcome = self.parts.compact(self.control);
+        let outcome = self.parts.compact(mind, self.control);
         let completed = matches!(outcome, Ok(true));
         (self.tell)(RunEvent::Compaction { done: true, completed });
         self.account.compactions += u64::from(completed);

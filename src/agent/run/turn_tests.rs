@@ -54,10 +54,16 @@ impl Parts for Script {
     fn is_crowded(&self) -> bool {
         self.crowded
     }
-    fn compact(&mut self, _: &Control) -> Result<bool, ModelError> {
+    fn compact(&mut self, _: Option<&str>, _: &Control) -> Result<bool, ModelError> {
         self.compactions += 1;
         self.crowded = false;
         Ok(self.compactable)
+    }
+    fn context_tokens(&self) -> u64 {
+        500 - 100 * self.compactions as u64
+    }
+    fn paid_by(&self) -> String {
+        "nobody".into()
     }
     fn context_window(&self) -> u64 {
         1000
@@ -100,7 +106,7 @@ fn run(script: &mut Script) -> (Result<RunResult, Box<RunFailure>>, Vec<String>)
             other => format!("{other:?}"),
         });
     };
-    let result = answer(script, vec![vec![Block::text("hi")]], &Control::new(), &note);
+    let result = answer(script, vec![vec![Block::text("hi")]], false, &Control::new(), &note);
     (result, told.into_inner())
 }
 
@@ -196,4 +202,14 @@ fn a_new_word_is_heard_after_the_tool_and_before_the_calls_that_are_left() {
         })
         .collect();
     assert_eq!(roles, ["user", "assistant", "result", "skipped", "user", "assistant"]);
+}
+
+#[test]
+fn a_conversation_is_shortened_on_request() {
+    let mut script = Script { compactable: true, ..Script::default() };
+    let done = compact(&mut script, Some("names"), &Control::new(), &|_| ()).unwrap();
+    assert_eq!((done.account.compactions, done.account.shortened_to), (1, Some(400)));
+    assert!(done.account.texts[0].contains("400 tokens instead of 500"), "{:?}", done.account.texts);
+    let done = compact(&mut Script::default(), None, &Control::new(), &|_| ()).unwrap();
+    assert!(done.account.texts[0].contains("nothing") && done.account.shortened_to.is_none());
 }

@@ -64,6 +64,10 @@ impl State {
                 self.tell_lifecycle(no, &data, now, fx);
             }
             RunEvent::Text(delta) => self.tell_text(no, &delta, now, fx),
+            RunEvent::Thought(delta) => {
+                let data = json!({"text": run.said.think(&delta), "delta": delta});
+                self.tell_stream(no, "thinking", &data, now, fx);
+            }
             RunEvent::MessageEnd => self.tell_message_end(no, now, fx),
             RunEvent::ToolStart(start) => self.tell_tool_start(no, start, now, fx),
             RunEvent::ToolUpdate(update) => self.tell_tool_update(no, update, now, fx),
@@ -200,8 +204,9 @@ impl State {
         now: Now,
         fx: &mut Vec<Effect>,
     ) {
+        let text = self.runs.get(no).map_or(String::new(), |run| outcome.text(&run.dress));
         let end = match (error, outcome.stopped()) {
-            (None, _) => ChatEnd::Final { text: outcome.text(), stop_reason: outcome.stop_reason },
+            (None, _) => ChatEnd::Final { text: &text, stop_reason: outcome.stop_reason },
             (Some(error), Some(reason)) => ChatEnd::Aborted { reason: reason.name(), message: Some(&error.message) },
             (Some(error), None) => ChatEnd::Error { message: &error.message, kind: outcome.chat_kind() },
         };

@@ -110,6 +110,8 @@ pub struct Run {
     pub spec: Option<Box<RunSpec>>,
     /// How much of tool calls its starter sees.
     pub verbose: Verbose,
+    /// What stands around its answer.
+    pub dress: Dress,
     /// What it has said.
     pub said: Said,
     /// Wall-clock time of its start.
@@ -138,6 +140,15 @@ impl Run {
     pub fn ids(&self) -> impl Iterator<Item = &String> {
         std::iter::once(&self.id).chain(self.joined.iter().map(|joined| &joined.id))
     }
+}
+
+/// What people see around an answer, by the session's switches; the transcript has none of it (agent.md 12).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Dress {
+    /// Whether the model's thoughts stand above it.
+    pub thoughts: bool,
+    /// Which figures stand below it: `tokens`, `full` or nothing.
+    pub usage: String,
 }
 
 /// How much of tool calls is shown (agent.md 4).

@@ -33,6 +33,7 @@ pub enum Due {
 pub struct Said {
     seq: u64,
     text: String,
+    thought: String,
     shown: usize,
     told: usize,
     began: bool,
@@ -60,6 +61,7 @@ impl Said {
     /// The current message is complete; the next piece begins another.
     pub fn next_message(&mut self) {
         self.text.clear();
+        self.thought.clear();
         (self.shown, self.told) = (0, 0);
         self.began = true;
     }
@@ -67,6 +69,12 @@ impl Said {
     /// The whole text of the current message.
     pub fn text(&self) -> &str {
         &self.text
+    }
+
+    /// More of the model's thoughts; all of the current ones.
+    pub fn think(&mut self, delta: &str) -> &str {
+        self.thought.push_str(delta);
+        &self.thought
     }
 
     /// Whether the current message is, or may still become, one that says nothing to people.
