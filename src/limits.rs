@@ -435,6 +435,10 @@ pub const MODEL_FALLBACKS: usize = 8;
 pub const DISCOVERY_CONNECT: Duration = Duration::from_millis(300);
 /// Time for one answer while looking for a local model server.
 pub const DISCOVERY_ANSWER: Duration = Duration::from_millis(1500);
+/// How long a server that was found is used before it is looked for again: people load another model now and then.
+pub const DISCOVERY_AGE: Duration = Duration::from_secs(600);
+/// Milliseconds between two notes in the profiles file that an account was used.
+pub const PROFILE_USED_MS: u64 = 600_000;
 /// Bytes of one such answer: Ollama's description of a model carries its licence.
 pub const DISCOVERY_BYTES: u64 = 1024 * 1024;
 /// Models of a local server that are asked for their abilities.

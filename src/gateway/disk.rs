@@ -3,7 +3,7 @@
 //! Knows no protocol and no policy.
 
 use std::collections::VecDeque;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -17,6 +17,8 @@ use super::notes::Note;
 use super::runs::RunNo;
 use super::sessions::{self, Shelf};
 use super::transcripts::{self, Addition, Ask};
+use crate::agent::model::failover::Change;
+use crate::agent::model::keys::AuthProfiles;
 use crate::config::env::Env;
 use crate::config::load::{self, Snapshot};
 use crate::config::paths::Paths;
@@ -51,6 +53,8 @@ pub enum Job {
     ApprovalsChange(ApprovalChange),
     /// Rename transcripts out of the way.
     PutAway(Vec<PathBuf>, u64),
+    /// Enter into a profiles file what happened with its accounts.
+    Profiles(PathBuf, Vec<Change>, u64),
     /// Let old transcripts go.
     Retain(Vec<Retain>),
     /// Replace session indexes.
@@ -102,7 +106,7 @@ impl Done {
     /// The outcome of a job that was never taken.
     pub fn refused(job: &Job) -> Done {
         match job {
-            Job::Write(_) | Job::Indexes(_) | Job::Retain(_) => {
+            Job::Write(_) | Job::Indexes(_) | Job::Retain(_) | Job::Profiles(..) => {
                 Done::Written(Err("too many writes are waiting".to_string()))
             }
             Job::Tail(_) => Done::Tail(Err("too many reads are waiting".to_string())),
@@ -249,6 +253,12 @@ fn perform(place: &Place, job: Job) -> Done {
             approvals_file::change(&place.approvals(), &change);
             Done::Written(Ok(()))
         }
+        Job::Profiles(path, changes, now_ms) => {
+            if let Err(error) = note_profiles(&path, &changes, now_ms) {
+                log::warn!(target: "store", "auth profiles not updated file={} error={error}", path.display());
+            }
+            Done::Written(Ok(()))
+        }
         Job::Retain(wishes) => {
             wishes.iter().for_each(let_go);
             Done::Written(Ok(()))
@@ -258,6 +268,24 @@ fn perform(place: &Place, job: Job) -> Done {
         Job::Config => Done::Config(Box::new(load::load(&place.paths, &place.env))),
         Job::Sessions(stores) => Done::Sessions(sessions::read_all(stores)),
     }
+}
+
+/// The file is a person's; nothing is written unless it names one of the accounts.
+fn note_profiles(path: &Path, changes: &[Change], now_ms: u64) -> Result<(), String> {
+    let Some(bytes) = atomic::read_bounded(path, limits::AUTH_PROFILES_BYTES).map_err(|error| error.to_string())?
+    else {
+        return Ok(());
+    };
+    let mut profiles = AuthProfiles::parse(&bytes)?;
+    let known = |change: &&Change| profiles.ids().any(|id| id == change.account);
+    let known: Vec<&Change> = changes.iter().filter(known).collect();
+    if known.is_empty() {
+        return Ok(());
+    }
+    for change in known {
+        profiles.note(&change.account, change.noted, now_ms);
+    }
+    atomic::write(path, profiles.to_json().as_bytes(), atomic::PRIVATE).map_err(|error| error.to_string())
 }
 
 fn let_go(wish: &Retain) {

@@ -13,6 +13,7 @@ use super::session_key::Place;
 use super::state::State;
 use crate::agent::control::AbortReason;
 use crate::agent::message::Block;
+use crate::agent::model::failover::Cooldowns;
 use crate::agent::model::{ModelRef, Thinking};
 use crate::agent::run::{Prompt, RunSpec, Task};
 use crate::limits;
@@ -278,6 +279,9 @@ impl State {
             exec_security: word("execSecurity"),
             exec_ask: word("execAsk"),
             model: intake.model.or(own_model),
+            auth_profile: word("authProfileOverride"),
+            cooldowns: Cooldowns::default(),
+            found: None,
             thinking: intake.thinking.or_else(|| entry.text("thinkingLevel").and_then(|level| Thinking::parse(&level))),
             limit: intake.limit,
             extra_system: intake.extra_system,

@@ -26,6 +26,7 @@ pub mod intake;
 mod living;
 pub mod logins;
 pub mod methods;
+mod model_memory;
 pub mod no_device;
 pub mod node_commands;
 pub mod node_list;

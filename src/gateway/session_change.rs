@@ -112,7 +112,7 @@ impl State {
             entry.set("totalTokens", tokens);
         }
         if let Some(model) = account.model.as_ref().filter(|_| !account.paid_by.is_empty()) {
-            self.paid_by.insert(model.provider.clone(), account.paid_by.clone());
+            self.models.paid_by.insert(model.provider.clone(), account.paid_by.clone());
         }
         self.save_sessions_soon(fx);
         let change = self.change_of(&run.agent_id, &run.session_key, "end", now);

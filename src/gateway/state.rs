@@ -14,6 +14,7 @@ use super::connect_params::Client;
 use super::dedupe::Memory;
 use super::event::{Call, ConnId, Effect, Timer};
 use super::health::HealthCache;
+use super::model_memory::ModelMemory;
 use super::pairing::Change;
 use super::pairing_devices::{DeviceBook, TokenForm};
 use super::pairing_nodes::NodeBook;
@@ -239,8 +240,8 @@ pub struct State {
     pub session_notes: BTreeMap<String, VecDeque<String>>,
     /// Calls that wait for the session indexes.
     pub held: Vec<(ConnId, String, Call)>,
-    /// Who paid for the last answer of each provider, for `/status`.
-    pub paid_by: BTreeMap<String, String>,
+    /// What turns have learnt about models.
+    pub models: ModelMemory,
     /// When old sessions were last looked for.
     pub retained: Option<Duration>,
     /// A save of the indexes is due by timer.
@@ -328,7 +329,7 @@ impl State {
             approvals: Approvals::default(),
             session_notes: BTreeMap::new(),
             held: Vec::new(),
-            paid_by: BTreeMap::new(),
+            models: ModelMemory::default(),
             retained: None,
             sessions_gate: false,
             watch: Watch::default(),

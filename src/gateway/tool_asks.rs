@@ -71,7 +71,7 @@ impl State {
         };
         let entry = self.sessions.get(&place.agent, &place.key);
         let entry = entry.ok_or_else(|| DeskFault::Refused(format!("no session {}", place.key)))?;
-        let text = commands::status(self, &place, entry, now.wall_ms);
+        let text = commands::status(self, &place, entry, now);
         Ok(ToolReply::Value(json!({"sessionKey": place.key, "text": text})))
     }
 

@@ -15,7 +15,7 @@ use crate::agent::model::failover::{Change, Cooldowns};
 use crate::agent::model::keys::{AuthProfiles, KeyRing};
 use crate::agent::model::lineup::{Lineup, Live, Notice};
 use crate::agent::model::open::Opener;
-use crate::agent::model::resolve::{self, Origin, Selection};
+use crate::agent::model::resolve::{self, Selection};
 use crate::agent::model::{
     CallSession, ErrorKind, ModelError, ModelEvent, ModelReply, ModelRequest, Thinking, ToolSpec,
 };
@@ -43,6 +43,11 @@ pub(super) struct Ground {
 }
 
 impl Ground {
+    /// The server on this machine, when nobody chose a model.
+    pub(super) fn found(&self) -> Option<&Found> {
+        self.found.as_ref()
+    }
+
     /// Chooses the model; with none configured looks for one on this machine.
     pub(super) fn prepare(spec: RunSpec, control: &Control) -> Result<Ground, Box<RunFailure>> {
         let chosen =
@@ -50,13 +55,14 @@ impl Ground {
         let (selection, found) = match chosen {
             Some(selection) => (selection, None),
             None => {
-                let found = discover::look(&Places::of(&spec.env), control).map_err(|error| model_failure(&error))?;
-                log::info!(target: "agent", "no model configured; {}", found.why);
-                let primary = found.reference.clone();
-                (Selection { primary, fallbacks: Vec::new(), origin: Origin::Discovered }, Some(found))
+                let found = match spec.found.clone() {
+                    Some(found) => found,
+                    None => look(&spec, control)?,
+                };
+                (found.selection(), Some(found))
             }
         };
-        let file = spec.paths.agents_dir.join(&spec.agent_id).join("agent").join("auth-profiles.json");
+        let file = spec.paths.auth_profiles(&spec.agent_id);
         let profiles = match atomic::read_bounded(&file, limits::AUTH_PROFILES_BYTES) {
             Ok(bytes) => bytes.map(|bytes| AuthProfiles::parse(&bytes)).transpose().unwrap_or_else(|why| {
                 log::warn!(target: "agent", "auth profiles are not readable file={} error={why}", file.display());
@@ -70,6 +76,13 @@ impl Ground {
         let http = Settings::new(&spec.env, None);
         Ok(Ground { spec, http, profiles: profiles.unwrap_or_default(), selection, found })
     }
+}
+
+/// Looks for a model server on this machine.
+fn look(spec: &RunSpec, control: &Control) -> Result<Found, Box<RunFailure>> {
+    let found = discover::look(&Places::of(&spec.env), control).map_err(|error| model_failure(&error))?;
+    log::info!(target: "agent", "no model configured; {}", found.why);
+    Ok(found)
 }
 
 fn model_failure(error: &ModelError) -> Box<RunFailure> {
@@ -96,7 +109,6 @@ pub(super) struct Desk<'a> {
     thinking: Thinking,
     window: u64,
     new_cli_session: String,
-    cooldowns: Vec<Change>,
 }
 
 impl<'a> Desk<'a> {
@@ -112,8 +124,8 @@ impl<'a> Desk<'a> {
         let context = read.map(|transcript| context::context(&transcript, None)).unwrap_or_default();
         let ring = KeyRing { config: &spec.config, env: &spec.env, profiles: &ground.profiles, now_ms };
         let opener = Opener { config: &spec.config, env: &spec.env, http: &ground.http, found: ground.found.as_ref() };
-        let cooldowns = Cooldowns::of_profiles(&ground.profiles);
-        let mut lineup = Lineup::new(&ground.selection, &ring, None, opener, cooldowns);
+        let cooldowns = Cooldowns::of_profiles(&ground.profiles).with(&spec.cooldowns);
+        let mut lineup = Lineup::new(&ground.selection, &ring, spec.auth_profile.as_deref(), opener, cooldowns);
         let first = lineup.first().map_err(|error| model_failure(&error))?;
         let (window, takes_tools) = (first.context_window(), first.takes_tools());
         let gateway = Arc::clone(&hands.desk);
@@ -140,7 +152,6 @@ impl<'a> Desk<'a> {
             window,
             new_cli_session: entropy.uuid(),
             world: Live(entropy),
-            cooldowns: Vec::new(),
         };
         desk.note_switches(&ground.selection, now_ms).map_err(|error| storage(&error))?;
         Ok(desk)
@@ -289,7 +300,6 @@ impl Parts for Desk<'_> {
         on: &mut dyn FnMut(ModelEvent),
     ) -> Result<ModelReply, ModelError> {
         let answered = self.lineup.ask(request, control, &mut self.world, on, &mut note);
-        self.cooldowns.extend(self.lineup.take_changes());
         answered.map(|answered| answered.reply)
     }
 
@@ -317,6 +327,10 @@ impl Parts for Desk<'_> {
 
     fn context_tokens(&self) -> u64 {
         compact::tokens(&self.context, self.fixed_tokens())
+    }
+
+    fn learnt(&mut self) -> Vec<Change> {
+        self.lineup.take_changes()
     }
 
     fn paid_by(&self) -> String {

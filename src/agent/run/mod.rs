@@ -15,6 +15,8 @@ use serde_json::Value;
 
 use super::control::AbortReason;
 use super::message::{Block, Usage};
+use super::model::discover::Found;
+use super::model::failover::{Change, Cooldowns};
 use super::model::{ErrorKind, ModelRef, Thinking};
 use super::tool::Jobs;
 use super::tool::desk::Desk;
@@ -44,6 +46,12 @@ pub struct RunSpec {
     pub prompts: Vec<Prompt>,
     /// The session's model, if another than the agent's.
     pub model: Option<ModelRef>,
+    /// The account the session wants.
+    pub auth_profile: Option<String>,
+    /// What earlier runs learnt about accounts.
+    pub cooldowns: Cooldowns,
+    /// A server that an earlier run found on this machine.
+    pub found: Option<Found>,
     /// How much the model thinks; none leaves it to the configuration.
     pub thinking: Option<Thinking>,
     /// Time limit, counted from the start of the thread; none is no limit.
@@ -126,6 +134,12 @@ pub enum RunEvent {
         /// The message.
         message: Value,
     },
+    /// What was learnt about accounts.
+    Learnt(Vec<Change>),
+    /// A server was found on this machine.
+    Found(Box<Found>),
+    /// The one that was found before does not answer.
+    Vanished,
     /// The run ended well.
     Finished(Box<RunResult>),
     /// It did not.

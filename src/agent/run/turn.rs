@@ -9,6 +9,7 @@ use super::pieces::Pieces;
 use super::{Account, Cause, RunEvent, RunFailure, RunResult, ToolEnd, ToolStart, ToolUpdate};
 use crate::agent::control::{AbortReason, Control};
 use crate::agent::message::{AssistantMessage, Block, Message, StopReason, ToolResultMessage, UserMessage, text_of};
+use crate::agent::model::failover::Change;
 use crate::agent::model::{ErrorKind, ModelError, ModelEvent, ModelRef, ModelReply, ModelRequest};
 use crate::limits;
 use crate::session::made;
@@ -58,6 +59,8 @@ pub trait Parts {
     fn compact(&mut self, mind: Option<&str>, control: &Control) -> Result<bool, ModelError>;
     /// Tokens the conversation takes, about.
     fn context_tokens(&self) -> u64;
+    /// What was learnt about accounts since the last time.
+    fn learnt(&mut self) -> Vec<Change>;
     /// Who paid for the last answer, for people.
     fn paid_by(&self) -> String;
     /// Tokens the context of the model in use holds.
@@ -164,7 +167,12 @@ impl Turn<'_> {
             }
             let request = self.parts.request().map_err(End::Storage)?;
             let mut pieces = Pieces::default();
-            match self.ask(&request, &mut pieces) {
+            let answer = self.ask(&request, &mut pieces);
+            let learnt = self.parts.learnt();
+            if !learnt.is_empty() {
+                (self.tell)(RunEvent::Learnt(learnt));
+            }
+            match answer {
                 Ok(reply) => {
                     self.heard(&reply, pieces)?;
                     return Ok(reply);

@@ -62,6 +62,9 @@ impl Parts for Script {
     fn context_tokens(&self) -> u64 {
         500 - 100 * self.compactions as u64
     }
+    fn learnt(&mut self) -> Vec<Change> {
+        Vec::new()
+    }
     fn paid_by(&self) -> String {
         "nobody".into()
     }

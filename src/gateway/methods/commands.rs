@@ -23,6 +23,7 @@ use crate::session::key::{KeyKind, KeyRules};
 use crate::session::patch::{self, Asks};
 use crate::session::{lifecycle, made, preview, reply, row};
 use crate::store::session::entry::Entry;
+use crate::sys::clock::Now;
 
 /// What stands for a model nobody chose.
 const NO_MODEL: &str = "none";
@@ -104,7 +105,7 @@ fn begin_anew(
     } else if !rest.is_empty() {
         return Ok(Some(rest));
     }
-    let has_model = named || current(state, place, &entry) != NO_MODEL;
+    let has_model = named || current(state, place, &entry, request.now) != NO_MODEL;
     Ok(has_model.then(|| GREETING.to_string()))
 }
 
@@ -164,7 +165,7 @@ fn words(state: &mut State, place: &Place, command: Command, request: &Request<'
         Command::Help => reply::help(),
         Command::Commands => reply::commands(),
         Command::Whoami => reply::whoami("webchat", &sender(state, request), true),
-        Command::Status => status(state, place, &entry, request.now.wall_ms),
+        Command::Status => status(state, place, &entry, request.now),
         Command::Model(wish) => model(state, place, &entry, wish, request)?,
         Command::Models(provider) => {
             let of = |name: &String| {
@@ -173,7 +174,7 @@ fn words(state: &mut State, place: &Place, command: Command, request: &Request<'
             };
             // The numbers are those of the whole list.
             let all = names(state).into_iter().enumerate().filter(|(_, name)| of(name));
-            reply::models(&current(state, place, &entry), all)
+            reply::models(&current(state, place, &entry, request.now), all)
         }
         Command::Activation(_) if row::kind(&place.key, &entry) != KeyKind::Group => {
             "This is about groups only.".to_string()
@@ -209,17 +210,17 @@ fn sender(state: &State, request: &Request<'_>) -> String {
 }
 
 /// The card of `/status`.
-pub fn status(state: &State, place: &Place, entry: &Entry, now_ms: u64) -> String {
+pub fn status(state: &State, place: &Place, entry: &Entry, now: Now) -> String {
     let Some(key) = KeyRules::of(&state.config).canonical(&place.key) else { return String::new() };
     let waiting = state.runs.of_session(&place.key).map(|(_, run)| run.waiting().len());
     let running = state.runs.of_session(&place.key).any(|(_, run)| run.phase != Phase::Queued);
     let queue = state.queue_rules(place, None).describe();
-    let model = current(state, place, entry);
+    let model = current(state, place, entry, now);
     let reference = ModelRef::parse(&model).unwrap_or_default();
     let status = reply::Status {
         version: state.facts.version,
         model: &model,
-        key_source: state.paid_by.get(&reference.provider).map(String::as_str),
+        key_source: state.models.paid_by.get(&reference.provider).map(String::as_str),
         window: resolve::facts(&state.config, &reference).context_window,
         runtime: match cli_backend::configured(&state.config, &reference.provider) {
             Some(_) => &reference.provider,
@@ -229,16 +230,18 @@ pub fn status(state: &State, place: &Place, entry: &Entry, now_ms: u64) -> Strin
         queued: waiting.sum(),
         running,
     };
-    reply::status(&key, entry, &status, now_ms)
+    reply::status(&key, entry, &status, now.wall_ms)
 }
 
-fn current(state: &State, place: &Place, entry: &Entry) -> String {
+fn current(state: &State, place: &Place, entry: &Entry, now: Now) -> String {
     let own = entry.text("modelOverride").map(|model| match entry.text("providerOverride") {
         Some(provider) => format!("{provider}/{model}"),
         None => model.into_owned(),
     });
     let configured = || resolve::select(&state.config, &place.agent, None).ok().flatten();
-    own.or_else(|| configured().map(|selection| selection.primary.to_string())).unwrap_or_else(|| NO_MODEL.to_string())
+    own.or_else(|| configured().map(|selection| selection.primary.to_string()))
+        .or_else(|| state.models.found(now.mono).map(|found| found.reference.to_string()))
+        .unwrap_or_else(|| NO_MODEL.to_string())
 }
 
 fn names(state: &State) -> Vec<String> {
@@ -258,10 +261,10 @@ fn model(
     let words = match wish {
         ModelWish::Show => {
             let all = names(state).into_iter().enumerate();
-            return Ok(reply::models(&current(state, place, entry), all));
+            return Ok(reply::models(&current(state, place, entry, request.now), all));
         }
         ModelWish::Default => {
-            for name in ["providerOverride", "modelOverride"] {
+            for name in ["providerOverride", "modelOverride", "authProfileOverride"] {
                 changed.clear(name);
             }
             format!(
@@ -270,6 +273,11 @@ fn model(
             )
         }
         ModelWish::Set(written) => {
+            // `model@profile` names the account, too.
+            let (written, profile) = match written.rsplit_once('@').filter(|(_, profile)| profile.contains(':')) {
+                Some((model, profile)) => (model.to_string(), Some(profile.to_string())),
+                None => (written, None),
+            };
             let number = written.parse::<usize>().ok().and_then(|number| number.checked_sub(1));
             let named = number.and_then(|at| names(state).into_iter().nth(at)).unwrap_or(written);
             let chosen = match world.model(&named) {
@@ -278,6 +286,9 @@ fn model(
             };
             let words = reply::model_set(&chosen.0, &chosen.1);
             patch::set_model(&mut changed, chosen, default.as_ref());
+            if let Some(profile) = profile {
+                changed.set("authProfileOverride", profile);
+            }
             words
         }
     };

@@ -36,7 +36,9 @@ impl State {
         }
         let (due, wait) = self.runs.due(now.mono);
         fx.extend(wait.map(|wait| Effect::Timer(wait, Timer::Runs)));
-        for (no, spec) in due {
+        for (no, mut spec) in due {
+            spec.cooldowns = self.models.cooldowns.clone();
+            spec.found = self.models.found(now.mono).cloned();
             if let Some(limit) = spec.limit {
                 fx.push(Effect::Timer(limit + limits::RUN_GRACE, Timer::RunOverdue(no)));
             }
@@ -51,6 +53,12 @@ impl State {
         match event {
             RunEvent::Finished(result) => self.end_run(no, Outcome::ok(*result), now, fx),
             RunEvent::Failed(failure) => self.end_run(no, Outcome::failed(*failure), now, fx),
+            RunEvent::Learnt(changes) => {
+                let agent = run.agent_id.clone();
+                self.learnt(&agent, changes, now, fx);
+            }
+            RunEvent::Found(found) => self.models.remember(*found, now.mono),
+            RunEvent::Vanished => self.models.forget(),
             RunEvent::Appended { id, message } => self.message_appended(no, &id, message, now, fx),
             RunEvent::Started => {
                 run.started_ms = Some(now.wall_ms);
