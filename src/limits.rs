@@ -347,6 +347,20 @@ pub const PROMPT_BYTES: usize = 4 * MIB;
 pub const AGENT_ANSWER_MARGIN: Duration = Duration::from_secs(30);
 /// Longest time limit a turn may be given: a day, as for `chat.send` (agent.md 5).
 pub const AGENT_TIMEOUT_MAX: Duration = Duration::from_secs(86_400);
+/// Silence waited for before messages that came during a turn become the next one (agent.md 6), and the longest setting.
+pub const QUEUE_DEBOUNCE: Duration = Duration::from_secs(1);
+/// See [`QUEUE_DEBOUNCE`].
+pub const QUEUE_DEBOUNCE_MAX: Duration = Duration::from_secs(600);
+/// Messages that may wait in a session (agent.md 6), and the largest setting.
+pub const QUEUE_CAP: usize = 20;
+/// See [`QUEUE_CAP`].
+pub const QUEUE_CAP_MAX: usize = 200;
+/// How often old sessions are looked for; the first time after the first [`SWEEP`], never at the start.
+pub const SESSION_RETAIN: Duration = Duration::from_secs(3600);
+/// Files of a session folder that are looked at in one go.
+pub const SESSION_FILES: usize = 100_000;
+/// Characters kept of a message that no longer fits.
+pub const QUEUE_LINE_CHARS: usize = 160;
 /// How long changed session entries that nobody waits for may stay in memory only.
 pub const SESSIONS_SAVE: Duration = Duration::from_secs(1);
 
@@ -425,6 +439,10 @@ pub const MODEL_FALLBACKS: usize = 8;
 pub const DISCOVERY_CONNECT: Duration = Duration::from_millis(300);
 /// Time for one answer while looking for a local model server.
 pub const DISCOVERY_ANSWER: Duration = Duration::from_millis(1500);
+/// How long a server that was found is used before it is looked for again: people load another model now and then.
+pub const DISCOVERY_AGE: Duration = Duration::from_secs(600);
+/// Milliseconds between two notes in the profiles file that an account was used.
+pub const PROFILE_USED_MS: u64 = 600_000;
 /// Bytes of one such answer: Ollama's description of a model carries its licence.
 pub const DISCOVERY_BYTES: u64 = 1024 * 1024;
 /// Models of a local server that are asked for their abilities.

@@ -12,11 +12,11 @@ fn start(upstream: &Upstream) -> Gateway {
 }
 
 /// Starts a turn; the id of the request, whose first answer was `accepted`.
-fn begin(peer: &mut Peer, message: &str, key: &str) -> String {
+pub fn begin(peer: &mut Peer, message: &str, key: &str) -> String {
     begin_with(peer, json!({"message": message, "idempotencyKey": key}))
 }
 
-fn begin_with(peer: &mut Peer, params: Value) -> String {
+pub fn begin_with(peer: &mut Peer, params: Value) -> String {
     let id = peer.send("agent", params);
     let first = peer.response(&id);
     assert_eq!(first["payload"]["status"], "accepted", "{first}");
@@ -27,11 +27,11 @@ fn lifecycle(peer: &mut Peer, run: &str, phase: &str) -> Value {
     peer.event_where("agent", |p| p["runId"] == run && p["stream"] == "lifecycle" && p["data"]["phase"] == phase)
 }
 
-fn chat(peer: &mut Peer, run: &str, state: &str) -> Value {
+pub fn chat(peer: &mut Peer, run: &str, state: &str) -> Value {
     peer.event_where("chat", |p| p["runId"] == run && p["state"] == state)
 }
 
-fn texts(history: &Value) -> Vec<String> {
+pub fn texts(history: &Value) -> Vec<String> {
     let text = |message: &Value| message["content"][0]["text"].as_str().unwrap_or_default().to_string();
     history["messages"].as_array().unwrap().iter().map(text).collect()
 }
@@ -315,7 +315,8 @@ fn commands_are_answered_without_the_model() {
     assert_eq!(say(&mut peer, "/think high", "t"), "Thinking: high.");
     let before = peer.get("sessions.describe", json!({"key": "main"}))["session"].clone();
     assert_eq!(before["thinkingLevel"], "high", "{before}");
-    say(&mut peer, "/new", "n");
+    assert_eq!(say(&mut peer, "/new", "n"), "done");
+    assert!(upstream.asked()["messages"].to_string().contains("Greet the user"));
     let after = peer.get("sessions.describe", json!({"key": "main"}))["session"].clone();
     assert!(after["sessionId"] != before["sessionId"] && after["thinkingLevel"] == "high", "{after}");
     assert!(!upstream.asked_more());

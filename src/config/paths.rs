@@ -207,6 +207,11 @@ impl Paths {
         }
     }
 
+    /// The keys of an agent's model accounts.
+    pub fn auth_profiles(&self, agent: &str) -> PathBuf {
+        self.agents_dir.join(agent).join("agent").join("auth-profiles.json")
+    }
+
     /// A path as shown to people: the home directory becomes `~` (cli.md 1.4).
     pub fn shorten_home(&self, path: &Path) -> String {
         shorten_home(&self.home, path)

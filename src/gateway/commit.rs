@@ -66,7 +66,7 @@ impl State {
         }
         self.tell_changes(&commit.changed, fx);
         if commit.run.is_some() {
-            self.start_due_runs(fx);
+            self.start_due_runs(now, fx);
         }
         for conn in commit.revoked {
             self.close(conn, 4001, "client invalidated: device token revoked or device removed", fx);

@@ -4,7 +4,7 @@
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +18,8 @@ use super::notes::Note;
 use super::runs::RunNo;
 use super::sessions::{self, Shelf};
 use super::transcripts::{self, Addition, Ask};
+use crate::agent::model::failover::Change;
+use crate::agent::model::keys::AuthProfiles;
 use crate::config::env::Env;
 use crate::config::load::{self, Snapshot};
 use crate::config::paths::Paths;
@@ -25,6 +27,7 @@ use crate::limits;
 use crate::protocol::errors::WireError;
 use crate::store::atomic;
 use crate::store::session::archive::{self, Reason};
+use crate::store::session::retain::{self, Retain};
 use crate::store::sessions::Index;
 use crate::store::tail::{self, Tail, TailRequest};
 use crate::sys::thread;
@@ -51,6 +54,10 @@ pub enum Job {
     ApprovalsChange(ApprovalChange),
     /// Rename transcripts out of the way.
     PutAway(Vec<PathBuf>, u64),
+    /// Enter into a profiles file what happened with its accounts.
+    Profiles(PathBuf, Vec<Change>, u64),
+    /// Let old transcripts go.
+    Retain(Vec<Retain>),
     /// Replace session indexes.
     Indexes(Vec<(PathBuf, Arc<Index>)>),
 }
@@ -100,7 +107,9 @@ impl Done {
     /// The outcome of a job that was never taken.
     pub fn refused(job: &Job) -> Done {
         match job {
-            Job::Write(_) | Job::Indexes(_) => Done::Written(Err("too many writes are waiting".to_string())),
+            Job::Write(_) | Job::Indexes(_) | Job::Retain(_) | Job::Profiles(..) => {
+                Done::Written(Err("too many writes are waiting".to_string()))
+            }
             Job::Tail(_) => Done::Tail(Err("too many reads are waiting".to_string())),
             Job::Transcript(_) => Done::Transcript(Err("too many reads are waiting".to_string())),
             Job::Add(_) => Done::Added(Err("too many writes are waiting".to_string())),
@@ -257,10 +266,50 @@ fn perform(place: &Place, job: Job) -> Done {
             approvals_file::change(&place.approvals(), &change);
             Done::Written(Ok(()))
         }
+        Job::Profiles(path, changes, now_ms) => {
+            if let Err(error) = note_profiles(&path, &changes, now_ms) {
+                log::warn!(target: "store", "auth profiles not updated file={} error={error}", path.display());
+            }
+            Done::Written(Ok(()))
+        }
+        Job::Retain(wishes) => {
+            wishes.iter().for_each(let_go);
+            Done::Written(Ok(()))
+        }
         Job::PutAway(files, now_ms) => Done::PutAway(put_away(&files, now_ms)),
         Job::Tail(ask) => Done::Tail(read_log(place, ask)),
         Job::Config => Done::Config(Box::new(load::load(&place.paths, &place.env))),
         Job::Sessions(stores) => Done::Sessions(sessions::read_all(stores)),
+    }
+}
+
+/// The file is a person's; nothing is written unless it names one of the accounts.
+fn note_profiles(path: &Path, changes: &[Change], now_ms: u64) -> Result<(), String> {
+    let Some(bytes) = atomic::read_bounded(path, limits::AUTH_PROFILES_BYTES).map_err(|error| error.to_string())?
+    else {
+        return Ok(());
+    };
+    let mut profiles = AuthProfiles::parse(&bytes)?;
+    let known = |change: &&Change| profiles.ids().any(|id| id == change.account);
+    let known: Vec<&Change> = changes.iter().filter(known).collect();
+    if known.is_empty() {
+        return Ok(());
+    }
+    for change in known {
+        profiles.note(&change.account, change.noted, now_ms);
+    }
+    atomic::write(path, profiles.to_json().as_bytes(), atomic::PRIVATE).map_err(|error| error.to_string())
+}
+
+fn let_go(wish: &Retain) {
+    match retain::retain(wish) {
+        Ok((0, 0)) => {}
+        Ok((away, removed)) => log::info!(
+            target: "store", "old transcripts put away={away} removed={removed} folder={}", wish.folder.display()
+        ),
+        Err(error) => log::warn!(
+            target: "store", "old transcripts cannot be let go folder={} error={error}", wish.folder.display()
+        ),
     }
 }
 

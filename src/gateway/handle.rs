@@ -241,6 +241,7 @@ fn due(state: &mut State, timer: Timer, now: Now, fx: &mut Vec<Effect>) {
         Timer::Approvals => state.approvals_due(now, fx),
         Timer::ToolWait(ticket) => state.tool_wait_is_over(ticket, fx),
         Timer::SaveSessions => state.save_sessions(fx),
+        Timer::Runs => state.start_due_runs(now, fx),
         Timer::ChatDelta(no) => state.chat_delta_due(no, now, fx),
         Timer::RunOverdue(no) => state.run_overdue(no, fx),
         Timer::AgentWait(ticket) => agent::wait_is_over(state, ticket, fx),
@@ -291,6 +292,7 @@ fn ping(state: &mut State, now: Now, fx: &mut Vec<Effect>) {
 fn sweep(state: &mut State, now: Now, fx: &mut Vec<Effect>) {
     state.expire(now);
     state.save_unsaved(fx);
+    state.retain_sessions(now, fx);
     fx.push(Effect::Timer(limits::SWEEP, Timer::Sweep));
 }
 

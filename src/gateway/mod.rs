@@ -26,6 +26,7 @@ pub mod intake;
 mod living;
 pub mod logins;
 pub mod methods;
+mod model_memory;
 pub mod no_device;
 pub mod node_commands;
 pub mod node_list;
@@ -35,6 +36,7 @@ pub mod pairing;
 pub mod pairing_devices;
 pub mod pairing_nodes;
 pub mod presence;
+mod retention;
 pub mod runs;
 #[cfg(test)]
 mod script;

@@ -43,6 +43,14 @@ impl Lanes {
         Some(no)
     }
 
+    /// These may not work yet after all; they keep their places.
+    pub(super) fn put_back(&mut self, early: Vec<RunNo>) {
+        for no in early.into_iter().rev() {
+            self.working.remove(&no);
+            self.heads.push_front(no);
+        }
+    }
+
     /// Takes a run out, wherever it stands, and lets the next of its lane come to the head.
     pub(super) fn remove(&mut self, no: RunNo) {
         self.working.remove(&no);
