@@ -9,7 +9,7 @@ use super::dispatch::Request;
 use super::event::{Answer, ConnId, Effect, Handled};
 use super::runs::said::Said;
 use super::runs::{Asker, Origin, Phase, Run, RunNo, Verbose};
-use super::session_key::Place;
+use super::session_key::{self, Place};
 use super::state::State;
 use crate::agent::control::AbortReason;
 use crate::agent::message::Block;
@@ -114,7 +114,7 @@ impl State {
     fn open_session(&mut self, intake: &Intake, now: Now) -> Result<(Entry, bool), WireError> {
         let Place { agent, key } = &intake.place;
         let path = self.config.session_store(&self.facts.paths, agent);
-        let fresh = self.entropy.uuid();
+        let fresh = self.session_id_for(key);
         let index = self.sessions.open(agent, || path)?;
         let known = index.get(key).cloned();
         if known.as_ref().and_then(|entry| entry.text("sendPolicy")).as_deref() == Some("deny") {
@@ -137,6 +137,15 @@ impl State {
         }
         index.insert(key, entry.clone());
         Ok((entry, created))
+    }
+
+    /// The id a new session gets: the one its key asks for, unless another session has it.
+    fn session_id_for(&mut self, key: &str) -> String {
+        let taken = |id: &&str| self.sessions.rows().iter().any(|row| row.entry.session_id().as_deref() == Some(*id));
+        match session_key::explicit_id(key).filter(|id| !taken(id)) {
+            Some(id) => id.to_string(),
+            None => self.entropy.uuid(),
+        }
     }
 
     fn plan(
