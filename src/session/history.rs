@@ -105,7 +105,7 @@ fn shown_lines(transcript: &Transcript) -> impl Iterator<Item = usize> {
 fn shown(transcript: &Transcript, at: usize) -> Option<Shown> {
     let line = transcript.lines().get(at)?;
     let json = match line.kind {
-        Kind::Message => message(transcript.message(at)?.get())?,
+        Kind::Message => with_id(message(transcript.message(at)?.get())?, &line.id),
         Kind::Compaction => compaction(&Object::parse(transcript.text(at)?).ok()?),
         _ => return None,
     };
@@ -131,6 +131,13 @@ pub fn message(json: &str) -> Option<String> {
         _ => {}
     }
     Some(object.print())
+}
+
+/// A message with the name under which `chat.message.get` finds it, where the newer original has it.
+fn with_id(mut json: String, id: &str) -> String {
+    // An object with a role ends in a brace and is not empty.
+    json.pop();
+    json + r#","__openclaw":{"id":"# + &quote(id) + "}}"
 }
 
 fn bare(mut block: Object) -> Object {
