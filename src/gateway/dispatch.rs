@@ -225,7 +225,7 @@ fn handler(state: &mut State, handler: Handler, request: Request<'_>, fx: &mut V
         Handler::NodePairVerify => nodes::verify(state, &request),
         Handler::NodeRename => nodes::rename(state, &request, fx),
         Handler::SessionsList => sessions::list(state, &request, fx),
-        Handler::CommandsList => chat::commands_list(),
+        Handler::CommandsList => chat::commands_list(&request),
         Handler::ToolsCatalog => agents::tools_catalog(state, &request),
         Handler::ExecApprovalRequest => approvals::request(state, &request, fx),
         Handler::ExecApprovalResolve => approvals::resolve(state, &request, fx),

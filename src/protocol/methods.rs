@@ -201,7 +201,13 @@ pub const METHODS: &[Method] = &[
         ]),
     row("commands.list", Handler::CommandsList, "Commands a person can type.")
         .only_v4(Scope::Read)
-        .takes(&open![AGENT_ID])
+        .takes(&closed![
+            AGENT_ID,
+            opt("sessionKey", TEXT).doc("The session."),
+            opt("provider", TEXT).doc("Accepted and unused."),
+            opt("scope", Kind::OneOf(&["text", "native", "both"])).doc("Only commands of this kind."),
+            opt("includeArgs", BOOL).doc("Whether their words are told; they are by default."),
+        ])
         .gives(&open![req("commands", list(&OPEN)).doc("The commands.")]),
     row("config.get", Handler::ConfigGet, "The configuration, without secrets.")
         .scopes(Scope::Admin, Scope::Read)

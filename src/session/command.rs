@@ -185,16 +185,28 @@ const fn row(
     Row { name, aliases, args, doc, category, read }
 }
 
-/// The answer of `commands.list`.
-pub fn list() -> Value {
-    let entry = |row: &Row| {
-        let aliases: Vec<String> = [row.name].iter().chain(row.aliases).map(|name| format!("/{name}")).collect();
-        json!({
-            "name": row.name, "textAliases": aliases, "description": row.doc, "category": row.category,
-            "source": "native", "scope": "text", "acceptsArgs": !row.args.is_empty(),
-        })
-    };
-    json!({"commands": TABLE.iter().map(entry).collect::<Vec<_>>()})
+/// The rows of `commands.list` a caller wants: none of ours has a native form, and words are told when they are asked
+/// for (protocol.md 8.5).
+pub fn list(scope: Option<&str>, with_args: bool) -> Vec<Value> {
+    let rows = TABLE.iter().filter(|_| scope != Some("native"));
+    rows.map(|row| entry(row, with_args)).collect()
+}
+
+fn entry(row: &Row, with_args: bool) -> Value {
+    let aliases: Vec<String> = [row.name].iter().chain(row.aliases).map(|name| format!("/{name}")).collect();
+    let mut entry = json!({
+        "name": row.name, "textAliases": aliases, "description": row.doc, "category": row.category,
+        "source": "native", "scope": "text", "acceptsArgs": !row.args.is_empty(),
+    });
+    if with_args && !row.args.is_empty() {
+        let mut word = json!({"name": "value", "description": row.args, "type": "string"});
+        if !row.args.contains([' ', '[', '<']) {
+            let choices: Vec<Value> = row.args.split('|').map(|name| json!({"value": name, "label": name})).collect();
+            word["choices"] = choices.into();
+        }
+        entry["args"] = json!([word]);
+    }
+    entry
 }
 
 /// Reads a message of an authorised sender. `reset_words` are further words that start a new conversation.
@@ -478,11 +490,16 @@ mod tests {
         let names: Vec<&str> = TABLE.iter().flat_map(|row| row.aliases.iter().copied().chain([row.name])).collect();
         let unique: std::collections::BTreeSet<&str> = names.iter().copied().collect();
         assert_eq!(unique.len(), names.len());
-        let listed = list();
-        assert_eq!(listed["commands"][3]["textAliases"], json!(["/whoami", "/id"]));
-        assert_eq!(
-            (&listed["commands"][3]["acceptsArgs"], &listed["commands"][4]["acceptsArgs"]),
-            (&false.into(), &true.into())
-        );
+    }
+
+    #[test]
+    fn the_list_has_the_words_of_the_official_schema() {
+        let listed = list(None, true);
+        assert_eq!((&listed[3]["textAliases"], &listed[3]["acceptsArgs"]), (&json!(["/whoami", "/id"]), &false.into()));
+        assert!(listed.iter().all(|row| row["source"] == "native" && row["scope"] == "text"));
+        let think = listed.iter().find(|row| row["name"] == "think").unwrap();
+        assert_eq!(think["args"][0]["choices"][1], json!({"value": "minimal", "label": "minimal"}));
+        assert!(listed[3]["args"].is_null() && list(None, false).iter().all(|row| row["args"].is_null()));
+        assert_eq!((list(Some("native"), true).len(), list(Some("text"), true).len()), (0, TABLE.len()));
     }
 }

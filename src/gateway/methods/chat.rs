@@ -22,7 +22,7 @@ use crate::gateway::state::State;
 use crate::gateway::transcripts::Ask;
 use crate::limits;
 use crate::protocol::errors::WireError;
-use crate::session::command::{self, Command, Parsed, TABLE, Wish};
+use crate::session::command::{self, Command, Parsed, Wish};
 use crate::session::settings::Settings;
 use crate::session::{history, made};
 use crate::store::session::archive;
@@ -235,26 +235,13 @@ pub fn metadata(state: &State, request: &Request<'_>) -> Handled {
 }
 
 fn metadata_of(state: &State) -> Value {
-    json!({"models": super::agents::model_rows(state), "commands": command_rows()})
+    json!({"models": super::agents::model_rows(state), "commands": command::list(None, true)})
 }
 
 /// The commands a person can type.
-pub fn commands_list() -> Handled {
-    Ok(Answer::Json(json!({"commands": command_rows()})))
-}
-
-fn command_rows() -> Vec<Value> {
-    TABLE.iter().map(command_row).collect()
-}
-
-/// A command as `commands.list` shows it.
-fn command_row(row: &command::Row) -> Value {
-    let names = std::iter::once(&row.name).chain(row.aliases);
-    let aliases: Vec<String> = names.map(|name| format!("/{name}")).collect();
-    json!({
-        "name": row.name, "textAliases": aliases, "description": row.doc, "category": row.category,
-        "source": "builtin", "scope": "text", "acceptsArgs": !row.args.is_empty(),
-    })
+pub fn commands_list(request: &Request<'_>) -> Handled {
+    let scope = request.params.get("scope").and_then(Value::as_str);
+    Ok(Answer::Json(json!({"commands": command::list(scope, request.flag("includeArgs") != Some(false))})))
 }
 
 /// Adds a message of the assistant.
