@@ -464,7 +464,8 @@ fn sessions_are_created_reset_previewed_resolved_and_deleted() {
     let made = peer.get("sessions.create", json!({"key": "trip", "label": "Trip", "message": "plan it"}));
     assert_eq!((&made["key"], &made["runStarted"]), (&json!("agent:main:trip"), &json!(true)));
     chat(&mut peer, made["runId"].as_str().unwrap(), "final");
-    assert_eq!(peer.get("sessions.resolve", json!({"label": "Trip"}))["key"], "agent:main:trip");
+    let found = peer.get("sessions.resolve", json!({"label": "Trip"}));
+    assert_eq!(found, json!({"ok": true, "key": "agent:main:trip", "agentId": "main"}));
     let previews = peer.get("sessions.preview", json!({"keys": ["trip", "nothing"]}))["previews"].clone();
     assert_eq!((&previews[0]["status"], &previews[1]["status"]), (&json!("ok"), &json!("missing")));
     let reset = peer.get("sessions.reset", json!({"key": "trip"}));

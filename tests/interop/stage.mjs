@@ -5,6 +5,7 @@ const [bin, ...wanted] = process.argv.slice(2);
 const PARTS = {
   schema: () => import("./schema.mjs").then((m) => m.run()),
   client: () => import("./gateway-client.mjs").then((m) => m.run(bin)),
+  chat: () => import("./chat.mjs").then((m) => m.run(bin)),
   clis: () => import("./original-clis.mjs").then((m) => m.againstOurs(bin)),
   reverse: () => import("./our-cli.mjs").then((m) => m.run(bin)),
 };
