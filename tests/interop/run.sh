@@ -38,8 +38,8 @@ put() {
 }
 put .
 case " $* " in
-  *" clis "*|*" reverse "*|*" --originals "*) put v3; put v4 ;;
-  *" schema "*|*" client "*) ;;
+  *" clis "*|*" turns "*|*" reverse "*|*" --originals "*) put v3; put v4 ;;
+  *" schema "*|*" client "*|*" chat "*) ;;
   *) put v3; put v4 ;;
 esac
 exec 9>&-

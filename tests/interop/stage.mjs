@@ -7,6 +7,7 @@ const PARTS = {
   client: () => import("./gateway-client.mjs").then((m) => m.run(bin)),
   chat: () => import("./chat.mjs").then((m) => m.run(bin)),
   clis: () => import("./original-clis.mjs").then((m) => m.againstOurs(bin)),
+  turns: () => import("./turns.mjs").then((m) => m.run(bin)),
   reverse: () => import("./our-cli.mjs").then((m) => m.run(bin)),
 };
 
