@@ -8,6 +8,7 @@ const PARTS = {
   chat: () => import("./chat.mjs").then((m) => m.run(bin)),
   clis: () => import("./original-clis.mjs").then((m) => m.againstOurs(bin)),
   turns: () => import("./turns.mjs").then((m) => m.run(bin)),
+  ui: () => import("./control-ui.mjs").then((m) => m.run(bin)),
   reverse: () => import("./our-cli.mjs").then((m) => m.run(bin)),
 };
 
