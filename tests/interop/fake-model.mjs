@@ -5,14 +5,35 @@ import http from "node:http";
 /** The texts of all user messages of a request, without the gateways' time stamps and message ids. */
 export function userTexts(body) {
   return body.messages.filter((each) => each.role === "user").map((each) => {
-    const text = typeof each.content === "string" ? each.content : each.content.map((part) => part.text ?? "").join("");
-    return text.replace(/^\[[A-Z][a-z]{2} \d{4}-[^\]]*\] /, "").replace(/\n\[message_id: [^\]]*\]\s*$/, "");
+    return contentText(each.content).replace(/^\[[A-Z][a-z]{2} \d{4}-[^\]]*\] /, "").replace(/\n\[message_id: [^\]]*\]\s*$/, "");
   });
 }
 
 /** What the server says to a conversation: the last question, and how many there were. */
 export function answerTo(texts) {
   return `You said "${texts.at(-1)}", which was question ${texts.length} of this conversation.`;
+}
+
+/** The first piece of a call to `read`, and the rest of its arguments cut in two. */
+function callPieces(file) {
+  const text = JSON.stringify({ path: file });
+  const call = (more, fn) => ({ tool_calls: [{ index: 0, ...more, function: fn }] });
+  return [
+    call({ id: "call_1", type: "function" }, { name: "read", arguments: "" }),
+    call({}, { arguments: text.slice(0, 5) }),
+    call({}, { arguments: text.slice(5) }),
+  ];
+}
+
+const contentText = (content) => (typeof content === "string" ? content : (content ?? []).map((part) => part.text ?? "").join(""));
+
+/** What is streamed after the role, and how it ends. */
+function script(body, texts) {
+  const last = body.messages.at(-1);
+  if (last.role === "tool") return { deltas: pieces(`The file says: ${contentText(last.content)}`).map((content) => ({ content })), finish: "stop" };
+  const file = /^look at (\S+)$/.exec(texts.at(-1));
+  if (file) return { deltas: callPieces(file[1]), finish: "tool_calls" };
+  return { deltas: pieces(answerTo(texts)).map((content) => ({ content })), finish: "stop" };
 }
 
 const chunk = (delta, finish = null, more = {}) =>
@@ -22,7 +43,8 @@ const chunk = (delta, finish = null, more = {}) =>
 const pieces = (text) => text.match(/\S+\s*(?:\S+\s*)?(?:\S+\s*)?/g);
 
 /**
- * Starts the server. Orders in the last user message: `hang` says one piece and no more, `refuse` is answered by 401.
+ * Starts the server. Orders in the last user message: `hang` says one piece and no more, `refuse` is answered by 401,
+ * `look at FILE` calls the tool `read` and then repeats what it gave.
  * `gapMs` lies between two pieces, so that a reader of the stream can see it grow.
  */
 export function startModel({ gapMs = 40 } = {}) {
@@ -52,14 +74,14 @@ export function startModel({ gapMs = 40 } = {}) {
     response.writeHead(200, { "content-type": "text/event-stream" });
     response.write(chunk({ role: "assistant", content: "" }));
     if (texts.at(-1) === "hang") return response.write(chunk({ content: "One piece and" }));
-    const rest = pieces(answerTo(texts));
+    const { deltas: rest, finish } = script(body, texts);
     const next = () => {
       if (response.destroyed) return;
       if (rest.length > 0) {
-        response.write(chunk({ content: rest.shift() }));
+        response.write(chunk(rest.shift()));
         return void setTimeout(next, gapMs);
       }
-      response.write(chunk({}, "stop"));
+      response.write(chunk({}, finish));
       response.write(`data: ${JSON.stringify({ id: "chatcmpl-1", object: "chat.completion.chunk", created: 1, model: "m", choices: [], usage })}\n\n`);
       response.end("data: [DONE]\n\n");
     };
