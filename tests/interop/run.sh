@@ -41,7 +41,7 @@ put .
 parts=${*:2}
 originals=
 for part in ${parts:-all}; do
-  case $part in schema|client|chat) ;; *) originals=yes ;; esac
+  case $part in schema|client|chat|litellm) ;; *) originals=yes ;; esac
 done
 [ "$1" = --originals ] && originals=yes
 [ -z "$originals" ] || { put v3; put v4; }
@@ -55,6 +55,21 @@ if wants ui && [ -z "$chromium" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/
     chromium=$(command -v chromium || true)
   else
     tail -5 "$cache/chromium.log" >&2
+  fi
+fi
+# The LiteLLM proxy, in an environment of its own, named by its list of packages.
+litellm=
+python=$(command -v python3 || true)
+if wants litellm && [ -n "$python" ] && "$python" -c 'import sys, venv, ensurepip; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; then
+  litellm=$root/litellm-$(sha256sum <"$here/litellm/requirements.txt" | cut -c1-16)
+  if [ ! -e "$litellm/.done" ]; then
+    echo "installing litellm/requirements.txt"
+    rm -rf "${litellm:?}"
+    (
+      "$python" -m venv "$litellm"
+      timeout 600 "$litellm/bin/pip" install --disable-pip-version-check --no-deps --only-binary :all: --no-compile -r "$here/litellm/requirements.txt"
+    ) >"$cache/litellm.log" 2>&1 </dev/null || { tail -20 "$cache/litellm.log" >&2; echo "FAIL install litellm: pip did not finish" >&2; exit 1; }
+    : >"$litellm/.done"
   fi
 fi
 exec 9>&-
@@ -75,5 +90,6 @@ ln -s "$cache/node_modules" "$work/node_modules"
 bin=$1
 [ "$bin" = --originals ] || bin=$(realpath "$bin")
 shift
+export INTEROP_LITELLM=$litellm
 export INTEROP_REPO=$repo INTEROP_CACHE=$cache INTEROP_WORK=$work INTEROP_OUT=$root/out INTEROP_CHROMIUM=$chromium
 timeout --kill-after=15 1500 "$node" "$work/stage.mjs" "$bin" "$@" </dev/null

@@ -9,6 +9,7 @@ const PARTS = {
   clis: () => import("./original-clis.mjs").then((m) => m.againstOurs(bin)),
   turns: () => import("./turns.mjs").then((m) => m.run(bin)),
   ui: () => import("./control-ui.mjs").then((m) => m.run(bin)),
+  litellm: () => import("./litellm.mjs").then((m) => m.run(bin)),
   reverse: () => import("./our-cli.mjs").then((m) => m.run(bin)),
 };
 
