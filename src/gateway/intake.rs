@@ -9,7 +9,7 @@ use super::dispatch::Request;
 use super::event::{Answer, ConnId, Effect, Handled};
 use super::runs::said::Said;
 use super::runs::{Asker, Dress, Origin, Phase, Run, RunNo, Verbose, Waits};
-use super::session_key::Place;
+use super::session_key::{self, Place};
 use super::state::State;
 use crate::agent::control::AbortReason;
 use crate::agent::message::Block;
@@ -170,7 +170,7 @@ impl State {
     fn open_session(&mut self, intake: &Intake, now: Now) -> Result<(Entry, bool), WireError> {
         let Place { agent, key } = &intake.place;
         let path = self.config.session_store(&self.facts.paths, agent);
-        let fresh = self.entropy.uuid();
+        let fresh = self.session_id_for(key);
         let known = self.sessions.get(agent, key).cloned();
         let over = intake.may_renew && self.is_over(&intake.place, known.as_ref(), now);
         let index = self.sessions.open(agent, || path)?;
@@ -228,6 +228,15 @@ impl State {
         match policy {
             SendPolicy::Allow => Ok(()),
             SendPolicy::Deny => Err(WireError::invalid("send blocked by session policy")),
+        }
+    }
+
+    /// The id a new session gets: the one its key asks for, unless another session has it.
+    fn session_id_for(&mut self, key: &str) -> String {
+        let taken = |id: &&str| self.sessions.rows().iter().any(|row| row.entry.session_id().as_deref() == Some(*id));
+        match session_key::explicit_id(key).filter(|id| !taken(id)) {
+            Some(id) => id.to_string(),
+            None => self.entropy.uuid(),
         }
     }
 

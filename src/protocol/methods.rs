@@ -600,7 +600,11 @@ pub const METHODS: &[Method] = &[
             opt("includeUnknown", BOOL).doc("Whether sessions of unknown kind count."),
             opt("allowMissing", BOOL).doc("Whether no session is an answer too."),
         ])
-        .gives(&open![req("ok", BOOL).doc("Whether there is one."), opt("key", TEXT).doc("The session, in full.")]),
+        .gives(&open![
+            req("ok", BOOL).doc("Whether there is one."),
+            opt("key", TEXT).doc("The session, in full."),
+            opt("agentId", TEXT).doc("Its agent."),
+        ]),
     Method {
         idempotent: true,
         ..row("sessions.send", Handler::SessionsSend, "Gives a session a message; events tell what becomes of it.")
