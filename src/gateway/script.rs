@@ -183,8 +183,6 @@ fn facts(paths: Paths, now: Now) -> Facts {
         zone: crate::sys::zone::Zone::utc(),
         env: std::sync::Arc::new(crate::config::env::Env::of([])),
         identity: None,
-        zone: Zone::utc(),
-        env: Arc::new(Env::of([])),
         log_requests: false,
         tick: limits::TICK,
         handshake: limits::HANDSHAKE,
