@@ -430,6 +430,52 @@ fn an_abort_ends_a_command_that_runs() {
 }
 
 #[test]
+fn a_command_in_the_background_outlives_its_turn() {
+    let script = vec![
+        Act::Call("exec", json!({"command": "sleep 60", "background": true})),
+        Act::Say(&["started"]),
+        Act::Call("process", json!({"action": "list"})),
+        Act::Say(&["it runs"]),
+    ];
+    let upstream = Upstream::play(script);
+    let gateway = start(&upstream);
+    let mut peer = Peer::connect(&gateway, &Hello::v4());
+    for (message, key) in [("start it", "r1"), ("how is it", "r2")] {
+        let id = begin(&mut peer, message, key);
+        assert_eq!(peer.response(&id)["ok"], true);
+    }
+    let last = (0..4).map(|_| upstream.asked()).last().unwrap();
+    let listed = last["messages"].as_array().unwrap().last().unwrap()["content"].as_str().unwrap().to_string();
+    assert!(listed.contains(" running ") && listed.contains("sleep 60"), "{listed}");
+}
+
+/// A pipe that tells when its first line was written.
+fn told(pipe: &std::path::Path) -> String {
+    let (send, receive) = std::sync::mpsc::channel();
+    let pipe = pipe.to_owned();
+    std::thread::spawn(move || send.send(std::fs::read_to_string(pipe)));
+    receive.recv_timeout(crate::harness::PATIENCE).expect("nothing was told").unwrap()
+}
+
+#[test]
+fn no_command_outlives_the_gateway_not_even_one_that_ignores_being_asked() {
+    let pipe = std::env::temp_dir().join(format!("openclaw-ch05-{}.pipe", std::process::id()));
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let command = format!("trap '' TERM; echo $$ > {}; while :; do sleep 0.05; done", pipe.display());
+    let upstream = Upstream::play(vec![Act::Call("exec", json!({"command": command, "background": true}))]);
+    let gateway = start(&upstream);
+    let mut peer = Peer::connect(&gateway, &Hello::v4());
+    let id = begin(&mut peer, "start it", "r");
+    let pid = told(&pipe);
+    assert_eq!(peer.response(&id)["ok"], true);
+    gateway.stop();
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
+    let runs = stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']));
+    let _ = std::fs::remove_file(&pipe);
+    assert!(!runs, "{stat}");
+}
+
+#[test]
 fn switches_of_a_session_are_patched() {
     let upstream = Upstream::play(vec![]);
     let gateway = start(&upstream);

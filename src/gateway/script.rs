@@ -185,6 +185,7 @@ fn facts(paths: Paths, now: Now) -> Facts {
         identity: None,
         zone: Zone::utc(),
         env: Arc::new(Env::of([])),
+        identity: None,
         log_requests: false,
         tick: limits::TICK,
         handshake: limits::HANDSHAKE,

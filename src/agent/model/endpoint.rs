@@ -29,6 +29,8 @@ pub struct Facts {
     pub reasoning: bool,
     /// Whether it can see.
     pub images: bool,
+    /// Whether its server says that it takes no tools: offering it some would be an error.
+    pub no_tools: bool,
     /// Money per million tokens.
     pub cost: ModelCost,
 }

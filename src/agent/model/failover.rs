@@ -141,6 +141,11 @@ impl Failover {
         Failover { candidates, order, attempt: 1, cooldowns, changes: Vec::new(), failures: Vec::new(), note }
     }
 
+    /// Candidates in the order in which they are tried.
+    pub fn order(&self) -> &[usize] {
+        &self.order
+    }
+
     /// The first step.
     pub fn begin(&self) -> Step {
         match self.order.first() {

@@ -28,6 +28,10 @@ impl Model for OpenAiCompletions {
         self.0.context_window()
     }
 
+    fn takes_tools(&self) -> bool {
+        !self.0.facts.no_tools
+    }
+
     fn takes_images(&self) -> bool {
         self.0.facts.images
     }
