@@ -65,7 +65,7 @@ impl State {
         let (agent, key) = (run.agent_id.clone(), run.session_key.clone());
         let no = self.enqueue_run(run);
         if let Some(name) = remembered {
-            self.memory.note(name, Remembered::Running(Some(repeated)), request.now.wall_ms);
+            self.memory.note(name, Remembered::Running(Some(repeated)), request.now.mono);
         }
         let reason = if created { "create" } else { "send" };
         let changed = self.change_of(&agent, &key, reason, request.now);

@@ -210,7 +210,7 @@ impl State {
                 (None, Origin::Agent) => Ok(payload.clone()),
                 (None, Origin::Chat) => Ok(json!({"runId": run.id, "status": "ok"})),
             };
-            self.memory.note(key.clone(), Remembered::Ended(answer), now.wall_ms);
+            self.memory.note(key.clone(), Remembered::Ended(answer), now.mono);
         }
         if let Some(asker) = &run.asker {
             self.tell_asker(asker, &run.id, error.as_ref().map_or(Ok(&payload), Err), fx);
