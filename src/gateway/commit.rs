@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use super::broadcast;
+use super::dedupe::Remembered;
 use super::disk::{Commit, FileWrite, Job, Then};
 use super::event::Effect;
 use super::handshake;
@@ -63,6 +64,9 @@ impl State {
         }
         if let Some((waiting, payload)) = &commit.reply {
             broadcast::reply(fx, waiting.conn, &waiting.id, payload);
+            if let Some(name) = commit.remembered {
+                self.memory.note(name, Remembered::Ended(Ok(payload.clone())), now.mono);
+            }
         }
         self.tell_changes(&commit.changed, fx);
         if commit.run.is_some() {
@@ -85,6 +89,9 @@ impl State {
         self.sessions.not_saved();
         if let Some(no) = commit.run {
             self.drop_run(no);
+        }
+        if let Some(name) = &commit.remembered {
+            self.memory.drop(name);
         }
         let error = WireError::unavailable(format!("in effect until the next restart, but not saved: {text}"));
         if let Some((waiting, _)) = &commit.reply {

@@ -161,6 +161,8 @@ pub struct Commit {
     pub changed: Vec<Value>,
     /// A run that may start once its session is on disk.
     pub run: Option<RunNo>,
+    /// Under which name a repeated call finds the answer.
+    pub remembered: Option<String>,
 }
 
 /// Where the disk thread works.

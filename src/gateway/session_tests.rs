@@ -67,3 +67,24 @@ fn a_refused_call_may_come_again_with_its_key() {
     assert_eq!(answers(&stored(&mut script, then, Done::Written(Ok(()))))[0]["status"], "accepted");
     assert_eq!(answers(&call(&mut script, "agent", ask("k")))[0]["status"], "accepted");
 }
+
+#[test]
+fn a_repeated_create_gets_the_first_answer() {
+    let mut script = gateway();
+    let create = || json!({"key": "agent:main:new", "idempotencyKey": "k"});
+    let (_, then) = job(call(&mut script, "sessions.create", create()));
+    assert_eq!(answers(&call(&mut script, "sessions.create", create()))[0]["code"], "UNAVAILABLE");
+    let first = answers(&stored(&mut script, then, Done::Written(Ok(()))));
+    assert_eq!(answers(&call(&mut script, "sessions.create", create())), first);
+}
+
+#[test]
+fn a_create_that_could_not_be_saved_may_come_again() {
+    let mut script = gateway();
+    let create = || json!({"key": "agent:main:new", "idempotencyKey": "k"});
+    let (_, then) = job(call(&mut script, "sessions.create", create()));
+    let refused = answers(&stored(&mut script, then, Done::Written(Err("full".into()))));
+    assert_eq!(refused[0]["code"], "UNAVAILABLE");
+    let (_, then) = job(call(&mut script, "sessions.create", create()));
+    assert_eq!(answers(&stored(&mut script, then, Done::Written(Ok(()))))[0]["ok"], true);
+}

@@ -8,6 +8,7 @@ use super::commands;
 use super::session_read::place;
 use crate::agent::control::AbortReason;
 use crate::agent::model::resolve;
+use crate::gateway::dedupe;
 use crate::gateway::disk::{Commit, Job, Then};
 use crate::gateway::dispatch::Request;
 use crate::gateway::event::{Answer, Effect, Handled};
@@ -113,8 +114,12 @@ pub fn commit(
     fx: &mut Vec<Effect>,
 ) -> Handled {
     let changed = state.change_of(&place.agent, &place.key, reason, request.now);
-    let commit =
-        Commit { reply: Some((waiting(request), answer)), changed: changed.into_iter().collect(), ..Commit::default() };
+    let commit = Commit {
+        reply: Some((waiting(request), answer)),
+        changed: changed.into_iter().collect(),
+        remembered: dedupe::key(&format!("sessions.{reason}"), &request.params),
+        ..Commit::default()
+    };
     state.commit_sessions(commit, fx);
     Ok(Answer::Later)
 }
