@@ -64,6 +64,14 @@ impl Memory {
         }
     }
 
+    /// The call is still running: it counts as noted now.
+    pub fn renew(&mut self, key: &str, now: Duration) {
+        if let Some((since, _)) = self.entries.get_mut(key) {
+            *since = now;
+            self.order.push_back((now, key.to_string()));
+        }
+    }
+
     /// Forgets a call that had no effect after all.
     pub fn drop(&mut self, key: &str) {
         self.entries.remove(key);

@@ -3,9 +3,10 @@
 use serde_json::{Value, json};
 
 use super::disk::{Done, Job, Then};
-use super::event::{ConnId, Effect, Input};
+use super::event::{ConnId, Effect, Input, Timer};
 use super::script::{Script, request};
 use super::sessions::Shelf;
+use crate::limits;
 
 /// A gateway with one client whose indexes were read: none has a session.
 fn gateway() -> Script {
@@ -65,6 +66,18 @@ fn a_refused_call_may_come_again_with_its_key() {
     assert!(answers(&effects).is_empty());
     let (_, then) = job(effects);
     assert_eq!(answers(&stored(&mut script, then, Done::Written(Ok(()))))[0]["status"], "accepted");
+    assert_eq!(answers(&call(&mut script, "agent", ask("k")))[0]["status"], "accepted");
+}
+
+#[test]
+fn a_long_run_is_remembered_until_it_ends() {
+    let mut script = gateway();
+    let (_, then) = job(call(&mut script, "agent", ask("k")));
+    stored(&mut script, then, Done::Written(Ok(())));
+    for _ in 0..10 {
+        script.wait(limits::SWEEP);
+        script.raw(Input::Timer(Timer::Sweep));
+    }
     assert_eq!(answers(&call(&mut script, "agent", ask("k")))[0]["status"], "accepted");
 }
 
