@@ -72,6 +72,9 @@ impl State {
         if commit.run.is_some() {
             self.start_due_runs(fx);
         }
+        if let Some((file, waiting, key)) = commit.put_away {
+            fx.push(Effect::Disk(Job::PutAway(vec![file], now.wall_ms), Then::PutAway(waiting, key)));
+        }
         for conn in commit.revoked {
             self.close(conn, 4001, "client invalidated: device token revoked or device removed", fx);
         }
@@ -94,7 +97,8 @@ impl State {
             self.memory.drop(name);
         }
         let error = WireError::unavailable(format!("in effect until the next restart, but not saved: {text}"));
-        if let Some((waiting, _)) = &commit.reply {
+        let put_away = commit.put_away.as_ref().map(|(_, waiting, _)| waiting);
+        for waiting in commit.reply.as_ref().map(|(waiting, _)| waiting).into_iter().chain(put_away) {
             self.counters.failed += 1;
             broadcast::fail(fx, waiting.conn, &waiting.id, &error);
         }

@@ -163,6 +163,8 @@ pub struct Commit {
     pub run: Option<RunNo>,
     /// Under which name a repeated call finds the answer.
     pub remembered: Option<String>,
+    /// A deleted session's transcript, and who is answered once it is put away.
+    pub put_away: Option<(PathBuf, Waiting, String)>,
 }
 
 /// Where the disk thread works.

@@ -101,3 +101,25 @@ fn a_create_that_could_not_be_saved_may_come_again() {
     let (_, then) = job(call(&mut script, "sessions.create", create()));
     assert_eq!(answers(&stored(&mut script, then, Done::Written(Ok(()))))[0]["ok"], true);
 }
+
+#[test]
+fn a_transcript_is_put_away_only_after_its_entry_is_gone_from_the_disk() {
+    let mut script = gateway();
+    let delete = |script: &mut Script| job(call(script, "sessions.delete", json!({"key": "agent:main:x"})));
+    let create = |script: &mut Script| {
+        let (_, then) = job(call(script, "sessions.create", json!({"key": "agent:main:x"})));
+        stored(script, then, Done::Written(Ok(())));
+    };
+    create(&mut script);
+    let (first, then) = delete(&mut script);
+    assert!(matches!(first, Job::Indexes(_)));
+    let refused = stored(&mut script, then, Done::Written(Err("full".into())));
+    assert_eq!(answers(&refused)[0]["code"], "UNAVAILABLE");
+    assert!(!refused.iter().any(|effect| matches!(effect, Effect::Disk(Job::PutAway(..), _))));
+    create(&mut script);
+    let (_, then) = delete(&mut script);
+    let (second, then) = job(stored(&mut script, then, Done::Written(Ok(()))));
+    assert!(matches!(second, Job::PutAway(..)));
+    let done = stored(&mut script, then, Done::PutAway(vec!["away".into()]));
+    assert_eq!(answers(&done)[0]["archived"], json!(["away"]));
+}

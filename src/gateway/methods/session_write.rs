@@ -144,11 +144,10 @@ pub fn delete(state: &mut State, request: &Request<'_>, fx: &mut Vec<Effect>) ->
     let Some(file) = transcript.filter(|_| deleted) else {
         return commit(state, &place, "delete", answer, request, fx);
     };
-    // The index goes first: a transcript without an entry is harmless, an entry without one is not.
+    // The index goes first, and has to be on disk: a transcript without an entry is harmless, an entry without one is not.
     let changed = state.change_of(&place.agent, &place.key, "delete", request.now);
-    state.commit_sessions(Commit { changed: changed.into_iter().collect(), ..Commit::default() }, fx);
-    let then = Then::PutAway(waiting(request), place.key);
-    fx.push(Effect::Disk(Job::PutAway(vec![file], request.now.wall_ms), then));
+    let put_away = Some((file, waiting(request), place.key));
+    state.commit_sessions(Commit { changed: changed.into_iter().collect(), put_away, ..Commit::default() }, fx);
     Ok(Answer::Later)
 }
 
