@@ -69,8 +69,8 @@ impl State {
             }
         }
         self.tell_changes(&commit.changed, fx);
-        if commit.run.is_some() {
-            self.start_due_runs(fx);
+        if let Some(key) = commit.held {
+            self.let_go(&key, now, fx);
         }
         if let Some((file, waiting, key)) = commit.put_away {
             fx.push(Effect::Disk(Job::PutAway(vec![file], now.wall_ms), Then::PutAway(waiting, key)));
@@ -101,6 +101,9 @@ impl State {
         for waiting in commit.reply.as_ref().map(|(waiting, _)| waiting).into_iter().chain(put_away) {
             self.counters.failed += 1;
             broadcast::fail(fx, waiting.conn, &waiting.id, &error);
+        }
+        if let Some(key) = &commit.held {
+            self.let_go(key, now, fx);
         }
         if let Some(greeting) = commit.greeting {
             self.counters.refused += 1;

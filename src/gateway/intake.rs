@@ -70,8 +70,10 @@ impl State {
         let reason = if created { "create" } else { "send" };
         let changed = self.change_of(&agent, &key, reason, request.now);
         if created {
+            self.runs.hold(&key);
             let reply = Some((Waiting { conn: request.conn, id: request.id.to_string() }, ack));
-            let commit = Commit { reply, changed: changed.into_iter().collect(), run: Some(no), ..Commit::default() };
+            let changed = changed.into_iter().collect();
+            let commit = Commit { reply, changed, run: Some(no), held: Some(key), ..Commit::default() };
             self.commit_sessions(commit, fx);
             return Ok(Answer::Later);
         }

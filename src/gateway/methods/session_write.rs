@@ -113,15 +113,19 @@ pub fn commit(
     request: &Request<'_>,
     fx: &mut Vec<Effect>,
 ) -> Handled {
+    let commit = change(state, place, reason, answer, request);
+    state.commit_sessions(commit, fx);
+    Ok(Answer::Later)
+}
+
+fn change(state: &State, place: &Place, reason: &str, answer: Value, request: &Request<'_>) -> Commit {
     let changed = state.change_of(&place.agent, &place.key, reason, request.now);
-    let commit = Commit {
+    Commit {
         reply: Some((waiting(request), answer)),
         changed: changed.into_iter().collect(),
         remembered: dedupe::key(&format!("sessions.{reason}"), &request.params),
         ..Commit::default()
-    };
-    state.commit_sessions(commit, fx);
-    Ok(Answer::Later)
+    }
 }
 
 /// Forgets a session; its transcript is renamed, not erased.
@@ -167,9 +171,9 @@ pub fn compact(state: &mut State, request: &Request<'_>, fx: &mut Vec<Effect>) -
         lines,
         now_ms: request.now.wall_ms,
     };
-    fx.push(Effect::Disk(Job::Transcript(ask), Then::Transcript(waiting(request))));
-    let changed = state.change_of(&place.agent, &place.key, "compact", request.now);
-    state.tell_changes(changed.as_slice(), fx);
+    // A turn that began now would go on writing into the file that is being replaced.
+    state.runs.hold(&place.key);
+    fx.push(Effect::Disk(Job::Transcript(ask), Then::Shortened(waiting(request), place)));
     Ok(Answer::Later)
 }
 
@@ -192,13 +196,25 @@ pub fn create(state: &mut State, request: &Request<'_>, fx: &mut Vec<Effect>) ->
         "ok": true, "key": place.key, "runStarted": message.is_some(), "entry": entry_value(&entry),
         "sessionId": entry.session_id().unwrap_or_default(),
     });
+    let mut commit = change(state, &place, "create", Value::Null, request);
     if let Some(message) = message {
-        let run_id = start_first(state, &place, message, request, fx)?;
+        // It starts once the session is on disk and its client knows the run.
+        state.runs.hold(&place.key);
+        let run_id = match start_first(state, &place, message, request, fx) {
+            Ok(run_id) => run_id,
+            Err(error) => {
+                state.let_go(&place.key, request.now, fx);
+                return Err(error);
+            }
+        };
+        (commit.run, commit.held) = (state.runs.find(&run_id), Some(place.key));
         if let Some(members) = answer.as_object_mut() {
             members.insert("runId".into(), run_id.into());
         }
     }
-    commit(state, &place, "create", answer, request, fx)
+    commit.reply = Some((waiting(request), answer));
+    state.commit_sessions(commit, fx);
+    Ok(Answer::Later)
 }
 
 fn fresh_place(state: &mut State, request: &Request<'_>) -> Result<Place, WireError> {

@@ -138,6 +138,22 @@ impl State {
         Stopped { run_ids: hit.into_iter().map(|(_, id)| id).collect() }
     }
 
+    /// The disk thread is done with a session: what was stopped meanwhile ends, what waits starts.
+    pub fn let_go(&mut self, key: &str, now: Now, fx: &mut Vec<Effect>) {
+        if !self.runs.let_go(key) {
+            return;
+        }
+        let stopped = |(no, run): (RunNo, &Run)| match run.phase {
+            Phase::Stopping(reason) if run.spec.is_some() => Some((no, reason)),
+            _ => None,
+        };
+        let stopped: Vec<(RunNo, AbortReason)> = self.runs.of_session(key).filter_map(stopped).collect();
+        for (no, reason) in stopped {
+            self.end_run(no, Outcome::never_started(reason), now, fx);
+        }
+        self.start_due_runs(fx);
+    }
+
     /// Stops one run: clients hear of it at once; its lane is free when its thread has ended.
     pub fn stop_run(&mut self, no: RunNo, reason: AbortReason, now: Now, fx: &mut Vec<Effect>) {
         let Some(run) = self.runs.get_mut(no) else { return };
@@ -146,7 +162,11 @@ impl State {
         run.said.next_seq();
         self.tell_chat_end(no, &ChatEnd::Aborted { reason: reason.name(), message: None }, now, fx);
         if waits {
-            self.end_run(no, Outcome::never_started(reason), now, fx);
+            // Its first answer may wait for the disk; the last one comes after it.
+            let held = self.runs.get(no).is_some_and(|run| self.runs.is_held(&run.session_key));
+            if !held {
+                self.end_run(no, Outcome::never_started(reason), now, fx);
+            }
         } else {
             fx.push(Effect::StopRun(no, reason));
         }
