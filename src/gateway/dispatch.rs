@@ -75,7 +75,10 @@ fn answer(state: &mut State, conn: ConnId, id: &str, call: Call, now: Now, fx: &
         Call::Unknown(name) => return Err(unknown(&name)),
     };
     let params = params.map_err(WireError::invalid)?;
-    if !state.sessions.ready && asks_sessions(row) && state.held.len() < limits::EVENT_QUEUE {
+    if !state.sessions.ready && asks_sessions(row) {
+        if state.held.len() >= limits::EVENT_QUEUE {
+            return Err(starting());
+        }
         state.held.push((conn, id.to_string(), Call::Known(row, Ok(params))));
         return Ok(Answer::Later);
     }
@@ -125,6 +128,11 @@ fn run(state: &mut State, row: &'static Method, request: Request<'_>, fx: &mut V
             Err(WireError::unavailable("internal error; see the gateway log"))
         }
     }
+}
+
+fn starting() -> WireError {
+    let error = WireError::unavailable("the gateway is starting; try again");
+    WireError { retryable: Some(true), retry_after_ms: Some(500), ..error }
 }
 
 fn closing() -> WireError {

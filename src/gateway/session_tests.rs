@@ -72,6 +72,17 @@ fn ask(key: &str) -> Value {
 }
 
 #[test]
+fn what_comes_before_the_indexes_were_read_never_writes_one() {
+    let mut script = Script::new(json!({}));
+    script.join(1, 4);
+    for n in 0..limits::EVENT_QUEUE {
+        assert!(call(&mut script, "agent", ask(&n.to_string())).is_empty());
+    }
+    let effects = call(&mut script, "agent", ask("more"));
+    assert_eq!((effects.len(), &answers(&effects)[0]["retryable"]), (1, &json!(true)));
+}
+
+#[test]
 fn a_refused_call_may_come_again_with_its_key() {
     let mut script = gateway();
     load(&mut script, Some("torn"));
