@@ -101,6 +101,8 @@ pub const CLOSE_REASON_BYTES: usize = 120;
 pub const IDEMPOTENCY_ENTRIES: usize = 1000;
 /// How long an idempotency key is remembered.
 pub const IDEMPOTENCY: Duration = Duration::from_secs(300);
+/// Longest idempotency key that is kept as it is; of longer ones the hash is.
+pub const IDEMPOTENCY_KEY_BYTES: usize = 64;
 /// Interval of the sweep of expired entries (idempotency keys, pending pairings, beacons).
 pub const SWEEP: Duration = Duration::from_secs(60);
 

@@ -16,6 +16,7 @@ use super::event::{ConnId, Event, Input};
 use super::handshake::Greeting;
 use super::notes::Note;
 use super::runs::RunNo;
+use super::session_key;
 use super::sessions::{self, Shelf};
 use super::transcripts::{self, Addition, Ask};
 use crate::agent::model::failover::Change;
@@ -148,6 +149,8 @@ pub enum Then {
     Sessions,
     /// Answer with what was read of a transcript.
     Transcript(Waiting),
+    /// Answer `sessions.compact`; the session goes on.
+    Shortened(Waiting, session_key::Place),
     /// Answer and tell once messages of the gateway are in a transcript.
     Added(Box<Note>),
     /// Answer `exec.approvals.set`.
@@ -169,8 +172,14 @@ pub struct Commit {
     pub revoked: Vec<ConnId>,
     /// Sessions that changed, for their followers.
     pub changed: Vec<Value>,
-    /// A run that may start once its session is on disk.
+    /// A run that does not start if its session cannot be saved.
     pub run: Option<RunNo>,
+    /// A session in which nothing starts before this is known.
+    pub held: Option<String>,
+    /// Under which name a repeated call finds the answer.
+    pub remembered: Option<String>,
+    /// A deleted session's transcript, and who is answered once it is put away.
+    pub put_away: Option<(PathBuf, Waiting, String)>,
 }
 
 /// Where the disk thread works.

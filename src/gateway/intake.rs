@@ -120,13 +120,15 @@ impl State {
             self.shed(&key, &rules, request.now, fx);
         }
         if let Some(name) = remembered {
-            self.memory.note(name, Remembered::Running(Some(repeated)), request.now.wall_ms);
+            self.memory.note(name, Remembered::Running(Some(repeated)), request.now.mono);
         }
         let reason = if created { "create" } else { "send" };
         let changed = self.change_of(&agent, &key, reason, request.now);
         if created {
+            self.runs.hold(&key);
             let reply = Some((Waiting { conn: request.conn, id: request.id.to_string() }, ack));
-            let commit = Commit { reply, changed: changed.into_iter().collect(), run: Some(no), ..Commit::default() };
+            let changed = changed.into_iter().collect();
+            let commit = Commit { reply, changed, run: Some(no), held: Some(key), ..Commit::default() };
             self.commit_sessions(commit, fx);
             return Ok(Answer::Later);
         }

@@ -44,6 +44,8 @@ mod script;
 mod script_tests;
 pub mod session_change;
 pub mod session_key;
+#[cfg(test)]
+mod session_tests;
 pub mod sessions;
 pub mod start;
 pub mod state;

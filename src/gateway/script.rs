@@ -131,6 +131,12 @@ impl Script {
         handle(&mut self.state, Input::Stored { then, done }, self.now, &mut self.effects);
     }
 
+    /// Feeds one input and gives back what is wanted, undone: for tests in which the disk takes its time.
+    pub fn raw(&mut self, input: Input) -> Vec<Effect> {
+        handle(&mut self.state, input, self.now, &mut self.effects);
+        std::mem::take(&mut self.effects)
+    }
+
     /// Opens a connection from this machine.
     pub fn open(&mut self, conn: u64) -> Vec<Did> {
         let peer = Peer {
@@ -185,7 +191,6 @@ fn facts(paths: Paths, now: Now) -> Facts {
         identity: None,
         zone: Zone::utc(),
         env: Arc::new(Env::of([])),
-        identity: None,
         log_requests: false,
         tick: limits::TICK,
         handshake: limits::HANDSHAKE,

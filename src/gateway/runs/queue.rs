@@ -129,7 +129,7 @@ impl State {
         let ended = Ended { started_ms: None, ended_ms: now.wall_ms, error: Some(text.clone()) };
         self.note_end(&gone.id, &ended, fx);
         if let Some(key) = gone.remembered {
-            self.memory.note(key, Remembered::Ended(Err(WireError::unavailable(text))), now.wall_ms);
+            self.memory.note(key, Remembered::Ended(Err(WireError::unavailable(text))), now.mono);
         }
         true
     }
