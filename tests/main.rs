@@ -8,6 +8,7 @@ mod ch02_auth;
 mod ch03_requests;
 mod ch04_events;
 mod ch05_agent;
+mod ch05_roster;
 mod ch08_http;
 mod ch10_shutdown;
 mod ch11_limits;

@@ -180,8 +180,6 @@ fn facts(paths: Paths, now: Now) -> Facts {
         arch: "x64",
         port: 18789,
         paths,
-        zone: crate::sys::zone::Zone::utc(),
-        env: std::sync::Arc::new(crate::config::env::Env::of([])),
         identity: None,
         zone: Zone::utc(),
         env: Arc::new(Env::of([])),
