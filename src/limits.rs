@@ -262,6 +262,8 @@ pub const SUMMARY_BLOCK_CHARS: usize = 4000;
 pub const WORKSPACE_FILE_CHARS: usize = 20_000;
 /// Bytes of a workspace file that are read; larger ones are cut to head and tail after reading.
 pub const WORKSPACE_FILE_BYTES: usize = 2 * MIB;
+/// Characters of an agent's id, as in the original.
+pub const AGENT_ID_CHARS: usize = 64;
 /// Points of one usage curve.
 pub const USAGE_POINTS: usize = 500;
 /// Characters of one line in the log of a session's usage.

@@ -11,10 +11,12 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use serde_json::Value;
 
+use super::agent_files::{self, FileAsk};
 use super::approvals_file::{self, ApprovalChange};
 use super::event::{ConnId, Event, Input};
 use super::handshake::Greeting;
 use super::notes::Note;
+use super::roster::{self, Renewal, Renewed};
 use super::runs::RunNo;
 use super::session_key;
 use super::sessions::{self, Shelf};
@@ -49,6 +51,10 @@ pub enum Job {
     Add(Box<Addition>),
     /// Read `exec-approvals.json`.
     ApprovalsGet,
+    /// Change the configuration, or read it for the state to take over.
+    Renew(Box<Renewal>),
+    /// Read or write files of an agent's workspace.
+    AgentFiles(FileAsk),
     /// Replace it, with a seed for new ids.
     ApprovalsSet(Value, [u8; 32]),
     /// Add to it what a turn caused.
@@ -96,8 +102,10 @@ pub enum Done {
     Transcript(Result<String, String>),
     /// The last added message's entry.
     Added(Result<String, String>),
-    /// The answer of `exec.approvals.set`.
-    ApprovalsSet(Result<Value, WireError>),
+    /// A whole answer.
+    Answer(Result<Value, WireError>),
+    /// The configuration to take over.
+    Renewed(Box<Result<Renewed, WireError>>),
     /// Where transcripts are now.
     PutAway(Vec<String>),
     /// The queue was full.
@@ -118,6 +126,8 @@ impl Done {
             | Job::Sessions(_)
             | Job::PutAway(..)
             | Job::ApprovalsGet
+            | Job::Renew(_)
+            | Job::AgentFiles(_)
             | Job::ApprovalsSet(..)
             | Job::ApprovalsChange(_) => Done::Refused,
         }
@@ -143,8 +153,10 @@ pub enum Then {
     LogsTail(Waiting),
     /// Answer `config.get`.
     ConfigGet(Waiting),
-    /// Answer `secrets.reload`.
+    /// Take over the configuration with its secrets, then answer `secrets.reload`.
     SecretsReload(Waiting),
+    /// Take over the configuration, then answer.
+    Renew(Waiting),
     /// Take over the session indexes, or learn that they are saved.
     Sessions,
     /// Answer with what was read of a transcript.
@@ -153,8 +165,8 @@ pub enum Then {
     Shortened(Waiting, session_key::Place),
     /// Answer and tell once messages of the gateway are in a transcript.
     Added(Box<Note>),
-    /// Answer `exec.approvals.set`.
-    ApprovalsSet(Waiting),
+    /// Pass the answer on.
+    Answer(Waiting),
     /// Answer `sessions.delete`.
     PutAway(Waiting, String),
 }
@@ -270,7 +282,9 @@ fn perform(place: &Place, job: Job) -> Done {
             let read = approvals_file::get(&place.approvals());
             Done::Transcript(read.map(|payload| payload.to_string()).map_err(|error| error.message))
         }
-        Job::ApprovalsSet(params, seed) => Done::ApprovalsSet(approvals_file::set(&place.approvals(), &params, seed)),
+        Job::ApprovalsSet(params, seed) => Done::Answer(approvals_file::set(&place.approvals(), &params, seed)),
+        Job::Renew(renewal) => Done::Renewed(Box::new(roster::renew(place, *renewal))),
+        Job::AgentFiles(ask) => Done::Answer(agent_files::answer(&ask)),
         Job::ApprovalsChange(change) => {
             approvals_file::change(&place.approvals(), &change);
             Done::Written(Ok(()))

@@ -12,6 +12,7 @@ use super::dispatch;
 use super::event::{ConnId, Effect, Ended, HttpAnswer, HttpAsk, Inbound, Input, Notice, Timer, Violation};
 use super::handshake;
 use super::methods::{agent, config, system};
+use super::roster::Renewed;
 use super::session_key::Place;
 use super::state::{Conn, Phase, State};
 use super::tool_asks::Approver;
@@ -136,7 +137,12 @@ fn http(state: &mut State, ask: &HttpAsk, now: Now) -> HttpAnswer {
 }
 
 fn stored(state: &mut State, then: Then, done: Done, now: Now, fx: &mut Vec<Effect>) {
-    if let Then::LogsTail(waiting) | Then::ConfigGet(waiting) | Then::SecretsReload(waiting) = &then {
+    if let Then::LogsTail(waiting)
+    | Then::ConfigGet(waiting)
+    | Then::SecretsReload(waiting)
+    | Then::Renew(waiting)
+    | Then::Answer(waiting) = &then
+    {
         state.read_done(waiting.conn);
     }
     match (then, done) {
@@ -149,11 +155,12 @@ fn stored(state: &mut State, then: Then, done: Done, now: Now, fx: &mut Vec<Effe
         (Then::ConfigGet(waiting), Done::Config(snapshot)) => {
             broadcast::reply(fx, waiting.conn, &waiting.id, &config::snapshot(&snapshot));
         }
-        (Then::SecretsReload(waiting), Done::Config(snapshot)) => {
-            system::secrets_reloaded(state, &waiting, &snapshot, fx);
+        (then @ (Then::SecretsReload(_) | Then::Renew(_)), Done::Renewed(result)) => {
+            renewed(state, then, *result, now, fx);
         }
         (Then::Sessions, Done::Sessions(shelves)) => {
             state.sessions.fill(shelves);
+            state.sessions.ready = true;
             if !state.sessions.is_empty() {
                 state.refresh_health(now, fx);
             }
@@ -165,14 +172,8 @@ fn stored(state: &mut State, then: Then, done: Done, now: Now, fx: &mut Vec<Effe
             broadcast::reply_raw(fx, waiting.conn, &waiting.id, &payload);
         }
         (Then::Transcript(waiting), Done::Transcript(Err(text))) => answer(state, &waiting, Err(text), "", fx),
-        (Then::ApprovalsSet(waiting), Done::ApprovalsSet(Ok(payload))) => {
-            broadcast::reply(fx, waiting.conn, &waiting.id, &payload);
-        }
-        (Then::ApprovalsSet(waiting), Done::ApprovalsSet(Err(error))) => {
-            state.counters.failed += 1;
-            broadcast::fail(fx, waiting.conn, &waiting.id, &error);
-        }
         (Then::Shortened(waiting, place), done) => shortened(state, &waiting, &place, done, now, fx),
+        (Then::Answer(waiting), Done::Answer(result)) => wired(state, &waiting, result, fx),
         (Then::Added(note), Done::Added(result)) => state.messages_added(*note, result, now, fx),
         (Then::PutAway(waiting, key), Done::PutAway(archived)) => {
             let payload = json!({"ok": true, "key": key, "deleted": true, "archived": archived});
@@ -183,7 +184,8 @@ fn stored(state: &mut State, then: Then, done: Done, now: Now, fx: &mut Vec<Effe
             | Then::ConfigGet(waiting)
             | Then::SecretsReload(waiting)
             | Then::Transcript(waiting)
-            | Then::ApprovalsSet(waiting)
+            | Then::Renew(waiting)
+            | Then::Answer(waiting)
             | Then::PutAway(waiting, _),
             _,
         ) => {
@@ -218,6 +220,30 @@ fn shortened(state: &mut State, waiting: &Waiting, place: &Place, done: Done, no
         _ => answer(state, waiting, Err("the disk is busy; try again".to_string()), "", fx),
     }
     state.let_go(&place.key, now, fx);
+}
+
+fn wired(state: &mut State, waiting: &Waiting, result: Result<Value, WireError>, fx: &mut Vec<Effect>) {
+    match result {
+        Ok(payload) => broadcast::reply(fx, waiting.conn, &waiting.id, &payload),
+        Err(error) => {
+            state.counters.failed += 1;
+            broadcast::fail(fx, waiting.conn, &waiting.id, &error);
+        }
+    }
+}
+
+/// A changed configuration: in force first, answered then.
+fn renewed(state: &mut State, then: Then, result: Result<Renewed, WireError>, now: Now, fx: &mut Vec<Effect>) {
+    let (Then::SecretsReload(waiting) | Then::Renew(waiting)) = &then else { return };
+    let answer = result.map(|mut renewed| {
+        let answer = renewed.answer.take();
+        if matches!(then, Then::SecretsReload(_)) {
+            system::secrets_reloaded(state, waiting.conn, &renewed.snapshot.config, fx);
+        }
+        state.renewed(renewed, now, fx);
+        answer
+    });
+    wired(state, waiting, answer, fx);
 }
 
 fn tail_answer(tail: Tail) -> Value {

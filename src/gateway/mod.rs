@@ -2,6 +2,7 @@
 //! Knows nothing of the command line; everything it needs is in [`Boot`].
 
 pub mod access;
+pub mod agent_files;
 pub mod approvals_file;
 pub mod attachments;
 pub mod auth;
@@ -36,7 +37,9 @@ pub mod pairing;
 pub mod pairing_devices;
 pub mod pairing_nodes;
 pub mod presence;
+mod renewal;
 mod retention;
+pub mod roster;
 pub mod runs;
 #[cfg(test)]
 mod script;

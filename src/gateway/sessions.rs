@@ -58,10 +58,16 @@ pub struct SessionRow<'a> {
 }
 
 impl SessionBook {
-    /// Takes over what was read.
+    /// Takes over what was read; what is known already counts more.
     pub fn fill(&mut self, shelves: Vec<(String, Shelf)>) {
-        self.shelves = shelves.into_iter().collect();
-        self.ready = true;
+        for (agent, shelf) in shelves {
+            self.shelves.entry(agent).or_insert(shelf);
+        }
+    }
+
+    /// Forgets the agents that are no more, without touching their files.
+    pub fn keep(&mut self, exists: impl Fn(&str) -> bool) {
+        self.shelves.retain(|agent, _| exists(agent));
     }
 
     /// The index of an agent, to change; refused when its file could not be read.

@@ -235,7 +235,7 @@ pub fn metadata(state: &State, request: &Request<'_>) -> Handled {
 }
 
 fn metadata_of(state: &State) -> Value {
-    json!({"models": super::agents::model_rows(state), "commands": command::list(None, true)})
+    json!({"models": super::models::model_rows(state), "commands": command::list(None, true)})
 }
 
 /// The commands a person can type.
