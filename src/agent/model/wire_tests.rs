@@ -362,6 +362,16 @@ fn responses_without_item_ids_keep_their_calls_apart_and_a_failed_one_is_no_answ
 }
 
 #[test]
+fn an_answer_of_countless_values_is_refused_before_it_is_read() {
+    let many = format!("{{\"choices\":[{}0]}}", "0,".repeat(crate::limits::JSON_VALUES));
+    for script in [Upstream::answer("200 OK", "Content-Type: application/json\r\n", &many), Upstream::stream(&[&many])]
+    {
+        let error = played("openai-completions", script).0.unwrap_err();
+        assert!(error.kind == ErrorKind::Protocol && error.message.contains("JSON values"), "{error}");
+    }
+}
+
+#[test]
 fn ids_of_the_other_form_are_cut_to_what_names_the_call() {
     let id = format!("call_1|fc_{}", "0".repeat(50));
     let content = vec![Block::tool_call(&id, "exec", json!({}))];
