@@ -61,8 +61,6 @@ pub const HTTP_HEADERS: usize = 64;
 pub const HTTP_HEAD: Duration = Duration::from_secs(10);
 /// Idle time of a kept connection between two requests.
 pub const HTTP_IDLE: Duration = Duration::from_secs(30);
-/// Time for a whole request body.
-pub const HTTP_BODY: Duration = Duration::from_secs(30);
 /// Bytes of a request body that no route wants; it is drained so that the answer arrives.
 pub const HTTP_DRAIN_BYTES: usize = 64 * KIB;
 /// Time for that drain.

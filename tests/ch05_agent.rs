@@ -444,8 +444,8 @@ fn a_command_in_the_background_outlives_its_turn() {
         let id = begin(&mut peer, message, key);
         assert_eq!(peer.response(&id)["ok"], true);
     }
-    let last = (0..4).map(|_| upstream.asked()).last().unwrap();
-    let listed = last["messages"].as_array().unwrap().last().unwrap()["content"].as_str().unwrap().to_string();
+    let asked: Vec<Value> = (0..4).map(|_| upstream.asked()).collect();
+    let listed = asked[3]["messages"].as_array().unwrap().last().unwrap()["content"].as_str().unwrap().to_string();
     assert!(listed.contains(" running ") && listed.contains("sleep 60"), "{listed}");
 }
 

@@ -69,9 +69,6 @@ impl State {
             }
         }
         self.tell_changes(&commit.changed, fx);
-        if commit.run.is_some() {
-            self.start_due_runs(now, fx);
-        }
         if let Some(key) = commit.held {
             self.let_go(&key, now, fx);
         }

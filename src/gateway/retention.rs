@@ -90,6 +90,7 @@ mod tests {
             .state
             .sessions
             .fill(vec![("main".into(), Shelf { path: "x".into(), index, fault: None, unsaved: false })]);
+        script.state.sessions.ready = true;
         script
     }
 

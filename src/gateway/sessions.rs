@@ -58,10 +58,12 @@ pub struct SessionRow<'a> {
 }
 
 impl SessionBook {
-    /// Takes over what was read; what is known already counts more.
+    /// Takes over what was read; what is known already counts more, unless it could not be read before.
     pub fn fill(&mut self, shelves: Vec<(String, Shelf)>) {
         for (agent, shelf) in shelves {
-            self.shelves.entry(agent).or_insert(shelf);
+            if self.shelves.get(&agent).is_none_or(|known| known.fault.is_some()) {
+                self.shelves.insert(agent, shelf);
+            }
         }
     }
 

@@ -3,7 +3,6 @@
 
 use crate::gateway::connect_params::ConnectRequest;
 use crate::gateway::event::{Call, Inbound, Violation};
-use crate::limits;
 use crate::protocol::errors::WireError;
 use crate::protocol::frame::{FrameFault, Request, parse_request};
 use crate::protocol::{check, methods};
@@ -29,7 +28,7 @@ pub enum Step {
 
 /// Reads one message in this phase.
 pub fn read(phase: Phase, text: &str) -> Step {
-    if has_too_many_values(text) {
+    if check::has_too_many_values(text) {
         return Step::Forward(Inbound::Fatal(Violation::TooLarge));
     }
     match (phase, parse_request(text)) {
@@ -42,25 +41,6 @@ pub fn read(phase: Phase, text: &str) -> Step {
         (Phase::Ready, Err(FrameFault::NotRequest { id, text })) => Step::Forward(Inbound::NotRequest { id, text }),
         (Phase::Ready, Ok(request)) => Step::Forward(call(request)),
     }
-}
-
-/// A parsed value takes twenty times the two bytes of its text, so a message is bounded by values too.
-/// Counts what begins or separates values outside of strings; short messages cannot have too many.
-fn has_too_many_values(text: &str) -> bool {
-    if text.len() <= limits::JSON_VALUES {
-        return false;
-    }
-    let (mut values, mut in_string, mut escaped) = (0_usize, false, false);
-    for byte in text.bytes() {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' => escaped = in_string,
-            b'"' => in_string = !in_string,
-            b',' | b'[' | b'{' if !in_string => values += 1,
-            _ => {}
-        }
-    }
-    values > limits::JSON_VALUES
 }
 
 fn first(request: Request) -> Inbound {
