@@ -136,7 +136,11 @@ fn http(state: &mut State, ask: &HttpAsk, now: Now) -> HttpAnswer {
 }
 
 fn stored(state: &mut State, then: Then, done: Done, now: Now, fx: &mut Vec<Effect>) {
-    if let Then::LogsTail(waiting) | Then::ConfigGet(waiting) | Then::SecretsReload(waiting) = &then {
+    if let Then::LogsTail(waiting)
+    | Then::ConfigGet(waiting)
+    | Then::SecretsReload(waiting)
+    | Then::Transcript(waiting) = &then
+    {
         state.read_done(waiting.conn);
     }
     match (then, done) {

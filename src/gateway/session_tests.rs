@@ -219,3 +219,26 @@ fn a_transcript_has_one_writer_at_a_time() {
     let effects = stored(&mut script, shortened, Done::Transcript(Ok("{}".into())));
     assert_eq!(started(&effects).len(), 1);
 }
+
+#[test]
+fn one_connection_cannot_fill_the_disk_threads_queue_with_reads() {
+    for (method, params) in [
+        ("chat.history", json!({"sessionKey": "main"})),
+        ("chat.startup", json!({"sessionKey": "main"})),
+        ("chat.message.get", json!({"sessionKey": "main", "messageId": "x"})),
+        ("sessions.get", json!({"key": "main"})),
+        ("sessions.preview", json!({"keys": ["main"]})),
+        ("sessions.list", json!({"includeDerivedTitles": true})),
+        ("exec.approvals.get", json!({})),
+    ] {
+        let mut script = gateway();
+        let mut last = None;
+        for _ in 0..limits::READS_PER_CONNECTION {
+            last = Some(job(call(&mut script, method, params.clone())));
+        }
+        assert_eq!(answers(&call(&mut script, method, params.clone()))[0]["code"], "UNAVAILABLE", "{method}");
+        let (_, then) = last.unwrap();
+        stored(&mut script, then, Done::Transcript(Ok("{}".into())));
+        job(call(&mut script, method, params));
+    }
+}
