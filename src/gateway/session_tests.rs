@@ -83,6 +83,24 @@ fn what_comes_before_the_indexes_were_read_never_writes_one() {
 }
 
 #[test]
+fn names_of_calls_are_bounded_and_not_blank() {
+    let mut script = gateway();
+    let refusal = |script: &mut Script, method: &str, key: String| {
+        let params = match method {
+            "agent" => json!({"message": "hi", "idempotencyKey": key}),
+            "agent.wait" => json!({"runId": key}),
+            _ => json!({"message": "hi", "sessionKey": "main", "idempotencyKey": key}),
+        };
+        answers(&call(script, method, params))[0]["message"].to_string()
+    };
+    for method in ["agent", "chat.send", "agent.wait"] {
+        let long = refusal(&mut script, method, "k".repeat(limits::IDEMPOTENCY_KEY_CHARS + 1));
+        assert!(long.contains("must NOT have more than 256 characters"), "{method}: {long}");
+    }
+    assert!(refusal(&mut script, "agent", " ".into()).contains("must not be blank"));
+}
+
+#[test]
 fn a_refused_call_may_come_again_with_its_key() {
     let mut script = gateway();
     load(&mut script, Some("torn"));
