@@ -260,3 +260,17 @@ fn one_connection_cannot_fill_the_disk_threads_queue_with_reads() {
         job(call(&mut script, method, params));
     }
 }
+
+#[test]
+fn an_index_that_could_not_be_written_is_tried_again() {
+    let mut script = gateway();
+    create(&mut script, "agent:main:x");
+    call(&mut script, "chat.send", say("a", "agent:main:x"));
+    let saves = |effects: &[Effect]| {
+        effects.iter().filter(|effect| matches!(effect, Effect::Disk(Job::Indexes(_), Then::Sessions))).count()
+    };
+    assert_eq!(saves(&script.raw(Input::Timer(Timer::Sweep))), 1);
+    assert_eq!(saves(&script.raw(Input::Timer(Timer::Sweep))), 0, "saved");
+    stored(&mut script, Then::Sessions, Done::Written(Err("full".into())));
+    assert_eq!(saves(&script.raw(Input::Timer(Timer::Sweep))), 1);
+}
