@@ -4,8 +4,10 @@ use serde_json::{Value, json};
 
 use super::disk::{Done, Job, Then};
 use super::event::{ConnId, Effect, Input, Timer};
+use super::runs::RunNo;
 use super::script::{Script, request};
 use super::sessions::Shelf;
+use crate::agent::run::{RunEvent, begin};
 use crate::limits;
 
 /// A gateway with one client whose indexes were read: none has a session.
@@ -55,6 +57,17 @@ fn stored(script: &mut Script, then: Then, done: Done) -> Vec<Effect> {
 fn started(effects: &[Effect]) -> Vec<u64> {
     let of = |effect: &Effect| if let Effect::StartRun(no, _) = effect { Some(no.0) } else { None };
     effects.iter().filter_map(of).collect()
+}
+
+/// Payloads of the broadcasts of this name.
+fn events(effects: &[Effect], name: &str) -> Vec<Value> {
+    let frames = effects.iter().filter_map(|effect| match effect {
+        Effect::Broadcast { head, .. } => {
+            serde_json::from_str::<Value>(&format!("{}0}}", std::str::from_utf8(head).ok()?)).ok()
+        }
+        _ => None,
+    });
+    frames.filter(|frame| frame["event"] == name).map(|frame| frame["payload"].clone()).collect()
 }
 
 /// A session that is on disk.
@@ -273,4 +286,21 @@ fn an_index_that_could_not_be_written_is_tried_again() {
     assert_eq!(saves(&script.raw(Input::Timer(Timer::Sweep))), 0, "saved");
     stored(&mut script, Then::Sessions, Done::Written(Err("full".into())));
     assert_eq!(saves(&script.raw(Input::Timer(Timer::Sweep))), 1);
+}
+
+#[test]
+fn the_numbers_of_a_runs_events_have_no_gap_when_it_is_stopped() {
+    let mut script = gateway();
+    create(&mut script, "agent:main:x");
+    let mut all = call(&mut script, "chat.send", say("a", "agent:main:x"));
+    let no = RunNo(started(&all)[0]);
+    all.extend(script.raw(Input::Run(no, RunEvent::Started)));
+    all.extend(script.raw(Input::Run(no, RunEvent::Text("Hel".into()))));
+    all.extend(call(&mut script, "chat.abort", json!({"sessionKey": "agent:main:x"})));
+    let end = begin::not_started(&std::io::Error::other("stopped"));
+    all.extend(script.raw(Input::Run(no, RunEvent::Failed(Box::new(end)))));
+    let of =
+        |name: &str| -> Vec<u64> { events(&all, name).iter().map(|event| event["seq"].as_u64().unwrap()).collect() };
+    assert_eq!(of("agent"), [1, 2, 3], "started, said, ended");
+    assert_eq!(of("chat"), [2, 3], "the last one belongs to the end");
 }
