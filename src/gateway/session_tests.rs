@@ -304,3 +304,17 @@ fn the_numbers_of_a_runs_events_have_no_gap_when_it_is_stopped() {
     assert_eq!(of("agent"), [1, 2, 3], "started, said, ended");
     assert_eq!(of("chat"), [2, 3], "the last one belongs to the end");
 }
+
+#[test]
+fn the_answer_to_a_command_is_told_even_when_it_cannot_be_written() {
+    let mut script = gateway();
+    create(&mut script, "agent:main:x");
+    let mut wish = say("c", "agent:main:x");
+    wish["message"] = "/help".into();
+    let effects = call(&mut script, "chat.send", wish);
+    assert_eq!(answers(&effects)[0]["status"], "started");
+    let (_, then) = job(effects);
+    let effects = stored(&mut script, then, Done::Added(Err("full".into())));
+    let told = events(&effects, "chat");
+    assert_eq!((told.len(), &told[0]["runId"], &told[0]["state"]), (1, &json!("c"), &json!("final")));
+}
