@@ -95,10 +95,14 @@ pub const FAULT_NAME_CHARS: usize = 128;
 /// Longest close reason in bytes (RFC 6455 allows 123; the original cuts at 120).
 pub const CLOSE_REASON_BYTES: usize = 120;
 
+/// Characters of a session key as a client writes it.
+pub const SESSION_KEY_CHARS: usize = 512;
 /// Entries of the idempotency cache.
 pub const IDEMPOTENCY_ENTRIES: usize = 1000;
 /// How long an idempotency key is remembered.
 pub const IDEMPOTENCY: Duration = Duration::from_secs(300);
+/// Characters of an idempotency key; the keys of turns stand in each of their events.
+pub const IDEMPOTENCY_KEY_CHARS: usize = 256;
 /// Longest idempotency key that is kept as it is; of longer ones the hash is.
 pub const IDEMPOTENCY_KEY_BYTES: usize = 64;
 /// Interval of the sweep of expired entries (idempotency keys, pending pairings, beacons).

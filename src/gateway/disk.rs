@@ -4,6 +4,7 @@
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -108,7 +109,7 @@ pub enum Done {
     Renewed(Box<Result<Renewed, WireError>>),
     /// Where transcripts are now.
     PutAway(Vec<String>),
-    /// The queue was full.
+    /// It was not done: the queue was full, or a bug got in the way.
     Refused,
 }
 
@@ -244,10 +245,18 @@ fn run(place: &Place, queue: &Receiver<(Job, Then)>, events: &Sender<Event>) {
             if superseded(&job, &then, &batch) {
                 continue;
             }
-            let done = perform(place, job);
+            let done = guarded(|| perform(place, job));
             let _ = events.send(Event::Input(Input::Stored { then, done }));
         }
     }
+}
+
+/// A bug in one job costs that job: without this thread nothing would be saved any more.
+fn guarded(job: impl FnOnce() -> Done) -> Done {
+    catch_unwind(AssertUnwindSafe(job)).unwrap_or_else(|_| {
+        log::error!(target: "store", "a disk job panicked; see the line before");
+        Done::Refused
+    })
 }
 
 /// A write that nobody waits for is left out when a later one to the same files waits behind it.
@@ -372,5 +381,27 @@ mod tests {
         wait(&ended, Duration::from_millis(1));
         drop(alive);
         wait(&ended, Duration::MAX);
+    }
+
+    #[test]
+    fn a_job_that_panics_is_answered_and_the_next_one_is_done() {
+        let state = std::env::temp_dir().join(format!("openclaw-disk-{}", std::process::id()));
+        let env = Env::of([("OPENCLAW_STATE_DIR", state.to_str().unwrap())]);
+        let paths = Paths::resolve(&env, &crate::config::Profile::none());
+        let place = Place { paths, env, log_file: Box::new(|| panic!("on purpose, in a test")) };
+        let (events, told) = bounded(8);
+        let store = spawn(place, events).unwrap();
+        let waiting = || Waiting { conn: ConnId(1), id: "r".into() };
+        let tail = Job::Tail(TailAsk { cursor: None, limit: 1, max_bytes: 1 });
+        store.jobs.send((tail, Then::LogsTail(waiting()))).unwrap();
+        store.jobs.send((Job::Write(Vec::new()), Then::Sessions)).unwrap();
+        let done = || match told.recv_timeout(std::time::Duration::from_secs(10)) {
+            Ok(Event::Input(Input::Stored { done, .. })) => done,
+            _ => panic!("no answer"),
+        };
+        assert!(matches!(done(), Done::Refused));
+        assert!(matches!(done(), Done::Written(Ok(()))));
+        drop(store.jobs);
+        wait(&store.ended, Duration::from_secs(10));
     }
 }

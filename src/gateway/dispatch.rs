@@ -245,7 +245,7 @@ fn handler(state: &mut State, handler: Handler, request: Request<'_>, fx: &mut V
         Handler::ExecApprovalList => approvals::list(state),
         Handler::ExecApprovalGet => approvals::get(state, &request),
         Handler::ExecApprovalWaitDecision => approvals::wait(state, &request),
-        Handler::ExecApprovalsGet => approvals::file(&request, fx),
+        Handler::ExecApprovalsGet => approvals::file(state, &request, fx),
         Handler::ExecApprovalsSet => approvals::set(state, &request, fx),
         Handler::Agent => agent::run(state, &request, fx),
         Handler::AgentWait => agent::wait(state, &request, fx),

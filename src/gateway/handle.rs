@@ -141,7 +141,8 @@ fn stored(state: &mut State, then: Then, done: Done, now: Now, fx: &mut Vec<Effe
     | Then::ConfigGet(waiting)
     | Then::SecretsReload(waiting)
     | Then::Renew(waiting)
-    | Then::Answer(waiting) = &then
+    | Then::Answer(waiting)
+    | Then::Transcript(waiting) = &then
     {
         state.read_done(waiting.conn);
     }
@@ -193,7 +194,10 @@ fn stored(state: &mut State, then: Then, done: Done, now: Now, fx: &mut Vec<Effe
         }
         (Then::Commit(commit), _) => state.not_committed(commit, "the disk is busy", now, fx),
         (Then::Added(note), _) => state.messages_added(*note, Err("the disk is busy".to_string()), now, fx),
-        (Then::Sessions, Done::Written(Err(_))) => state.sessions.not_saved(),
+        (Then::Sessions, Done::Written(Err(_)) | Done::Refused) => {
+            state.trouble.add(Trouble::WriteFailed, None, now.wall_ms);
+            state.sessions.not_saved();
+        }
         (Then::Sessions, _) => {}
     }
 }
@@ -335,6 +339,8 @@ fn sweep(state: &mut State, now: Now, fx: &mut Vec<Effect>) {
     state.expire(now);
     state.save_unsaved(fx);
     state.retain_sessions(now, fx);
+    // What could not be written before is tried again, even if nothing else changes.
+    state.save_sessions(fx);
     fx.push(Effect::Timer(limits::SWEEP, Timer::Sweep));
 }
 

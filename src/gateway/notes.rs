@@ -70,6 +70,9 @@ impl State {
                 if let Some(waiting) = waiting {
                     self.counters.failed += 1;
                     broadcast::fail(fx, waiting.conn, &waiting.id, &WireError::unavailable(text));
+                } else if let Some(run_id) = run_id {
+                    // The sender of a command waits for its words.
+                    self.tell_chat_note(&place.key, &place.agent, &run_id, seq, message, fx);
                 }
                 return;
             }

@@ -4,8 +4,10 @@ use serde_json::{Value, json};
 
 use super::disk::{Done, Job, Then};
 use super::event::{ConnId, Effect, Input, Timer};
+use super::runs::RunNo;
 use super::script::{Script, request};
 use super::sessions::Shelf;
+use crate::agent::run::{RunEvent, begin};
 use crate::limits;
 
 /// A gateway with one client whose indexes were read: none has a session.
@@ -57,6 +59,17 @@ fn started(effects: &[Effect]) -> Vec<u64> {
     effects.iter().filter_map(of).collect()
 }
 
+/// Payloads of the broadcasts of this name.
+fn events(effects: &[Effect], name: &str) -> Vec<Value> {
+    let frames = effects.iter().filter_map(|effect| match effect {
+        Effect::Broadcast { head, .. } => {
+            serde_json::from_str::<Value>(&format!("{}0}}", std::str::from_utf8(head).ok()?)).ok()
+        }
+        _ => None,
+    });
+    frames.filter(|frame| frame["event"] == name).map(|frame| frame["payload"].clone()).collect()
+}
+
 /// A session that is on disk.
 fn create(script: &mut Script, key: &str) {
     let (_, then) = job(call(script, "sessions.create", json!({"key": key})));
@@ -80,6 +93,24 @@ fn what_comes_before_the_indexes_were_read_never_writes_one() {
     }
     let effects = call(&mut script, "agent", ask("more"));
     assert_eq!((effects.len(), &answers(&effects)[0]["retryable"]), (1, &json!(true)));
+}
+
+#[test]
+fn names_of_calls_are_bounded_and_not_blank() {
+    let mut script = gateway();
+    let refusal = |script: &mut Script, method: &str, key: String| {
+        let params = match method {
+            "agent" => json!({"message": "hi", "idempotencyKey": key}),
+            "agent.wait" => json!({"runId": key}),
+            _ => json!({"message": "hi", "sessionKey": "main", "idempotencyKey": key}),
+        };
+        answers(&call(script, method, params))[0]["message"].to_string()
+    };
+    for method in ["agent", "chat.send", "agent.wait"] {
+        let long = refusal(&mut script, method, "k".repeat(limits::IDEMPOTENCY_KEY_CHARS + 1));
+        assert!(long.contains("must NOT have more than 256 characters"), "{method}: {long}");
+    }
+    assert!(refusal(&mut script, "agent", " ".into()).contains("must not be blank"));
 }
 
 #[test]
@@ -221,4 +252,72 @@ fn a_transcript_has_one_writer_at_a_time() {
     assert!(started(&effects).is_empty(), "the disk thread replaces the file");
     let effects = stored(&mut script, shortened, Done::Transcript(Ok("{}".into())));
     assert_eq!(started(&effects).len(), 1);
+}
+
+#[test]
+fn one_connection_cannot_fill_the_disk_threads_queue_with_reads() {
+    for (method, params) in [
+        ("chat.history", json!({"sessionKey": "main"})),
+        ("chat.startup", json!({"sessionKey": "main"})),
+        ("chat.message.get", json!({"sessionKey": "main", "messageId": "x"})),
+        ("sessions.get", json!({"key": "main"})),
+        ("sessions.preview", json!({"keys": ["main"]})),
+        ("sessions.list", json!({"includeDerivedTitles": true})),
+        ("exec.approvals.get", json!({})),
+    ] {
+        let mut script = gateway();
+        let mut last = None;
+        for _ in 0..limits::READS_PER_CONNECTION {
+            last = Some(job(call(&mut script, method, params.clone())));
+        }
+        assert_eq!(answers(&call(&mut script, method, params.clone()))[0]["code"], "UNAVAILABLE", "{method}");
+        let (_, then) = last.unwrap();
+        stored(&mut script, then, Done::Transcript(Ok("{}".into())));
+        job(call(&mut script, method, params));
+    }
+}
+
+#[test]
+fn an_index_that_could_not_be_written_is_tried_again() {
+    let mut script = gateway();
+    create(&mut script, "agent:main:x");
+    call(&mut script, "chat.send", say("a", "agent:main:x"));
+    let saves = |effects: &[Effect]| {
+        effects.iter().filter(|effect| matches!(effect, Effect::Disk(Job::Indexes(_), Then::Sessions))).count()
+    };
+    assert_eq!(saves(&script.raw(Input::Timer(Timer::Sweep))), 1);
+    assert_eq!(saves(&script.raw(Input::Timer(Timer::Sweep))), 0, "saved");
+    stored(&mut script, Then::Sessions, Done::Written(Err("full".into())));
+    assert_eq!(saves(&script.raw(Input::Timer(Timer::Sweep))), 1);
+}
+
+#[test]
+fn the_numbers_of_a_runs_events_have_no_gap_when_it_is_stopped() {
+    let mut script = gateway();
+    create(&mut script, "agent:main:x");
+    let mut all = call(&mut script, "chat.send", say("a", "agent:main:x"));
+    let no = RunNo(started(&all)[0]);
+    all.extend(script.raw(Input::Run(no, RunEvent::Started)));
+    all.extend(script.raw(Input::Run(no, RunEvent::Text("Hel".into()))));
+    all.extend(call(&mut script, "chat.abort", json!({"sessionKey": "agent:main:x"})));
+    let end = begin::not_started(&std::io::Error::other("stopped"));
+    all.extend(script.raw(Input::Run(no, RunEvent::Failed(Box::new(end)))));
+    let of =
+        |name: &str| -> Vec<u64> { events(&all, name).iter().map(|event| event["seq"].as_u64().unwrap()).collect() };
+    assert_eq!(of("agent"), [1, 2, 3], "started, said, ended");
+    assert_eq!(of("chat"), [2, 3], "the last one belongs to the end");
+}
+
+#[test]
+fn the_answer_to_a_command_is_told_even_when_it_cannot_be_written() {
+    let mut script = gateway();
+    create(&mut script, "agent:main:x");
+    let mut wish = say("c", "agent:main:x");
+    wish["message"] = "/help".into();
+    let effects = call(&mut script, "chat.send", wish);
+    assert_eq!(answers(&effects)[0]["status"], "started");
+    let (_, then) = job(effects);
+    let effects = stored(&mut script, then, Done::Added(Err("full".into())));
+    let told = events(&effects, "chat");
+    assert_eq!((told.len(), &told[0]["runId"], &told[0]["state"]), (1, &json!("c"), &json!("final")));
 }

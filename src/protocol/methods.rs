@@ -9,7 +9,7 @@ use super::defs::{
     UPDATE_AVAILABLE, closed, open,
 };
 use super::defs_agent::{
-    AGENT_ANSWER, AGENT_FILE, AGENT_KEPT, AGENT_PARAMS, AGENT_REMOVED, CHAT_HISTORY_PARAMS, CHAT_MESSAGE,
+    AGENT_ANSWER, AGENT_FILE, AGENT_KEPT, AGENT_PARAMS, AGENT_REMOVED, CALL_NAME, CHAT_HISTORY_PARAMS, CHAT_MESSAGE,
     CHAT_SEND_PARAMS, EXEC_APPROVAL, EXEC_APPROVAL_PARAMS, EXEC_APPROVALS_FILE, EXEC_DECISION, KEY, RUN_ID,
     SESSION_KEY, SESSION_PREVIEW, SESSIONS_PATCH_PARAMS,
 };
@@ -102,7 +102,10 @@ pub const METHODS: &[Method] = &[
         ]),
     row("agent.wait", Handler::AgentWait, "Waits for the end of a run.")
         .scope_both(Scope::Write)
-        .takes(&closed![RUN_ID, opt("timeoutMs", COUNT).doc("How long to wait; 0 only looks.")])
+        .takes(&closed![
+            req("runId", CALL_NAME).doc("The run."),
+            opt("timeoutMs", COUNT).doc("How long to wait; 0 only looks.")
+        ])
         .gives(&open![
             RUN_ID,
             req("status", Kind::OneOf(&["ok", "error", "timeout"])).doc("How it ended, or that it did not in time."),
@@ -523,7 +526,7 @@ pub const METHODS: &[Method] = &[
             opt("message", STRING).doc("The first message."),
             opt("task", STRING).doc("The same."),
             opt("timeoutMs", COUNT).doc("Time limit of the first turn."),
-            opt("idempotencyKey", TEXT).doc("Name of this call."),
+            opt("idempotencyKey", CALL_NAME).doc("Name of this call."),
         ])
         .gives(&open![
             OK,
@@ -662,7 +665,7 @@ pub const METHODS: &[Method] = &[
     .takes(&closed![
         KEY,
         req("message", STRING).doc("What the person says."),
-        opt("idempotencyKey", TEXT).doc("Name of this call."),
+        opt("idempotencyKey", CALL_NAME).doc("Name of this call."),
         opt("thinking", STRING).doc("How much the model thinks."),
         opt("attachments", list(&Kind::Any)).doc("Pictures, in base64."),
         opt("timeoutMs", COUNT).doc("Time limit."),

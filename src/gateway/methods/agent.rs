@@ -66,6 +66,9 @@ pub fn run(state: &mut State, request: &Request<'_>, fx: &mut Vec<Effect>) -> Ha
     }
     let place = place(state, request)?;
     let run_id = request.text("idempotencyKey").trim().to_string();
+    if run_id.is_empty() {
+        return Err(WireError::invalid("invalid agent params: at /idempotencyKey: must not be blank"));
+    }
     let ack = json!({
         "runId": run_id, "status": "accepted", "acceptedAt": request.now.wall_ms,
         "sessionKey": place.key, "agentId": place.agent,

@@ -205,6 +205,12 @@ pub fn ask_history(
         ..wanted
     };
     let ask = Ask::History { path: transcript(state, place), ask: wanted, head };
+    read(state, request, ask, fx)
+}
+
+/// Has the answer read from transcripts.
+pub fn read(state: &mut State, request: &Request<'_>, ask: Ask, fx: &mut Vec<Effect>) -> Handled {
+    state.read_begins(request.conn)?;
     fx.push(Effect::Disk(Job::Transcript(ask), Then::Transcript(waiting(request))));
     Ok(Answer::Later)
 }
@@ -224,8 +230,7 @@ fn history_head(state: &State, place: &Place, request: &Request<'_>) -> Map<Stri
 pub fn message_get(state: &mut State, request: &Request<'_>, fx: &mut Vec<Effect>) -> Handled {
     let place = place(state, "chat.message.get", request)?;
     let ask = Ask::Message { path: transcript(state, &place), id: request.text("messageId").to_string() };
-    fx.push(Effect::Disk(Job::Transcript(ask), Then::Transcript(waiting(request))));
-    Ok(Answer::Later)
+    read(state, request, ask, fx)
 }
 
 /// Models and commands.

@@ -174,7 +174,7 @@ impl State {
         let Some(run) = self.runs.get_mut(no) else { return };
         let waits = run.phase == Phase::Queued;
         run.phase = Phase::Stopping(reason);
-        run.said.next_seq();
+        run.said.reserve();
         self.tell_chat_end(no, &ChatEnd::Aborted { reason: reason.name(), message: None }, now, fx);
         if waits {
             // Its first answer may wait for the disk; the last one comes after it.
