@@ -84,7 +84,7 @@ impl State {
         self.nodes_unsaved = self.nodes_unsaved.and(Change::BOTH);
         self.sessions.not_saved();
         if let Some(no) = commit.run {
-            self.drop_run(no);
+            self.drop_run(no, fx);
         }
         let error = WireError::unavailable(format!("in effect until the next restart, but not saved: {text}"));
         if let Some((waiting, _)) = &commit.reply {

@@ -151,8 +151,10 @@ fn stored(state: &mut State, then: Then, done: Done, now: Now, fx: &mut Vec<Effe
         (Then::SecretsReload(waiting), Done::Config(snapshot)) => {
             system::secrets_reloaded(state, &waiting, &snapshot, fx);
         }
+        (Then::Sessions, Done::Recovered(broken)) => state.broken_off = broken,
         (Then::Sessions, Done::Sessions(shelves)) => {
             state.sessions.fill(shelves);
+            state.show_broken_off(now, fx);
             if !state.sessions.is_empty() {
                 state.refresh_health(now, fx);
             }

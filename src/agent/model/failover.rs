@@ -357,7 +357,9 @@ mod tests {
         for minutes in [1, 5, 25, 60, 60] {
             let mut course = Failover::new(candidates(&[("a/m", "a")]), cooldowns.clone(), None, NOW);
             course.failed(error(ErrorKind::Auth), NOW, 0.0);
-            course.changes().iter().for_each(|change| cooldowns.apply(change));
+            course.changes().iter().for_each(|change| {
+                cooldowns.apply(change);
+            });
             assert_eq!(cooldowns.until("a", NOW), Some(NOW + minutes * 60_000));
         }
         cooldowns.apply(&Change { account: "a".into(), noted: Noted::Used });
@@ -365,7 +367,9 @@ mod tests {
         for hours in [5, 10, 20, 24, 24] {
             let mut course = Failover::new(candidates(&[("a/m", "a")]), cooldowns.clone(), None, NOW);
             course.failed(error(ErrorKind::Billing), NOW, 0.0);
-            course.changes().iter().for_each(|change| cooldowns.apply(change));
+            course.changes().iter().for_each(|change| {
+                cooldowns.apply(change);
+            });
             assert_eq!(cooldowns.until("a", NOW), Some(NOW + hours * 3_600_000));
         }
     }
