@@ -56,6 +56,8 @@ pub struct Intake {
     pub repeated: Value,
     /// The first answer.
     pub ack: Value,
+    /// Why the answer will not be delivered, when it should be.
+    pub undelivered: Option<&'static str>,
     /// What the run is for.
     pub task: Task,
     /// How much of tool calls is shown, for this turn.
@@ -85,6 +87,7 @@ impl Intake {
             remembered: None,
             repeated: Value::Null,
             ack: Value::Null,
+            undelivered: None,
             task: Task::Answer,
             verbose: None,
             reasoning: None,
@@ -313,6 +316,7 @@ impl State {
         Ok(Run {
             id: intake.run_id,
             joined: Vec::new(),
+            undelivered: intake.undelivered,
             waits: Waits::Turn,
             not_before: None,
             lost: Lost::default(),
