@@ -1,8 +1,9 @@
 //! Which commands a node may offer and be asked for (`spec/protocol.md` appendix B, sections 12.1 and 12.3).
 //! Pure tables; knows neither connections nor pairing.
 
-use crate::sys::order;
 use std::collections::BTreeSet;
+
+use crate::sys::order;
 
 /// What a node runs on, as far as its default commands depend on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
