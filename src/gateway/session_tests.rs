@@ -1,6 +1,6 @@
 //! Sessions and runs in the pure core while the disk takes its time or refuses, told as scripts.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::disk::{Done, Job, Then};
 use super::event::{ConnId, Effect, Input, Timer};

@@ -1,7 +1,7 @@
 //! Making a conversation smaller: the plain shortening of `sessions.compact`, and the plan of an automatic compaction
 //! near the end of the context window (agent.md 10, 11, 22). Pure; the model that summarises is called elsewhere.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::agent::message::{Block, Message, StopReason};
 use crate::limits;
@@ -349,7 +349,7 @@ mod tests {
         };
         for turn in 0..turns {
             push(Message::user("q".repeat(chars), 0));
-            let call = Block::tool_call(format!("c{turn}"), "exec", serde_json::json!({}));
+            let call = Block::tool_call(format!("c{turn}"), "exec", json!({}));
             push(Message::Assistant(AssistantMessage { content: vec![call], ..AssistantMessage::default() }));
             let content = vec![Block::text("r".repeat(chars))];
             push(Message::ToolResult(ToolResultMessage {

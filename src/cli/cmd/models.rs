@@ -1,6 +1,6 @@
 //! `models list|set`: the models as the configuration has them, and the one that answers (`spec/cli.md` 24).
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::cli::change;
 use crate::cli::fail::CliError;

@@ -1,6 +1,6 @@
 //! `models.list`: the models of the configuration.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use crate::config::sections::Model;
 use crate::gateway::event::{Answer, Handled};
