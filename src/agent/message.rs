@@ -6,11 +6,13 @@ use serde::ser::{Error as _, Serialize, Serializer};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
+use crate::json::Members;
+
 /// Members of an object that this version does not know.
 pub type Extra = Map<String, Value>;
 
 /// One message of a transcript.
-#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
 #[serde(tag = "role", rename_all = "camelCase")]
 pub enum Message {
     /// What a person, a channel or the gateway asked.
@@ -22,14 +24,12 @@ pub enum Message {
 }
 
 /// `role: "user"`.
-#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct UserMessage {
     /// Texts and images.
-    #[serde(deserialize_with = "blocks")]
     pub content: Vec<Block>,
     /// Unix time in milliseconds.
-    #[serde(default, deserialize_with = "count")]
     pub timestamp: u64,
     /// Everything else.
     #[serde(flatten)]
@@ -37,32 +37,25 @@ pub struct UserMessage {
 }
 
 /// `role: "assistant"`.
-#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AssistantMessage {
     /// Texts, thoughts and tool calls in the model's order.
-    #[serde(deserialize_with = "blocks")]
     pub content: Vec<Block>,
     /// Wire form it came by, such as `openai-completions`.
-    #[serde(default)]
     pub api: String,
     /// Provider's id.
-    #[serde(default)]
     pub provider: String,
     /// Model's id.
-    #[serde(default)]
     pub model: String,
     /// What it cost.
-    #[serde(default)]
     pub usage: Usage,
     /// Why it ended.
-    #[serde(default)]
     pub stop_reason: StopReason,
     /// What failed, with [`StopReason::Error`].
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub error_message: Option<String>,
     /// Unix time in milliseconds.
-    #[serde(default, deserialize_with = "count")]
     pub timestamp: u64,
     /// Everything else.
     #[serde(flatten)]
@@ -70,26 +63,21 @@ pub struct AssistantMessage {
 }
 
 /// `role: "toolResult"`.
-#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ToolResultMessage {
     /// The call it answers.
-    #[serde(default)]
     pub tool_call_id: String,
     /// The tool that was called.
-    #[serde(default)]
     pub tool_name: String,
     /// What the model sees.
-    #[serde(deserialize_with = "blocks")]
     pub content: Vec<Block>,
     /// What clients see in addition.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub details: Option<Value>,
     /// Whether the tool failed.
-    #[serde(default)]
     pub is_error: bool,
     /// Unix time in milliseconds.
-    #[serde(default, deserialize_with = "count")]
     pub timestamp: u64,
     /// Everything else.
     #[serde(flatten)]
@@ -97,7 +85,7 @@ pub struct ToolResultMessage {
 }
 
 /// One part of a message's content. Build them with the functions of the same name.
-#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
 #[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Block {
     /// Text.
@@ -113,7 +101,7 @@ pub enum Block {
         /// The thought, empty when the provider hides it.
         thinking: String,
         /// What the provider wants back unchanged.
-        #[serde(rename = "thinkingSignature", default, skip_serializing_if = "Option::is_none")]
+        #[serde(rename = "thinkingSignature", skip_serializing_if = "Option::is_none")]
         signature: Option<String>,
         /// Everything else.
         #[serde(flatten)]
@@ -136,7 +124,6 @@ pub enum Block {
         /// The tool.
         name: String,
         /// An object; a text when the model's arguments were no JSON.
-        #[serde(default)]
         arguments: Value,
         /// Everything else.
         #[serde(flatten)]
@@ -209,23 +196,18 @@ impl Message {
 }
 
 /// Tokens and their price.
-#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Usage {
     /// Prompt tokens that were not cached.
-    #[serde(deserialize_with = "count")]
     pub input: u64,
     /// Answer tokens, thoughts included.
-    #[serde(deserialize_with = "count")]
     pub output: u64,
     /// Prompt tokens read from the provider's cache.
-    #[serde(deserialize_with = "count")]
     pub cache_read: u64,
     /// Prompt tokens written to it.
-    #[serde(deserialize_with = "count")]
     pub cache_write: u64,
     /// All of them.
-    #[serde(deserialize_with = "count")]
     pub total_tokens: u64,
     /// What they cost.
     pub cost: Cost,
@@ -253,29 +235,29 @@ impl Usage {
 }
 
 /// Money, in the currency of the configured prices.
-#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Cost {
     /// For `input` tokens.
-    #[serde(serialize_with = "number", deserialize_with = "amount")]
+    #[serde(serialize_with = "number")]
     pub input: f64,
     /// For `output` tokens.
-    #[serde(serialize_with = "number", deserialize_with = "amount")]
+    #[serde(serialize_with = "number")]
     pub output: f64,
     /// For `cacheRead` tokens.
-    #[serde(serialize_with = "number", deserialize_with = "amount")]
+    #[serde(serialize_with = "number")]
     pub cache_read: f64,
     /// For `cacheWrite` tokens.
-    #[serde(serialize_with = "number", deserialize_with = "amount")]
+    #[serde(serialize_with = "number")]
     pub cache_write: f64,
     /// The sum.
-    #[serde(serialize_with = "number", deserialize_with = "amount")]
+    #[serde(serialize_with = "number")]
     pub total: f64,
 }
 
 /// Why an answer ended.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "camelCase", from = "String")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
 pub enum StopReason {
     /// The model was done; also any reason this version does not know.
     #[default]
@@ -310,25 +292,161 @@ impl From<String> for StopReason {
     }
 }
 
+impl<'de> Deserialize<'de> for Message {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Message, D::Error> {
+        Message::read(Value::deserialize(from)?).map_err(D::Error::custom)
+    }
+}
+
+impl Message {
+    fn read(value: Value) -> Result<Message, serde_json::Error> {
+        let mut from = Members::of(value);
+        let role: String = from.need("role");
+        let message = match role.as_str() {
+            "user" => Message::User(UserMessage::read(&mut from)),
+            "assistant" => Message::Assistant(AssistantMessage::read(&mut from)),
+            "toolResult" => Message::ToolResult(ToolResultMessage::read(&mut from)),
+            _ => {
+                from.refuse("unknown role");
+                Message::User(UserMessage::default())
+            }
+        };
+        from.done(message)
+    }
+}
+
+impl UserMessage {
+    fn read(from: &mut Members) -> UserMessage {
+        let (content, timestamp) = (blocks(from), count(from, "timestamp"));
+        UserMessage { content, timestamp, extra: from.rest() }
+    }
+}
+
+impl AssistantMessage {
+    fn read(from: &mut Members) -> AssistantMessage {
+        AssistantMessage {
+            content: blocks(from),
+            api: from.take("api"),
+            provider: from.take("provider"),
+            model: from.take("model"),
+            usage: Usage::read(from),
+            stop_reason: from.take("stopReason"),
+            error_message: from.take("errorMessage"),
+            timestamp: count(from, "timestamp"),
+            extra: from.rest(),
+        }
+    }
+}
+
+impl ToolResultMessage {
+    fn read(from: &mut Members) -> ToolResultMessage {
+        ToolResultMessage {
+            tool_call_id: from.take("toolCallId"),
+            tool_name: from.take("toolName"),
+            content: blocks(from),
+            details: from.take("details"),
+            is_error: from.take("isError"),
+            timestamp: count(from, "timestamp"),
+            extra: from.rest(),
+        }
+    }
+}
+
+impl Usage {
+    /// What stands in a line that was read as plain JSON; nothing when it cannot be read.
+    pub fn of(value: Value) -> Usage {
+        let mut from = Members::of(value);
+        let usage = Usage::inside(&mut from);
+        from.done(usage).unwrap_or_default()
+    }
+
+    fn read(from: &mut Members) -> Usage {
+        from.maybe("usage").map_or_else(Usage::default, |usage| from.inside(usage, Usage::inside))
+    }
+
+    fn inside(from: &mut Members) -> Usage {
+        Usage {
+            input: count(from, "input"),
+            output: count(from, "output"),
+            cache_read: count(from, "cacheRead"),
+            cache_write: count(from, "cacheWrite"),
+            total_tokens: count(from, "totalTokens"),
+            cost: Cost::read(from),
+        }
+    }
+}
+
+impl Cost {
+    fn read(from: &mut Members) -> Cost {
+        let Some(cost) = from.maybe("cost") else { return Cost::default() };
+        from.inside(cost, |from| {
+            // `null` counts as nothing
+            let mut amount = |name: &str| from.maybe(name).and_then(|value| value.as_f64()).unwrap_or(0.0);
+            let (input, output) = (amount("input"), amount("output"));
+            let (cache_read, cache_write, total) = (amount("cacheRead"), amount("cacheWrite"), amount("total"));
+            Cost { input, output, cache_read, cache_write, total }
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for StopReason {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<StopReason, D::Error> {
+        Ok(StopReason::from(String::deserialize(from)?))
+    }
+}
+
 /// The original also writes a bare text as content.
-fn blocks<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Block>, D::Error> {
-    match Value::deserialize(from)? {
-        Value::String(text) => Ok(vec![Block::text(text)]),
-        Value::Null => Ok(Vec::new()),
-        list => Vec::deserialize(list).map_err(D::Error::custom),
+fn blocks(from: &mut Members) -> Vec<Block> {
+    match from.value("content") {
+        Some(Value::String(text)) => vec![Block::text(text)],
+        Some(Value::Array(list)) => list.into_iter().map(Block::read).collect(),
+        None | Some(Value::Null) => Vec::new(),
+        Some(_) => {
+            from.refuse("content is neither a text nor a list");
+            Vec::new()
+        }
+    }
+}
+
+impl Block {
+    fn read(value: Value) -> Block {
+        let Value::Object(members) = value else { return Block::Other(value) };
+        let is_text = |name: &str| members.get(name).is_some_and(Value::is_string);
+        let may_be_text = |name: &str| members.get(name).is_none_or(|value| value.is_string() || value.is_null());
+        let is_known = match members.get("type").and_then(Value::as_str) {
+            Some("text") => is_text("text"),
+            Some("thinking") => is_text("thinking") && may_be_text("thinkingSignature"),
+            Some("image") => is_text("data") && is_text("mimeType"),
+            Some("toolCall") => is_text("id") && is_text("name"),
+            _ => false,
+        };
+        if is_known { Block::known(members) } else { Block::Other(Value::Object(members)) }
+    }
+
+    /// One whose members have been looked at.
+    fn known(mut extra: Extra) -> Block {
+        let mut take = |name: &str| match extra.remove(name) {
+            Some(Value::String(text)) => Some(text),
+            _ => None,
+        };
+        let mut text = |name: &str| take(name).unwrap_or_default();
+        match text("type").as_str() {
+            "text" => Block::Text { text: text("text"), extra },
+            "thinking" => Block::Thinking { thinking: text("thinking"), signature: take("thinkingSignature"), extra },
+            "image" => Block::Image { data: text("data"), mime_type: text("mimeType"), extra },
+            _ => {
+                let (id, name) = (text("id"), text("name"));
+                Block::ToolCall { id, name, arguments: extra.remove("arguments").unwrap_or_default(), extra }
+            }
+        }
     }
 }
 
 /// A count that JavaScript may have written as a float, or as `null` for "not a number".
-fn count<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
-    let value = Value::deserialize(from)?;
+fn count(from: &mut Members, name: &str) -> u64 {
+    let value = from.maybe(name).unwrap_or_default();
     let float = || value.as_f64().filter(|float| (0.0..9e15).contains(float)).map_or(0, |float| float as u64);
-    Ok(value.as_u64().unwrap_or_else(float))
-}
-
-/// A price; `null` counts as nothing.
-fn amount<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
-    Ok(Value::deserialize(from)?.as_f64().unwrap_or(0.0))
+    value.as_u64().unwrap_or_else(float)
 }
 
 /// Writes a number as JavaScript does: no fraction for whole numbers, an exponent only below a millionth.
@@ -375,8 +493,10 @@ mod tests {
         let message: Message =
             serde_json::from_value(json!({"role":"user","content":"hi","timestamp":1795226293164.0})).unwrap();
         assert_eq!((text_of(message.content()).as_str(), message.timestamp()), ("hi", 1_795_226_293_164));
-        let usage: Usage = serde_json::from_value(json!({"input":null,"output":-3,"cost":{"total":null}})).unwrap();
-        assert_eq!(usage, Usage::default());
+        let usage = json!({"input":null,"output":-3,"cost":{"total":null}});
+        let answer = serde_json::from_value(json!({"role":"assistant","content":null,"usage":usage})).unwrap();
+        assert!(matches!(answer, Message::Assistant(answer) if answer == AssistantMessage::default()));
+        assert!(serde_json::from_value::<Message>(json!({"role":"assistant","content":[],"usage":null})).is_err());
     }
 
     #[test]

@@ -3,16 +3,15 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
 use serde_json::Value;
 
 use super::device::{self, Signed};
 use super::state::Role;
+use crate::json::Members;
 use crate::protocol::errors::WireError;
 
 /// What a client says of itself.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone)]
 pub struct ConnectParams {
     /// Lowest protocol it speaks.
     pub min_protocol: i64,
@@ -21,10 +20,8 @@ pub struct ConnectParams {
     /// The program.
     pub client: Client,
     /// Abilities of the client.
-    #[serde(default)]
     pub caps: Vec<String>,
     /// Commands a node can run.
-    #[serde(default)]
     pub commands: Vec<String>,
     /// Permissions a node has from its system.
     pub permissions: Option<BTreeMap<String, bool>>,
@@ -33,18 +30,15 @@ pub struct ConnectParams {
     /// `operator` unless said otherwise.
     pub role: Option<String>,
     /// Scopes it asks for.
-    #[serde(default)]
     pub scopes: Vec<String>,
     /// Credentials.
-    #[serde(default)]
     pub auth: Credentials,
     /// Proof of a device.
     pub device: Option<DeviceClaim>,
 }
 
 /// The program that connects.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone)]
 pub struct Client {
     /// One of the known client ids.
     pub id: String,
@@ -67,8 +61,7 @@ pub struct Client {
 }
 
 /// What may prove who it is. Never printed: no `Debug` of the values.
-#[derive(Clone, Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Default)]
 pub struct Credentials {
     /// Shared or device token.
     pub token: Option<String>,
@@ -80,6 +73,35 @@ pub struct Credentials {
     pub bootstrap_token: Option<String>,
 }
 
+impl Client {
+    fn read(from: &mut Members) -> Client {
+        let client = from.value("client").unwrap_or_default();
+        from.inside(client, |from| Client {
+            id: from.need("id"),
+            version: from.need("version"),
+            platform: from.need("platform"),
+            mode: from.need("mode"),
+            display_name: from.take("displayName"),
+            device_family: from.take("deviceFamily"),
+            model_identifier: from.take("modelIdentifier"),
+            instance_id: from.take("instanceId"),
+            time_zone: from.take("timeZone"),
+        })
+    }
+}
+
+impl Credentials {
+    fn read(from: &mut Members) -> Credentials {
+        let Some(auth) = from.maybe("auth") else { return Credentials::default() };
+        from.inside(auth, |from| Credentials {
+            token: from.take("token"),
+            password: from.take("password"),
+            device_token: from.take("deviceToken"),
+            bootstrap_token: from.take("bootstrapToken"),
+        })
+    }
+}
+
 impl std::fmt::Debug for Credentials {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Credentials(***)")
@@ -87,8 +109,7 @@ impl std::fmt::Debug for Credentials {
 }
 
 /// A device's proof.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone)]
 pub struct DeviceClaim {
     /// SHA-256 of the public key, hex.
     pub id: String,
@@ -103,6 +124,17 @@ pub struct DeviceClaim {
 }
 
 impl DeviceClaim {
+    fn read(from: &mut Members) -> Option<DeviceClaim> {
+        let device = from.maybe("device").filter(|device| !device.is_null())?;
+        Some(from.inside(device, |from| DeviceClaim {
+            id: from.need("id"),
+            public_key: from.need("publicKey"),
+            signature: from.need("signature"),
+            signed_at: from.need("signedAt"),
+            nonce: from.take("nonce"),
+        }))
+    }
+
     /// The nonce, unless it is empty.
     pub fn nonce(&self) -> Option<&str> {
         self.nonce.as_deref().filter(|nonce| !nonce.is_empty())
@@ -134,7 +166,21 @@ impl ConnectRequest {
 impl ConnectParams {
     /// The typed form. The table's shape and this struct are kept together by a test.
     pub fn read(params: Value) -> Result<ConnectParams, WireError> {
-        serde_json::from_value(params).map_err(|error| WireError::invalid(format!("invalid connect params: {error}")))
+        let mut from = Members::of(params);
+        let read = ConnectParams {
+            min_protocol: from.need("minProtocol"),
+            max_protocol: from.need("maxProtocol"),
+            client: Client::read(&mut from),
+            caps: from.take("caps"),
+            commands: from.take("commands"),
+            permissions: from.take("permissions"),
+            path_env: from.take("pathEnv"),
+            role: from.take("role"),
+            scopes: from.take("scopes"),
+            auth: Credentials::read(&mut from),
+            device: DeviceClaim::read(&mut from),
+        };
+        from.done(read).map_err(|error| WireError::invalid(format!("invalid connect params: {error}")))
     }
 
     /// The role, if it is one of ours.

@@ -9,7 +9,7 @@ use super::auth::same_secret;
 use super::field;
 use super::pairing::{Change, PairFault, Verdict, Write};
 use crate::limits;
-use crate::store::nodes::{Extra, NodeFacts, PairedNode, PendingNode, Records, print};
+use crate::store::nodes::{Extra, NodeFacts, PairedNode, PendingNode, Records, print, record};
 use crate::sys::order;
 
 /// Commands that an approver needs admin rights for: they run programs or drive a browser.
@@ -38,7 +38,7 @@ impl NodeRequest {
     /// Reads checked parameters; a blank `nodeId` or a field of another type is `None`.
     pub fn from_params(params: &Value) -> Option<NodeRequest> {
         let node_id = field::text(params.get("nodeId")?.as_str()?)?;
-        let facts: NodeFacts = serde_json::from_value(params.clone()).ok()?;
+        let facts: NodeFacts = record(params.clone()).ok()?;
         let silent = params.get("silent").and_then(Value::as_bool);
         Some(NodeRequest { node_id, facts: bounded(facts), silent })
     }

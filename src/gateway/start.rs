@@ -8,8 +8,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use serde::de::DeserializeOwned;
-
 use super::StartError;
 use super::access::Access;
 use super::pairing_devices::DeviceBook;
@@ -26,7 +24,7 @@ use crate::identity::{DeviceFile, SecretKey};
 use crate::limits;
 use crate::session::settings::Settings;
 use crate::store::atomic;
-use crate::store::records::{self, Records};
+use crate::store::records::{self, Record, Records};
 use crate::sys::clock::Now;
 use crate::sys::host;
 use crate::sys::id::Entropy;
@@ -162,7 +160,7 @@ fn zone(snapshot: &Snapshot) -> Zone {
 }
 
 /// A store of records; one that cannot be read stops the start, because going on would overwrite it.
-fn book<T: DeserializeOwned>(path: &Path) -> Result<Records<T>, StartError> {
+fn book<T: Record>(path: &Path) -> Result<Records<T>, StartError> {
     let fail = |cause: String| StartError::State(path.to_path_buf(), cause);
     let bytes = atomic::read_bounded(path, limits::STATE_FILE_BYTES).map_err(|error| fail(error.to_string()))?;
     let text = String::from_utf8(bytes.unwrap_or_default()).map_err(|error| fail(error.to_string()))?;

@@ -4,12 +4,17 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::records::Record;
+use crate::json::Members;
+use crate::sys::order;
 
 pub use super::records::{Extra, Records, RecordsFault, parse, print};
 
 /// A device's token for one role.
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DeviceToken {
     /// The secret: 32 hex characters (protocol 3) or 43 of base64url (protocol 4).
@@ -17,19 +22,17 @@ pub struct DeviceToken {
     /// The role it speaks for.
     pub role: String,
     /// Scopes it carries.
-    #[serde(default)]
     pub scopes: Vec<String>,
     /// When the first token of this role was made.
-    #[serde(default)]
     pub created_at_ms: u64,
     /// When it was last replaced.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub rotated_at_ms: Option<u64>,
     /// When it was revoked.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub revoked_at_ms: Option<u64>,
     /// When it was last used to connect.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub last_used_at_ms: Option<u64>,
     /// Unknown members.
     #[serde(flatten)]
@@ -43,7 +46,7 @@ impl fmt::Debug for DeviceToken {
 }
 
 /// A paired device.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PairedDevice {
     /// Hex digest of the key.
@@ -51,43 +54,41 @@ pub struct PairedDevice {
     /// Public key in its wire form.
     pub public_key: String,
     /// Name the client gave itself.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub display_name: Option<String>,
     /// Name the operator gave it; wins over `displayName` in lists. Ours: the original ignores it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
     /// `client.platform`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub platform: Option<String>,
     /// `client.deviceFamily`. Ours: the original ignores it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub device_family: Option<String>,
     /// `client.id`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub client_id: Option<String>,
     /// `client.mode`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub client_mode: Option<String>,
     /// Role of the last connection.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub role: Option<String>,
     /// All approved roles.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub roles: Option<Vec<String>>,
     /// All approved scopes.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub scopes: Option<Vec<String>>,
     /// Address of the last remote connection.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub remote_ip: Option<String>,
     /// Tokens by role.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub tokens: Option<BTreeMap<String, DeviceToken>>,
     /// When it was first approved.
-    #[serde(default)]
     pub created_at_ms: u64,
     /// When it was last approved.
-    #[serde(default)]
     pub approved_at_ms: u64,
     /// Unknown members.
     #[serde(flatten)]
@@ -95,7 +96,7 @@ pub struct PairedDevice {
 }
 
 /// A device that waits for approval.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PendingDevice {
     /// Id by which it is approved or rejected.
@@ -105,44 +106,108 @@ pub struct PendingDevice {
     /// Public key in its wire form.
     pub public_key: String,
     /// Name the client gave itself.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub display_name: Option<String>,
     /// `client.platform`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub platform: Option<String>,
     /// `client.deviceFamily`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub device_family: Option<String>,
     /// `client.id`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub client_id: Option<String>,
     /// `client.mode`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub client_mode: Option<String>,
     /// Role asked for.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub role: Option<String>,
     /// Roles asked for.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub roles: Option<Vec<String>>,
     /// Scopes asked for.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub scopes: Option<Vec<String>>,
     /// Address of a remote client.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub remote_ip: Option<String>,
     /// Whether it is approved without asking.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub silent: Option<bool>,
     /// Whether the device was paired before.
-    #[serde(default)]
     pub is_repair: bool,
     /// When it asked.
-    #[serde(default)]
     pub ts: u64,
     /// Unknown members.
     #[serde(flatten)]
     pub extra: Extra,
+}
+
+impl Record for DeviceToken {
+    fn read(from: &mut Members) -> DeviceToken {
+        DeviceToken {
+            token: from.need("token"),
+            role: from.need("role"),
+            scopes: from.take("scopes"),
+            created_at_ms: from.take("createdAtMs"),
+            rotated_at_ms: from.take("rotatedAtMs"),
+            revoked_at_ms: from.take("revokedAtMs"),
+            last_used_at_ms: from.take("lastUsedAtMs"),
+            extra: Extra::of(from.rest()),
+        }
+    }
+}
+
+impl Record for PairedDevice {
+    fn read(from: &mut Members) -> PairedDevice {
+        PairedDevice {
+            device_id: from.need("deviceId"),
+            public_key: from.need("publicKey"),
+            display_name: from.take("displayName"),
+            label: from.take("label"),
+            platform: from.take("platform"),
+            device_family: from.take("deviceFamily"),
+            client_id: from.take("clientId"),
+            client_mode: from.take("clientMode"),
+            role: from.take("role"),
+            roles: from.take("roles"),
+            scopes: from.take("scopes"),
+            remote_ip: from.take("remoteIp"),
+            tokens: tokens(from),
+            created_at_ms: from.take("createdAtMs"),
+            approved_at_ms: from.take("approvedAtMs"),
+            extra: Extra::of(from.rest()),
+        }
+    }
+}
+
+impl Record for PendingDevice {
+    fn read(from: &mut Members) -> PendingDevice {
+        PendingDevice {
+            request_id: from.need("requestId"),
+            device_id: from.need("deviceId"),
+            public_key: from.need("publicKey"),
+            display_name: from.take("displayName"),
+            platform: from.take("platform"),
+            device_family: from.take("deviceFamily"),
+            client_id: from.take("clientId"),
+            client_mode: from.take("clientMode"),
+            role: from.take("role"),
+            roles: from.take("roles"),
+            scopes: from.take("scopes"),
+            remote_ip: from.take("remoteIp"),
+            silent: from.take("silent"),
+            is_repair: from.take("isRepair"),
+            ts: from.take("ts"),
+            extra: Extra::of(from.rest()),
+        }
+    }
+}
+
+fn tokens(from: &mut Members) -> Option<BTreeMap<String, DeviceToken>> {
+    let all: Option<Map<String, Value>> = from.take("tokens");
+    all.map(|all| order::map(all.into_iter().map(|(role, token)| (role, from.inside(token, DeviceToken::read)))))
 }
 
 #[cfg(test)]

@@ -4,54 +4,56 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-pub use super::records::{Extra, Records, RecordsFault, parse, print};
+use crate::json::Members;
+
+pub use super::records::{Extra, Record, Records, RecordsFault, parse, print, record};
 
 /// What a node says about itself; shared by requests, pending and paired records.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct NodeFacts {
     /// Name for people.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub display_name: Option<String>,
     /// Platform.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub platform: Option<String>,
     /// Version of the node program.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
     /// Version of its core.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub core_version: Option<String>,
     /// Version of its user interface.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub ui_version: Option<String>,
     /// Device family.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub device_family: Option<String>,
     /// Model identifier.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub model_identifier: Option<String>,
     /// Capabilities.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub caps: Option<Vec<String>>,
     /// Commands it offers.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub commands: Option<Vec<String>>,
     /// Programs it offers.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub bins: Option<Vec<String>>,
     /// Permissions the operating system granted it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub permissions: Option<BTreeMap<String, bool>>,
     /// Its address.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub remote_ip: Option<String>,
 }
 
 /// A node that waits for approval.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PendingNode {
     /// Id by which it is approved or rejected.
@@ -62,13 +64,11 @@ pub struct PendingNode {
     #[serde(flatten)]
     pub facts: NodeFacts,
     /// Asked not to disturb the operator.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub silent: Option<bool>,
     /// Whether the node was paired before.
-    #[serde(default)]
     pub is_repair: bool,
     /// When it asked.
-    #[serde(default)]
     pub ts: u64,
     /// Unknown members.
     #[serde(flatten)]
@@ -76,7 +76,7 @@ pub struct PendingNode {
 }
 
 /// A paired node.
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PairedNode {
     /// Node id.
@@ -87,10 +87,8 @@ pub struct PairedNode {
     #[serde(flatten)]
     pub facts: NodeFacts,
     /// When it was first approved.
-    #[serde(default)]
     pub created_at_ms: u64,
     /// When it was last approved.
-    #[serde(default)]
     pub approved_at_ms: u64,
     /// Unknown members.
     #[serde(flatten)]
@@ -100,6 +98,52 @@ pub struct PairedNode {
 impl fmt::Debug for PairedNode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "PairedNode {{ node_id: {:?}, facts: {:?}, .. }}", self.node_id, self.facts)
+    }
+}
+
+impl Record for NodeFacts {
+    fn read(from: &mut Members) -> NodeFacts {
+        NodeFacts {
+            display_name: from.take("displayName"),
+            platform: from.take("platform"),
+            version: from.take("version"),
+            core_version: from.take("coreVersion"),
+            ui_version: from.take("uiVersion"),
+            device_family: from.take("deviceFamily"),
+            model_identifier: from.take("modelIdentifier"),
+            caps: from.take("caps"),
+            commands: from.take("commands"),
+            bins: from.take("bins"),
+            permissions: from.take("permissions"),
+            remote_ip: from.take("remoteIp"),
+        }
+    }
+}
+
+impl Record for PendingNode {
+    fn read(from: &mut Members) -> PendingNode {
+        PendingNode {
+            request_id: from.need("requestId"),
+            node_id: from.need("nodeId"),
+            facts: NodeFacts::read(from),
+            silent: from.take("silent"),
+            is_repair: from.take("isRepair"),
+            ts: from.take("ts"),
+            extra: Extra::of(from.rest()),
+        }
+    }
+}
+
+impl Record for PairedNode {
+    fn read(from: &mut Members) -> PairedNode {
+        PairedNode {
+            node_id: from.need("nodeId"),
+            token: from.need("token"),
+            facts: NodeFacts::read(from),
+            created_at_ms: from.take("createdAtMs"),
+            approved_at_ms: from.take("approvedAtMs"),
+            extra: Extra::of(from.rest()),
+        }
     }
 }
 

@@ -4,15 +4,39 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::{Map, Value};
+
+use crate::json::Members;
 
 /// Members of a record that this program does not know; kept so that another version finds them again.
 /// `Debug` shows their number only: they may hold secrets.
-#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Serialize)]
 #[serde(transparent)]
 pub struct Extra(Map<String, Value>);
+
+impl Extra {
+    /// What was left of a record.
+    pub fn of(members: Map<String, Value>) -> Extra {
+        Extra(members)
+    }
+}
+
+/// What is kept in such a file.
+pub trait Record {
+    /// Takes the members it knows; the faults stay with `from`.
+    fn read(from: &mut Members) -> Self;
+}
+
+/// Reads one record.
+///
+/// # Errors
+/// A member that is missing or of another type.
+pub fn record<T: Record>(value: Value) -> Result<T, serde_json::Error> {
+    let mut from = Members::of(value);
+    let record = T::read(&mut from);
+    from.done(record)
+}
 
 impl fmt::Debug for Extra {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -52,14 +76,14 @@ impl<T> Default for Records<T> {
 }
 
 /// Reads a file's text; a blank file counts as empty.
-pub fn parse<T: DeserializeOwned>(text: &str) -> Result<Records<T>, RecordsFault> {
+pub fn parse<T: Record>(text: &str) -> Result<Records<T>, RecordsFault> {
     let mut records = Records::default();
     if text.trim().is_empty() {
         return Ok(records);
     }
     let map: Map<String, Value> = serde_json::from_str(text).map_err(RecordsFault)?;
     for (key, value) in map {
-        match serde_json::from_value(value) {
+        match record(value) {
             Ok(record) => {
                 records.entries.insert(key, record);
             }

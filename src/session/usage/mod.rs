@@ -197,7 +197,7 @@ impl Tally {
 
 impl Day {
     fn answer(&mut self, message: &Value) {
-        let usage: Usage = serde_json::from_value(at(message, "usage").clone()).unwrap_or_default();
+        let usage = Usage::of(at(message, "usage").clone());
         let name = |member: &str| text(message, member).unwrap_or("unknown").to_string();
         self.counts.assistant += 1;
         self.counts.errors += u64::from(text(message, "stopReason") == Some("error"));

@@ -65,7 +65,7 @@ pub fn series(session_id: &str, transcript: &Transcript) -> Value {
     let (mut tokens, mut money) = (0_u64, 0.0);
     let mut points = Vec::new();
     for (at_ms, message) in messages(transcript).filter(|(_, message)| text(message, "role") == Some("assistant")) {
-        let usage: Usage = serde_json::from_value(at(&message, "usage").clone()).unwrap_or_default();
+        let usage = Usage::of(at(&message, "usage").clone());
         tokens = tokens.saturating_add(usage.total_tokens);
         money += usage.cost.total;
         points.push(json!({
@@ -100,7 +100,7 @@ fn log_line(at_ms: u64, message: &Value) -> Option<Value> {
     }
     let mut line = json!({"timestamp": at_ms, "role": role, "content": content});
     if role == "assistant" {
-        let usage: Usage = serde_json::from_value(at(message, "usage").clone()).unwrap_or_default();
+        let usage = Usage::of(at(message, "usage").clone());
         line = with(line, json!({"tokens": usage.total_tokens, "cost": usage.cost.total}));
     }
     Some(line)
