@@ -12,6 +12,7 @@ use super::dispatch;
 use super::event::{ConnId, Effect, Ended, HttpAnswer, HttpAsk, Inbound, Input, Notice, Timer, Violation};
 use super::handshake;
 use super::methods::{agent, config, system};
+use super::session_key::Place;
 use super::state::{Conn, Phase, State};
 use super::tool_asks::Approver;
 use super::trouble::Trouble;
@@ -69,8 +70,8 @@ fn inbound(state: &mut State, conn: ConnId, frame: Inbound, now: Now, fx: &mut V
     match (&entry.phase, frame) {
         (Phase::Closing(_), _) => {}
         (_, Inbound::Fatal(violation)) => violated(state, conn, violation, now, fx),
-        (Phase::Challenged { .. }, Inbound::Connect { id, params }) => {
-            handshake::connect(state, conn, &id, params, now, fx);
+        (Phase::Challenged { .. }, Inbound::Connect { id, request }) => {
+            handshake::connect(state, conn, &id, request, now, fx);
         }
         (Phase::Challenged { .. }, Inbound::Call { id, .. }) => {
             let text = "invalid handshake: first request must be connect";
@@ -171,6 +172,7 @@ fn stored(state: &mut State, then: Then, done: Done, now: Now, fx: &mut Vec<Effe
             state.counters.failed += 1;
             broadcast::fail(fx, waiting.conn, &waiting.id, &error);
         }
+        (Then::Shortened(waiting, place), done) => shortened(state, &waiting, &place, done, now, fx),
         (Then::Added(note), Done::Added(result)) => state.messages_added(*note, result, now, fx),
         (Then::PutAway(waiting, key), Done::PutAway(archived)) => {
             let payload = json!({"ok": true, "key": key, "deleted": true, "archived": archived});
@@ -202,6 +204,20 @@ fn answer(state: &mut State, waiting: &Waiting, result: Result<Value, String>, p
             broadcast::fail(fx, waiting.conn, &waiting.id, &WireError::unavailable(format!("{prefix}{text}")));
         }
     }
+}
+
+/// A transcript was shortened, or was not: the session goes on.
+fn shortened(state: &mut State, waiting: &Waiting, place: &Place, done: Done, now: Now, fx: &mut Vec<Effect>) {
+    match done {
+        Done::Transcript(Ok(payload)) => {
+            broadcast::reply_raw(fx, waiting.conn, &waiting.id, &payload);
+            let changed = state.change_of(&place.agent, &place.key, "compact", now);
+            state.tell_changes(changed.as_slice(), fx);
+        }
+        Done::Transcript(Err(text)) => answer(state, waiting, Err(text), "", fx),
+        _ => answer(state, waiting, Err("the disk is busy; try again".to_string()), "", fx),
+    }
+    state.let_go(&place.key, now, fx);
 }
 
 fn tail_answer(tail: Tail) -> Value {
@@ -241,6 +257,7 @@ fn due(state: &mut State, timer: Timer, now: Now, fx: &mut Vec<Effect>) {
         Timer::Approvals => state.approvals_due(now, fx),
         Timer::ToolWait(ticket) => state.tool_wait_is_over(ticket, fx),
         Timer::SaveSessions => state.save_sessions(fx),
+        Timer::Runs => state.start_due_runs(now, fx),
         Timer::ChatDelta(no) => state.chat_delta_due(no, now, fx),
         Timer::RunOverdue(no) => state.run_overdue(no, fx),
         Timer::AgentWait(ticket) => agent::wait_is_over(state, ticket, fx),
@@ -291,6 +308,7 @@ fn ping(state: &mut State, now: Now, fx: &mut Vec<Effect>) {
 fn sweep(state: &mut State, now: Now, fx: &mut Vec<Effect>) {
     state.expire(now);
     state.save_unsaved(fx);
+    state.retain_sessions(now, fx);
     fx.push(Effect::Timer(limits::SWEEP, Timer::Sweep));
 }
 

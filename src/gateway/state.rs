@@ -14,6 +14,7 @@ use super::connect_params::Client;
 use super::dedupe::Memory;
 use super::event::{Call, ConnId, Effect, Timer};
 use super::health::HealthCache;
+use super::model_memory::ModelMemory;
 use super::pairing::Change;
 use super::pairing_devices::{DeviceBook, TokenForm};
 use super::pairing_nodes::NodeBook;
@@ -239,6 +240,10 @@ pub struct State {
     pub session_notes: BTreeMap<String, VecDeque<String>>,
     /// Calls that wait for the session indexes.
     pub held: Vec<(ConnId, String, Call)>,
+    /// What turns have learnt about models.
+    pub models: ModelMemory,
+    /// When old sessions were last looked for.
+    pub retained: Option<Duration>,
     /// A save of the indexes is due by timer.
     pub sessions_gate: bool,
     /// Who follows which sessions.
@@ -324,6 +329,8 @@ impl State {
             approvals: Approvals::default(),
             session_notes: BTreeMap::new(),
             held: Vec::new(),
+            models: ModelMemory::default(),
+            retained: None,
             sessions_gate: false,
             watch: Watch::default(),
             heartbeats: Heartbeats { enabled: true, last: None },

@@ -201,7 +201,13 @@ pub const METHODS: &[Method] = &[
         ]),
     row("commands.list", Handler::CommandsList, "Commands a person can type.")
         .only_v4(Scope::Read)
-        .takes(&open![AGENT_ID])
+        .takes(&closed![
+            AGENT_ID,
+            opt("sessionKey", TEXT).doc("The session."),
+            opt("provider", TEXT).doc("Accepted and unused."),
+            opt("scope", Kind::OneOf(&["text", "native", "both"])).doc("Only commands of this kind."),
+            opt("includeArgs", BOOL).doc("Whether their words are told; they are by default."),
+        ])
         .gives(&open![req("commands", list(&OPEN)).doc("The commands.")]),
     row("config.get", Handler::ConfigGet, "The configuration, without secrets.")
         .scopes(Scope::Admin, Scope::Read)
@@ -594,7 +600,11 @@ pub const METHODS: &[Method] = &[
             opt("includeUnknown", BOOL).doc("Whether sessions of unknown kind count."),
             opt("allowMissing", BOOL).doc("Whether no session is an answer too."),
         ])
-        .gives(&open![req("ok", BOOL).doc("Whether there is one."), opt("key", TEXT).doc("The session, in full.")]),
+        .gives(&open![
+            req("ok", BOOL).doc("Whether there is one."),
+            opt("key", TEXT).doc("The session, in full."),
+            opt("agentId", TEXT).doc("Its agent."),
+        ]),
     Method {
         idempotent: true,
         ..row("sessions.send", Handler::SessionsSend, "Gives a session a message; events tell what becomes of it.")

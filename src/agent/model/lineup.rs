@@ -124,6 +124,15 @@ impl<'a> Lineup<'a> {
         Err(refused.unwrap_or_else(|| ModelError::new(ErrorKind::NotConfigured, "no model to call")))
     }
 
+    /// Who paid for the last answer, for people: where the key comes from, and the key masked.
+    pub fn paid_by(&self) -> String {
+        let key = self.preferred.and_then(|at| self.entries.get(at)).map(|entry| &entry.key);
+        key.map_or(String::new(), |key| match key.secret {
+            Some(_) => format!("{}, {}", key.source.describe(), key.masked()),
+            None => key.source.describe(),
+        })
+    }
+
     /// What was learnt about accounts; the gateway enters it into its own record and the profiles file.
     pub fn take_changes(&mut self) -> Vec<Change> {
         std::mem::take(&mut self.changes)

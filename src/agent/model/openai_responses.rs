@@ -191,6 +191,22 @@ impl<'e> Answer<'e> {
         self.fail(response.get("error").filter(|error| !error.is_null()).unwrap_or(&json!("it failed")))
     }
 
+    /// Calls that stand in the closing event alone: LiteLLM streams none of those it translates, and its item ids change
+    /// from event to event.
+    fn late_calls(&mut self, out: &mut Collector<'_>) -> Result<(), ModelError> {
+        let items =
+            self.response.as_ref().and_then(|response| response.get("output")).and_then(Value::as_array).cloned();
+        for item in items.unwrap_or_default().iter().filter(|item| text(item, "type") == "function_call") {
+            let names = [text(item, "call_id"), text(item, "id")];
+            let known =
+                self.calls.iter().any(|(id, call)| names.contains(&call.as_str()) || names.contains(&id.as_str()));
+            if !known {
+                self.finished(item, out)?;
+            }
+        }
+        Ok(())
+    }
+
     fn fail(&self, error: &Value) -> ModelError {
         ModelError::inside(self.endpoint.provider(), error, self.endpoint.key.as_ref())
     }
@@ -232,6 +248,7 @@ impl Decoder for Answer<'_> {
             "response.output_item.done" => self.finished(event.get("item").unwrap_or(&Value::Null), out)?,
             "response.completed" | "response.incomplete" => {
                 self.response = event.get("response").cloned();
+                self.late_calls(out)?;
                 return Ok(Flow::Done);
             }
             "response.failed" => return Err(self.failed(event.get("response").unwrap_or(&event))),

@@ -100,7 +100,7 @@ fn whole_stream(form: &str) -> String {
             json!({"type": "response.function_call_arguments.delta", "item_id": "f1", "delta": "{\"command\":"}),
             json!({"type": "response.function_call_arguments.delta", "item_id": "f1", "delta": "\"ls -la\"}"}),
             json!({"type": "response.output_item.done", "item": {"type": "function_call", "id": "f1", "call_id": "call_1", "name": "exec", "arguments": "{\"command\":\"ls -la\"}"}}),
-            json!({"type": "response.completed", "response": {"status": "completed", "usage": {"input_tokens": 100, "output_tokens": 20, "input_tokens_details": {"cached_tokens": 40}}}}),
+            json!({"type": "response.completed", "response": {"status": "completed", "output": [{"type": "function_call", "id": "f9", "call_id": "call_1", "name": "exec", "arguments": "{}"}], "usage": {"input_tokens": 100, "output_tokens": 20, "input_tokens_details": {"cached_tokens": 40}}}}),
         ]),
         "anthropic-messages" => named(&[
             json!({"type": "message_start", "message": {"usage": {"input_tokens": 60, "cache_read_input_tokens": 40, "output_tokens": 1}}}),
@@ -306,6 +306,17 @@ fn answers_in_one_piece_are_understood() {
             "{form}"
         );
     }
+}
+
+#[test]
+fn a_call_that_stands_in_the_closing_event_alone_is_made() {
+    let call = json!({"type": "function_call", "id": "f", "call_id": "c", "name": "exec", "arguments": "{\"a\":1}"});
+    let empty = json!({"type": "message", "content": [{"type": "output_text", "annotations": []}]});
+    let closing = json!({"type": "response.completed", "response": {"status": "completed", "output": [empty, call]}});
+    let (reply, _) = played("openai-responses", Upstream::stream(&[&closing.to_string()]));
+    let reply = reply.unwrap();
+    assert_eq!((reply.stop, reply.content.len()), (StopReason::ToolUse, 1));
+    assert!(matches!(&reply.content[0], Block::ToolCall { arguments, .. } if *arguments == json!({"a": 1})));
 }
 
 #[test]

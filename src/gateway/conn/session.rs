@@ -1,7 +1,9 @@
 //! What a message means by the order of messages: the sans-I/O half of a WebSocket session.
 //! Parses and checks against the protocol table; decides nothing about who may do what.
 
+use crate::gateway::connect_params::ConnectRequest;
 use crate::gateway::event::{Call, Inbound, Violation};
+use crate::protocol::errors::WireError;
 use crate::protocol::frame::{FrameFault, Request, parse_request};
 use crate::protocol::{check, methods};
 
@@ -46,7 +48,10 @@ fn first(request: Request) -> Inbound {
         return call(request);
     }
     match call(request) {
-        Inbound::Call { id, call: Call::Known(_, params) } => Inbound::Connect { id, params },
+        Inbound::Call { id, call: Call::Known(_, params) } => {
+            let request = params.map_err(WireError::invalid).and_then(ConnectRequest::read).map(Box::new);
+            Inbound::Connect { id, request }
+        }
         other => other,
     }
 }
@@ -71,19 +76,25 @@ mod tests {
 
     #[test]
     fn waits_for_the_verdict_on_a_connect() {
-        let Step::ForwardConnect(Inbound::Connect { id, params }) = read(Phase::AwaitConnect, CONNECT) else {
+        let Step::ForwardConnect(Inbound::Connect { id, request }) = read(Phase::AwaitConnect, CONNECT) else {
             panic!("not recognised as connect")
         };
-        assert_eq!((id.as_str(), params.is_ok()), ("1", true));
+        assert_eq!((id.as_str(), request.is_ok()), ("1", true));
     }
 
     #[test]
     fn reports_what_is_wrong_with_a_connect() {
         let bad = CONNECT.replace("\"cli\",\"version\"", "\"weird\",\"version\"");
-        let Step::ForwardConnect(Inbound::Connect { params, .. }) = read(Phase::AwaitConnect, &bad) else {
+        let Step::ForwardConnect(Inbound::Connect { request, .. }) = read(Phase::AwaitConnect, &bad) else {
             panic!("not recognised as connect")
         };
-        assert!(params.unwrap_err().starts_with("invalid connect params: at /client/id: must be equal to constant"));
+        assert!(
+            request
+                .err()
+                .unwrap()
+                .message
+                .starts_with("invalid connect params: at /client/id: must be equal to constant")
+        );
     }
 
     #[test]
