@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::config::model::Config;
+use crate::limits;
 use crate::protocol::errors::WireError;
 use crate::session::key::{self, KeyRules};
 use crate::store::session::archive;
@@ -49,6 +50,10 @@ pub fn of_params(config: &Config, method: &str, params: &Value, key_member: &str
     {
         return Err(refuse(format!("unknown agent id \"{id}\"")));
     }
+    if text(key_member).is_some_and(|key| key.chars().count() > limits::SESSION_KEY_CHARS) {
+        let most = limits::SESSION_KEY_CHARS;
+        return Err(refuse(format!("at /{key_member}: must NOT have more than {most} characters")));
+    }
     let place = of_key(config, text(key_member).unwrap_or_default(), named.as_deref());
     if let Some(id) = named.filter(|id| *id != place.agent) {
         return Err(refuse(format!("agent \"{id}\" does not match session key agent \"{}\"", place.agent)));
@@ -71,6 +76,9 @@ mod tests {
         assert_eq!(of(json!({})).unwrap(), "agent:main:main");
         assert_eq!(of(json!({"agentId": "Ops"})).unwrap(), "agent:ops:main");
         let text = |params: Value| of(params).unwrap_err().message;
+        assert!(of(json!({"sessionKey": "k".repeat(limits::SESSION_KEY_CHARS)})).is_ok());
+        let long = text(json!({"sessionKey": "k".repeat(limits::SESSION_KEY_CHARS + 1)}));
+        assert_eq!(long, "invalid agent params: at /sessionKey: must NOT have more than 512 characters");
         assert_eq!(text(json!({"agentId": "ghost"})), "invalid agent params: unknown agent id \"ghost\"");
         assert_eq!(text(json!({"sessionKey": "agent:ghost:main"})), "invalid agent params: unknown agent id \"ghost\"");
         assert_eq!(

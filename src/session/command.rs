@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use crate::limits;
 
 use super::patch;
+use super::queue::{Mode, Overflow};
 
 /// Words that stop a run when they are the whole message (agent.md 5).
 const STOP_WORDS: [&str; 6] = ["stop", "esc", "abort", "wait", "exit", "interrupt"];
@@ -188,7 +189,8 @@ const fn row(
 /// The rows of `commands.list` a caller wants: none of ours has a native form, and words are told when they are asked
 /// for (protocol.md 8.5).
 pub fn list(scope: Option<&str>, with_args: bool) -> Vec<Value> {
-    let rows = TABLE.iter().filter(|_| scope != Some("native"));
+    // Nothing reads when to answer in a group as long as there are no groups.
+    let rows = TABLE.iter().filter(|row| scope != Some("native") && row.name != "activation");
     rows.map(|row| entry(row, with_args)).collect()
 }
 
@@ -351,8 +353,8 @@ fn queue_word(wish: &mut QueueWish, word: &str) -> bool {
         ("default" | "reset" | "clear" | "inherit", "") => wish.clear = true,
         ("debounce", value) => return keep(&mut wish.debounce_ms, millis(value)),
         ("cap", value) => return keep(&mut wish.cap, value.parse().ok().filter(|cap| *cap > 0)),
-        ("drop", value) => return keep(&mut wish.drop, drop_mode(value)),
-        (mode, "") => return keep(&mut wish.mode, queue_mode(mode)),
+        ("drop", value) => return keep(&mut wish.drop, Overflow::parse(value).map(Overflow::name)),
+        (mode, "") => return keep(&mut wish.mode, Mode::parse(mode).map(Mode::name)),
         _ => return false,
     }
     true
@@ -362,21 +364,6 @@ fn keep<T>(place: &mut Option<T>, found: Option<T>) -> bool {
     let any = found.is_some();
     *place = found.or(place.take());
     any
-}
-
-fn queue_mode(word: &str) -> Option<&'static str> {
-    match word {
-        "collect" => Some("collect"),
-        "followup" | "follow-up" | "queue" => Some("followup"),
-        "steer" => Some("steer"),
-        "steer-backlog" | "steer+backlog" => Some("steer-backlog"),
-        "interrupt" => Some("interrupt"),
-        _ => None,
-    }
-}
-
-fn drop_mode(word: &str) -> Option<&'static str> {
-    ["old", "new", "summarize"].into_iter().find(|mode| *mode == word)
 }
 
 /// `500ms`, `2s`, `1m`, or milliseconds.
@@ -500,6 +487,6 @@ mod tests {
         let think = listed.iter().find(|row| row["name"] == "think").unwrap();
         assert_eq!(think["args"][0]["choices"][1], json!({"value": "minimal", "label": "minimal"}));
         assert!(listed[3]["args"].is_null() && list(None, false).iter().all(|row| row["args"].is_null()));
-        assert_eq!((list(Some("native"), true).len(), list(Some("text"), true).len()), (0, TABLE.len()));
+        assert_eq!((list(Some("native"), true).len(), list(Some("text"), true).len()), (0, TABLE.len() - 1));
     }
 }

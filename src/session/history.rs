@@ -9,6 +9,7 @@ use crate::store::transcript::{Kind, Transcript};
 use crate::sys::date;
 
 use super::member::number;
+use super::prompt::{SILENT, is_silence};
 use super::stamp;
 
 /// What is asked.
@@ -112,11 +113,13 @@ fn shown(transcript: &Transcript, at: usize) -> Option<Shown> {
     Some(Shown { id: line.id.clone(), json })
 }
 
-/// A message's JSON, members in the file's order, users' texts without what the gateway put around them.
+/// A message's JSON, members in the file's order, users' texts without what the gateway put around them; none for one
+/// that says nothing to people.
 pub fn message(json: &str) -> Option<String> {
     let mut object = Object::parse(json).ok()?;
     if object.text("role").as_deref() != Some("user") {
-        return Some(object.print());
+        let silent = json.contains(SILENT) && serde_json::from_str(json).is_ok_and(|value| is_silence(&value));
+        return (!silent).then(|| object.print());
     }
     match object.get("content")? {
         Field::Text(text) => {

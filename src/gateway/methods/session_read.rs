@@ -2,8 +2,7 @@
 
 use serde_json::{Map, json};
 
-use super::chat::{self, waiting};
-use crate::gateway::disk::{Job, Then};
+use super::chat;
 use crate::gateway::dispatch::Request;
 use crate::gateway::event::{Answer, Effect, Handled};
 use crate::gateway::session_key::{self, Place};
@@ -62,8 +61,7 @@ pub fn preview(state: &mut State, request: &Request<'_>, fx: &mut Vec<Effect>) -
         max_chars: number("maxChars", limits::PREVIEW_CHARS).min(limits::PREVIEW_CHARS_MAX),
         ts: request.now.wall_ms,
     };
-    fx.push(Effect::Disk(Job::Transcript(ask), Then::Transcript(waiting(request))));
-    Ok(Answer::Later)
+    chat::read(state, request, ask, fx)
 }
 
 /// This connection wants every session's changes.
