@@ -239,6 +239,8 @@ pub struct State {
     pub session_notes: BTreeMap<String, VecDeque<String>>,
     /// Calls that wait for the session indexes.
     pub held: Vec<(ConnId, String, Call)>,
+    /// When the next look at approvals is due, on the monotonic clock.
+    pub approvals_at: Option<Duration>,
     /// A save of the indexes is due by timer.
     pub sessions_gate: bool,
     /// Who follows which sessions.
@@ -324,6 +326,7 @@ impl State {
             approvals: Approvals::default(),
             session_notes: BTreeMap::new(),
             held: Vec::new(),
+            approvals_at: None,
             sessions_gate: false,
             watch: Watch::default(),
             heartbeats: Heartbeats { enabled: true, last: None },
