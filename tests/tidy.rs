@@ -92,7 +92,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("httparse", &["http"]),
     ("chunked_transfer", &["http"]),
     ("lexopt", &["cli::parse"]),
-    ("nix", &["sys::signals", "sys::group", "sys::beneath"]),
+    ("nix", &["sys::signals", "sys::group", "sys::beneath", "sys::host"]),
     ("ctrlc", &["sys::signals"]),
     ("env_logger", &["sys::log"]),
     ("jsonc_parser", &["config"]),

@@ -7,6 +7,19 @@ use std::path::{Path, PathBuf};
 
 use crate::limits;
 
+/// Variables meant for this process alone: its own secrets and its supervisor's sockets. No program started here gets
+/// them.
+pub const OURS: [&str; 8] = [
+    "OPENCLAW_GATEWAY_TOKEN",
+    "OPENCLAW_GATEWAY_PASSWORD",
+    "NOTIFY_SOCKET",
+    "WATCHDOG_USEC",
+    "WATCHDOG_PID",
+    "LISTEN_FDS",
+    "LISTEN_PID",
+    "LISTEN_FDNAMES",
+];
+
 /// Environment variables, current directory and account home, captured once so that every decision can be tested.
 #[derive(Clone, Debug, Default)]
 pub struct Env {

@@ -3,22 +3,27 @@
 //! Knows no protocol and no policy.
 
 use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::thread::JoinHandle;
+use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use serde_json::Value;
 
+use super::agent_files::{self, FileAsk};
 use super::approvals_file::{self, ApprovalChange};
 use super::event::{ConnId, Event, Input};
 use super::handshake::Greeting;
 use super::notes::Note;
+use super::roster::{self, Renewal, Renewed};
 use super::runs::RunNo;
 use super::session_key;
 use super::sessions::{self, Shelf};
 use super::transcripts::{self, Addition, Ask};
+use crate::agent::model::failover::Change;
+use crate::agent::model::keys::AuthProfiles;
 use crate::config::env::Env;
 use crate::config::load::{self, Snapshot};
 use crate::config::paths::Paths;
@@ -26,6 +31,7 @@ use crate::limits;
 use crate::protocol::errors::WireError;
 use crate::store::atomic;
 use crate::store::session::archive::{self, Reason};
+use crate::store::session::retain::{self, Retain};
 use crate::store::sessions::Index;
 use crate::store::tail::{self, Tail, TailRequest};
 use crate::sys::thread;
@@ -46,12 +52,20 @@ pub enum Job {
     Add(Box<Addition>),
     /// Read `exec-approvals.json`.
     ApprovalsGet,
+    /// Change the configuration, or read it for the state to take over.
+    Renew(Box<Renewal>),
+    /// Read or write files of an agent's workspace.
+    AgentFiles(FileAsk),
     /// Replace it, with a seed for new ids.
     ApprovalsSet(Value, [u8; 32]),
     /// Add to it what a turn caused.
     ApprovalsChange(ApprovalChange),
     /// Rename transcripts out of the way.
     PutAway(Vec<PathBuf>, u64),
+    /// Enter into a profiles file what happened with its accounts.
+    Profiles(PathBuf, Vec<Change>, u64),
+    /// Let old transcripts go.
+    Retain(Vec<Retain>),
     /// Replace session indexes.
     Indexes(Vec<(PathBuf, Arc<Index>)>),
 }
@@ -89,8 +103,10 @@ pub enum Done {
     Transcript(Result<String, String>),
     /// The last added message's entry.
     Added(Result<String, String>),
-    /// The answer of `exec.approvals.set`.
-    ApprovalsSet(Result<Value, WireError>),
+    /// A whole answer.
+    Answer(Result<Value, WireError>),
+    /// The configuration to take over.
+    Renewed(Box<Result<Renewed, WireError>>),
     /// Where transcripts are now.
     PutAway(Vec<String>),
     /// It was not done: the queue was full, or a bug got in the way.
@@ -101,7 +117,9 @@ impl Done {
     /// The outcome of a job that was never taken.
     pub fn refused(job: &Job) -> Done {
         match job {
-            Job::Write(_) | Job::Indexes(_) => Done::Written(Err("too many writes are waiting".to_string())),
+            Job::Write(_) | Job::Indexes(_) | Job::Retain(_) | Job::Profiles(..) => {
+                Done::Written(Err("too many writes are waiting".to_string()))
+            }
             Job::Tail(_) => Done::Tail(Err("too many reads are waiting".to_string())),
             Job::Transcript(_) => Done::Transcript(Err("too many reads are waiting".to_string())),
             Job::Add(_) => Done::Added(Err("too many writes are waiting".to_string())),
@@ -109,6 +127,8 @@ impl Done {
             | Job::Sessions(_)
             | Job::PutAway(..)
             | Job::ApprovalsGet
+            | Job::Renew(_)
+            | Job::AgentFiles(_)
             | Job::ApprovalsSet(..)
             | Job::ApprovalsChange(_) => Done::Refused,
         }
@@ -134,8 +154,10 @@ pub enum Then {
     LogsTail(Waiting),
     /// Answer `config.get`.
     ConfigGet(Waiting),
-    /// Answer `secrets.reload`.
+    /// Take over the configuration with its secrets, then answer `secrets.reload`.
     SecretsReload(Waiting),
+    /// Take over the configuration, then answer.
+    Renew(Waiting),
     /// Take over the session indexes, or learn that they are saved.
     Sessions,
     /// Answer with what was read of a transcript.
@@ -144,8 +166,8 @@ pub enum Then {
     Shortened(Waiting, session_key::Place),
     /// Answer and tell once messages of the gateway are in a transcript.
     Added(Box<Note>),
-    /// Answer `exec.approvals.set`.
-    ApprovalsSet(Waiting),
+    /// Pass the answer on.
+    Answer(Waiting),
     /// Answer `sessions.delete`.
     PutAway(Waiting, String),
 }
@@ -193,15 +215,27 @@ impl Place {
 pub struct Store {
     /// Its queue.
     pub jobs: Sender<(Job, Then)>,
-    /// To wait for its end.
-    pub thread: JoinHandle<()>,
+    /// Closed when the thread ends.
+    pub ended: Receiver<Infallible>,
 }
 
 /// Starts the thread. It ends when the sender is dropped, after everything queued is on disk.
 pub fn spawn(place: Place, events: Sender<Event>) -> std::io::Result<Store> {
     let (jobs, queue) = bounded(limits::STORE_QUEUE);
-    let handle = thread::spawn("store", limits::STACK_PARSER, move || run(&place, &queue, &events))?;
-    Ok(Store { jobs, thread: handle })
+    let (alive, ended) = bounded(0);
+    thread::spawn("store", limits::STACK_PARSER, move || {
+        let _alive = alive;
+        run(&place, &queue, &events);
+    })?;
+    Ok(Store { jobs, ended })
+}
+
+/// Waits until everything queued is on disk, but not for ever: what hangs now was acknowledged to nobody.
+pub fn wait(ended: &Receiver<Infallible>, longest: Duration) {
+    if ended.recv_timeout(longest) == Err(RecvTimeoutError::Timeout) {
+        let waited = longest.as_secs();
+        log::error!(target: "store", "the disk did not answer for {waited} s; leaving without the last changes, which nobody was told are saved");
+    }
 }
 
 fn run(place: &Place, queue: &Receiver<(Job, Then)>, events: &Sender<Event>) {
@@ -257,15 +291,57 @@ fn perform(place: &Place, job: Job) -> Done {
             let read = approvals_file::get(&place.approvals());
             Done::Transcript(read.map(|payload| payload.to_string()).map_err(|error| error.message))
         }
-        Job::ApprovalsSet(params, seed) => Done::ApprovalsSet(approvals_file::set(&place.approvals(), &params, seed)),
+        Job::ApprovalsSet(params, seed) => Done::Answer(approvals_file::set(&place.approvals(), &params, seed)),
+        Job::Renew(renewal) => Done::Renewed(Box::new(roster::renew(place, *renewal))),
+        Job::AgentFiles(ask) => Done::Answer(agent_files::answer(&ask)),
         Job::ApprovalsChange(change) => {
             approvals_file::change(&place.approvals(), &change);
+            Done::Written(Ok(()))
+        }
+        Job::Profiles(path, changes, now_ms) => {
+            if let Err(error) = note_profiles(&path, &changes, now_ms) {
+                log::warn!(target: "store", "auth profiles not updated file={} error={error}", path.display());
+            }
+            Done::Written(Ok(()))
+        }
+        Job::Retain(wishes) => {
+            wishes.iter().for_each(let_go);
             Done::Written(Ok(()))
         }
         Job::PutAway(files, now_ms) => Done::PutAway(put_away(&files, now_ms)),
         Job::Tail(ask) => Done::Tail(read_log(place, ask)),
         Job::Config => Done::Config(Box::new(load::load(&place.paths, &place.env))),
         Job::Sessions(stores) => Done::Sessions(sessions::read_all(stores)),
+    }
+}
+
+/// The file is a person's; nothing is written unless it names one of the accounts.
+fn note_profiles(path: &Path, changes: &[Change], now_ms: u64) -> Result<(), String> {
+    let Some(bytes) = atomic::read_bounded(path, limits::AUTH_PROFILES_BYTES).map_err(|error| error.to_string())?
+    else {
+        return Ok(());
+    };
+    let mut profiles = AuthProfiles::parse(&bytes)?;
+    let known = |change: &&Change| profiles.ids().any(|id| id == change.account);
+    let known: Vec<&Change> = changes.iter().filter(known).collect();
+    if known.is_empty() {
+        return Ok(());
+    }
+    for change in known {
+        profiles.note(&change.account, change.noted, now_ms);
+    }
+    atomic::write(path, profiles.to_json().as_bytes(), atomic::PRIVATE).map_err(|error| error.to_string())
+}
+
+fn let_go(wish: &Retain) {
+    match retain::retain(wish) {
+        Ok((0, 0)) => {}
+        Ok((away, removed)) => log::info!(
+            target: "store", "old transcripts put away={away} removed={removed} folder={}", wish.folder.display()
+        ),
+        Err(error) => log::warn!(
+            target: "store", "old transcripts cannot be let go folder={} error={error}", wish.folder.display()
+        ),
     }
 }
 
@@ -318,6 +394,14 @@ mod tests {
         assert!(matches!(done(), Done::Refused));
         assert!(matches!(done(), Done::Written(Ok(()))));
         drop(store.jobs);
-        store.thread.join().unwrap();
+        wait(&store.ended, Duration::from_secs(10));
+    }
+
+    #[test]
+    fn a_disk_that_hangs_does_not_hold_the_end_up() {
+        let (alive, ended) = bounded(0);
+        wait(&ended, Duration::from_millis(1));
+        drop(alive);
+        wait(&ended, Duration::MAX);
     }
 }

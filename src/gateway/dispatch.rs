@@ -9,8 +9,8 @@ use super::broadcast;
 use super::dedupe::{self, Remembered};
 use super::event::{Answer, Call, ConnId, Effect, Handled};
 use super::methods::{
-    agent, agents, approvals, channels, chat, config, devices, health, logs, nodes, session_read, session_write,
-    sessions, system,
+    agent, agents, approvals, channels, chat, config, devices, health, logs, models, nodes, session_read,
+    session_write, sessions, system, tools,
 };
 use super::state::{Role, Session, State};
 use super::trouble::Trouble;
@@ -218,8 +218,14 @@ fn handler(state: &mut State, handler: Handler, request: Request<'_>, fx: &mut V
         Handler::ConfigSchema => config::schema(&request),
         Handler::ConfigSchemaLookup => config::lookup(&request),
         Handler::SecretsReload => config::reload_secrets(state, &request, fx),
-        Handler::ModelsList => agents::models(state),
+        Handler::ModelsList => models::list(state),
         Handler::AgentsList => agents::list(state),
+        Handler::AgentsCreate => agents::create(state, &request, fx),
+        Handler::AgentsDelete => agents::delete(state, &request, fx),
+        Handler::AgentsFilesGet => agents::file_get(state, &request, fx),
+        Handler::AgentsFilesList => agents::files(state, &request, fx),
+        Handler::AgentsFilesSet => agents::file_set(state, &request, fx),
+        Handler::AgentsUpdate => agents::update(state, &request, fx),
         Handler::AgentIdentityGet => agents::identity(state, &request),
         Handler::ChannelsStatus => channels::status(&request),
         Handler::NodeList => nodes::list(state, &request),
@@ -232,8 +238,8 @@ fn handler(state: &mut State, handler: Handler, request: Request<'_>, fx: &mut V
         Handler::NodePairVerify => nodes::verify(state, &request),
         Handler::NodeRename => nodes::rename(state, &request, fx),
         Handler::SessionsList => sessions::list(state, &request, fx),
-        Handler::CommandsList => chat::commands_list(),
-        Handler::ToolsCatalog => agents::tools_catalog(state, &request),
+        Handler::CommandsList => chat::commands_list(&request),
+        Handler::ToolsCatalog => tools::catalog(state, &request),
         Handler::ExecApprovalRequest => approvals::request(state, &request, fx),
         Handler::ExecApprovalResolve => approvals::resolve(state, &request, fx),
         Handler::ExecApprovalList => approvals::list(state),

@@ -12,6 +12,7 @@ use super::dispatch;
 use super::event::{ConnId, Effect, Ended, HttpAnswer, HttpAsk, Inbound, Input, Notice, Timer, Violation};
 use super::handshake;
 use super::methods::{agent, config, system};
+use super::roster::Renewed;
 use super::session_key::Place;
 use super::state::{Conn, Phase, State};
 use super::tool_asks::Approver;
@@ -70,8 +71,8 @@ fn inbound(state: &mut State, conn: ConnId, frame: Inbound, now: Now, fx: &mut V
     match (&entry.phase, frame) {
         (Phase::Closing(_), _) => {}
         (_, Inbound::Fatal(violation)) => violated(state, conn, violation, now, fx),
-        (Phase::Challenged { .. }, Inbound::Connect { id, params }) => {
-            handshake::connect(state, conn, &id, params, now, fx);
+        (Phase::Challenged { .. }, Inbound::Connect { id, request }) => {
+            handshake::connect(state, conn, &id, request, now, fx);
         }
         (Phase::Challenged { .. }, Inbound::Call { id, .. }) => {
             let text = "invalid handshake: first request must be connect";
@@ -139,7 +140,9 @@ fn stored(state: &mut State, then: Then, done: Done, now: Now, fx: &mut Vec<Effe
     if let Then::LogsTail(waiting)
     | Then::ConfigGet(waiting)
     | Then::SecretsReload(waiting)
-    | Then::Transcript(waiting) = &then
+    | Then::Transcript(waiting)
+    | Then::Renew(waiting)
+    | Then::Answer(waiting) = &then
     {
         state.read_done(waiting.conn);
     }
@@ -153,11 +156,12 @@ fn stored(state: &mut State, then: Then, done: Done, now: Now, fx: &mut Vec<Effe
         (Then::ConfigGet(waiting), Done::Config(snapshot)) => {
             broadcast::reply(fx, waiting.conn, &waiting.id, &config::snapshot(&snapshot));
         }
-        (Then::SecretsReload(waiting), Done::Config(snapshot)) => {
-            system::secrets_reloaded(state, &waiting, &snapshot, fx);
+        (then @ (Then::SecretsReload(_) | Then::Renew(_)), Done::Renewed(result)) => {
+            renewed(state, then, *result, now, fx);
         }
         (Then::Sessions, Done::Sessions(shelves)) => {
             state.sessions.fill(shelves);
+            state.sessions.ready = true;
             if !state.sessions.is_empty() {
                 state.refresh_health(now, fx);
             }
@@ -169,14 +173,8 @@ fn stored(state: &mut State, then: Then, done: Done, now: Now, fx: &mut Vec<Effe
             broadcast::reply_raw(fx, waiting.conn, &waiting.id, &payload);
         }
         (Then::Transcript(waiting), Done::Transcript(Err(text))) => answer(state, &waiting, Err(text), "", fx),
-        (Then::ApprovalsSet(waiting), Done::ApprovalsSet(Ok(payload))) => {
-            broadcast::reply(fx, waiting.conn, &waiting.id, &payload);
-        }
-        (Then::ApprovalsSet(waiting), Done::ApprovalsSet(Err(error))) => {
-            state.counters.failed += 1;
-            broadcast::fail(fx, waiting.conn, &waiting.id, &error);
-        }
         (Then::Shortened(waiting, place), done) => shortened(state, &waiting, &place, done, now, fx),
+        (Then::Answer(waiting), Done::Answer(result)) => wired(state, &waiting, result, fx),
         (Then::Added(note), Done::Added(result)) => state.messages_added(*note, result, now, fx),
         (Then::PutAway(waiting, key), Done::PutAway(archived)) => {
             let payload = json!({"ok": true, "key": key, "deleted": true, "archived": archived});
@@ -187,7 +185,8 @@ fn stored(state: &mut State, then: Then, done: Done, now: Now, fx: &mut Vec<Effe
             | Then::ConfigGet(waiting)
             | Then::SecretsReload(waiting)
             | Then::Transcript(waiting)
-            | Then::ApprovalsSet(waiting)
+            | Then::Renew(waiting)
+            | Then::Answer(waiting)
             | Then::PutAway(waiting, _),
             _,
         ) => {
@@ -227,6 +226,30 @@ fn shortened(state: &mut State, waiting: &Waiting, place: &Place, done: Done, no
     state.let_go(&place.key, now, fx);
 }
 
+fn wired(state: &mut State, waiting: &Waiting, result: Result<Value, WireError>, fx: &mut Vec<Effect>) {
+    match result {
+        Ok(payload) => broadcast::reply(fx, waiting.conn, &waiting.id, &payload),
+        Err(error) => {
+            state.counters.failed += 1;
+            broadcast::fail(fx, waiting.conn, &waiting.id, &error);
+        }
+    }
+}
+
+/// A changed configuration: in force first, answered then.
+fn renewed(state: &mut State, then: Then, result: Result<Renewed, WireError>, now: Now, fx: &mut Vec<Effect>) {
+    let (Then::SecretsReload(waiting) | Then::Renew(waiting)) = &then else { return };
+    let answer = result.map(|mut renewed| {
+        let answer = renewed.answer.take();
+        if matches!(then, Then::SecretsReload(_)) {
+            system::secrets_reloaded(state, waiting.conn, &renewed.snapshot.config, fx);
+        }
+        state.renewed(renewed, now, fx);
+        answer
+    });
+    wired(state, waiting, answer, fx);
+}
+
 fn tail_answer(tail: Tail) -> Value {
     json!({
         "file": tail.file.display().to_string(),
@@ -264,6 +287,7 @@ fn due(state: &mut State, timer: Timer, now: Now, fx: &mut Vec<Effect>) {
         Timer::Approvals => state.approvals_due(now, fx),
         Timer::ToolWait(ticket) => state.tool_wait_is_over(ticket, fx),
         Timer::SaveSessions => state.save_sessions(fx),
+        Timer::Runs => state.start_due_runs(now, fx),
         Timer::ChatDelta(no) => state.chat_delta_due(no, now, fx),
         Timer::RunOverdue(no) => state.run_overdue(no, fx),
         Timer::AgentWait(ticket) => agent::wait_is_over(state, ticket, fx),
@@ -316,6 +340,7 @@ fn sweep(state: &mut State, now: Now, fx: &mut Vec<Effect>) {
     state.save_unsaved(fx);
     // What could not be written before is tried again, even if nothing else changes.
     state.save_sessions(fx);
+    state.retain_sessions(now, fx);
     fx.push(Effect::Timer(limits::SWEEP, Timer::Sweep));
 }
 

@@ -2,6 +2,7 @@
 //! Knows nothing of the command line; everything it needs is in [`Boot`].
 
 pub mod access;
+pub mod agent_files;
 pub mod approvals_file;
 pub mod attachments;
 pub mod auth;
@@ -26,6 +27,7 @@ pub mod intake;
 mod living;
 pub mod logins;
 pub mod methods;
+mod model_memory;
 pub mod no_device;
 pub mod node_commands;
 pub mod node_list;
@@ -35,6 +37,9 @@ pub mod pairing;
 pub mod pairing_devices;
 pub mod pairing_nodes;
 pub mod presence;
+mod renewal;
+mod retention;
+pub mod roster;
 pub mod runs;
 #[cfg(test)]
 mod script;
@@ -105,6 +110,8 @@ pub enum StartError {
     Locked(PathBuf, String),
     /// A state file cannot be read; going on would overwrite it.
     State(PathBuf, String),
+    /// A file of the state cannot be made.
+    Unwritable(PathBuf, io::Error),
     /// The system refuses something.
     System(&'static str, io::Error),
     /// Signals cannot be handled.
@@ -120,6 +127,7 @@ impl fmt::Display for StartError {
                 write!(f, "gateway already running{owner}; lock timeout on {}", file.display())
             }
             StartError::State(file, cause) => write!(f, "cannot read {}: {cause}", file.display()),
+            StartError::Unwritable(file, cause) => write!(f, "cannot write {}: {cause}", file.display()),
             StartError::System(what, cause) => write!(f, "{what}: {cause}"),
             StartError::Signals(cause) => write!(f, "{cause}"),
         }
@@ -189,7 +197,7 @@ pub fn run(boot: Boot, listeners: Listeners, ready: impl FnOnce()) -> Result<(),
     let mut core = Core::new(state, clock, hub, queue, store.jobs, notifier);
     core.run();
     core.finish();
-    let _ = store.thread.join();
+    disk::wait(&store.ended, limits::STORE_END);
     log::info!(target: "gateway", "stopped");
     log::logger().flush();
     Ok(())

@@ -5,7 +5,8 @@ use serde_json::Value;
 use crate::config::model::Config;
 use crate::limits;
 use crate::protocol::errors::WireError;
-use crate::session::key::KeyRules;
+use crate::session::key::{self, KeyRules};
+use crate::store::session::archive;
 
 /// A session, whether it exists or not.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +25,19 @@ pub fn of_key(config: &Config, written: &str, agent: Option<&str>) -> Place {
     // A global session has no agent in its key.
     let owner = key.agent().unwrap_or(agent).to_string();
     Place { agent: owner, key: key.as_str().to_string() }
+}
+
+/// How a key says that the session was asked for by its id.
+const EXPLICIT: &str = "explicit:";
+
+/// The session that is begun for an id.
+pub fn of_id(config: &Config, id: &str, agent: &str) -> Place {
+    of_key(config, &format!("{EXPLICIT}{id}"), Some(agent))
+}
+
+/// The session id a key asks for, if it is of that kind.
+pub fn explicit_id(key: &str) -> Option<&str> {
+    key::rest_of(key).strip_prefix(EXPLICIT).filter(|id| archive::is_plain(id))
 }
 
 /// The session the parameters of a method name, checked: `agentId` must exist and agree with the key.

@@ -117,7 +117,8 @@ fn names_of_calls_are_bounded_and_not_blank() {
 
 #[test]
 fn a_refused_call_may_come_again_with_its_key() {
-    let mut script = gateway();
+    let mut script = Script::new(json!({}));
+    script.join(1, 4);
     load(&mut script, Some("torn"));
     let refused = answers(&call(&mut script, "agent", ask("k")));
     assert_eq!(refused[0]["code"], "UNAVAILABLE");
@@ -211,7 +212,9 @@ fn a_run_stopped_while_its_session_is_saved_is_accepted_first_and_ended_then() {
 
 #[test]
 fn a_run_behind_one_that_could_not_be_saved_goes_on() {
-    let mut script = gateway();
+    let mut script = Script::new(json!({"messages": {"queue": {"debounceMs": 0}}}));
+    script.join(1, 4);
+    load(&mut script, None);
     let (_, then) = job(call(&mut script, "agent", say("new", "agent:main:new")));
     call(&mut script, "chat.send", say("second", "agent:main:new"));
     let effects = stored(&mut script, then, Done::Written(Err("full".into())));

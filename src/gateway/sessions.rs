@@ -59,10 +59,18 @@ pub struct SessionRow<'a> {
 }
 
 impl SessionBook {
-    /// Takes over what was read.
+    /// Takes over what was read; what is known already counts more, unless it could not be read before.
     pub fn fill(&mut self, shelves: Vec<(String, Shelf)>) {
-        self.shelves = shelves.into_iter().collect();
-        self.ready = true;
+        for (agent, shelf) in shelves {
+            if self.shelves.get(&agent).is_none_or(|known| known.fault.is_some()) {
+                self.shelves.insert(agent, shelf);
+            }
+        }
+    }
+
+    /// Forgets the agents that are no more, without touching their files.
+    pub fn keep(&mut self, exists: impl Fn(&str) -> bool) {
+        self.shelves.retain(|agent, _| exists(agent));
     }
 
     /// The index of an agent, to change; refused when its file could not be read.

@@ -14,6 +14,7 @@ use super::connect_params::Client;
 use super::dedupe::Memory;
 use super::event::{Call, ConnId, Effect, Timer};
 use super::health::HealthCache;
+use super::model_memory::ModelMemory;
 use super::pairing::Change;
 use super::pairing_devices::{DeviceBook, TokenForm};
 use super::pairing_nodes::NodeBook;
@@ -241,6 +242,10 @@ pub struct State {
     pub held: Vec<(ConnId, String, Call)>,
     /// When the next look at approvals is due, on the monotonic clock.
     pub approvals_at: Option<Duration>,
+    /// What turns have learnt about models.
+    pub models: ModelMemory,
+    /// When old sessions were last looked for.
+    pub retained: Option<Duration>,
     /// A save of the indexes is due by timer.
     pub sessions_gate: bool,
     /// Who follows which sessions.
@@ -327,6 +332,8 @@ impl State {
             session_notes: BTreeMap::new(),
             held: Vec::new(),
             approvals_at: None,
+            models: ModelMemory::default(),
+            retained: None,
             sessions_gate: false,
             watch: Watch::default(),
             heartbeats: Heartbeats { enabled: true, last: None },

@@ -22,6 +22,37 @@ pub const CALL_NAME: Kind = short(IDEMPOTENCY_KEY_CHARS);
 /// A member naming the run.
 pub const RUN_ID: Field = req("runId", TEXT).doc("The run.");
 
+/// A file of an agent's workspace.
+pub const AGENT_FILE: Def = Def {
+    name: "AgentsFileEntry",
+    doc: "A file of an agent's workspace.",
+    kind: closed![
+        req("name", TEXT).doc("Its name."),
+        req("path", TEXT).doc("Its place."),
+        req("missing", BOOL).doc("Whether there is none, or none that can be had."),
+        opt("size", COUNT).doc("Its size in bytes."),
+        opt("updatedAtMs", COUNT).doc("When it was changed."),
+        opt("content", STRING).doc("Its text."),
+    ],
+};
+
+/// Something of a deleted agent that is out of the way.
+pub const AGENT_REMOVED: Def = Def {
+    name: "AgentRemovedPath",
+    doc: "Something of a deleted agent that is out of the way.",
+    kind: closed![
+        req("path", TEXT).doc("Where it was."),
+        req("method", Kind::OneOf(&["trash", "missing"])).doc("Where it is now."),
+    ],
+};
+
+/// Something of a deleted agent that stayed.
+pub const AGENT_KEPT: Def = Def {
+    name: "AgentKeptPath",
+    doc: "Something of a deleted agent that stayed.",
+    kind: closed![req("path", TEXT).doc("Where it is."), req("reason", TEXT).doc("Why."),],
+};
+
 /// What `agent` takes.
 pub const AGENT_PARAMS: Def = Def {
     name: "AgentRequest",

@@ -64,6 +64,8 @@ pub struct Settings {
     pub keep: Keep,
     /// Characters of one workspace file in the prompt.
     pub file_chars: usize,
+    /// Tokens kept free before a conversation is shortened; none leaves it to the size of the window.
+    pub reserve_tokens: Option<u64>,
     /// Name of the time zone in time stamps; the host's when none.
     pub zone: Option<String>,
     send: Vec<SendRule>,
@@ -90,6 +92,10 @@ impl Settings {
             reset_triggers: texts(at(session, "resetTriggers")),
             keep: keep(at(session, "maintenance")),
             file_chars: chars.filter(|n| *n > 0).unwrap_or(limits::WORKSPACE_FILE_CHARS),
+            reserve_tokens: ["reserveTokens", "reserveTokensFloor"]
+                .iter()
+                .filter_map(|name| number(at(defaults, "compaction"), name))
+                .max(),
             zone: text(defaults, "userTimezone").map(str::trim).filter(|zone| !zone.is_empty()).map(String::from),
             send: at(send, "rules").as_array().into_iter().flatten().map(send_rule).collect(),
             send_default_deny: text(send, "default") == Some("deny"),

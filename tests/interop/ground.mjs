@@ -131,9 +131,14 @@ function launch(argv, env) {
   const child = spawn(argv[0], argv.slice(1), { env, cwd: env.HOME, stdio: ["ignore", "pipe", "pipe"], detached: true });
   child.stdout.setEncoding("utf8");
   child.stderr.setEncoding("utf8");
+  onEnd(child);
+  return child;
+}
+
+/** Puts a child that something else started among those that the end of the stage kills. */
+export function onEnd(child) {
   children.add(child);
   child.on("close", () => children.delete(child));
-  return child;
 }
 
 function kill(child, signal) {

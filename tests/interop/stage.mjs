@@ -5,7 +5,11 @@ const [bin, ...wanted] = process.argv.slice(2);
 const PARTS = {
   schema: () => import("./schema.mjs").then((m) => m.run()),
   client: () => import("./gateway-client.mjs").then((m) => m.run(bin)),
+  chat: () => import("./chat.mjs").then((m) => m.run(bin)),
   clis: () => import("./original-clis.mjs").then((m) => m.againstOurs(bin)),
+  turns: () => import("./turns.mjs").then((m) => m.run(bin)),
+  ui: () => import("./control-ui.mjs").then((m) => m.run(bin)),
+  litellm: () => import("./litellm.mjs").then((m) => m.run(bin)),
   reverse: () => import("./our-cli.mjs").then((m) => m.run(bin)),
 };
 

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 use super::{ModelError, ModelEvent};
 use crate::agent::message::{Block, Extra};
 use crate::limits;
+use crate::protocol::check;
 
 /// One part under construction.
 #[derive(Debug)]
@@ -205,10 +206,13 @@ fn arguments_of(text: &str) -> Value {
     if text.trim().is_empty() {
         return Value::Object(Map::new());
     }
+    if check::has_too_many_values(text) {
+        return Value::String(text.to_string());
+    }
     match serde_json::from_str(text) {
         Ok(Value::Object(object)) => Value::Object(object),
         Ok(Value::Null) => Value::Object(Map::new()),
-        Ok(Value::String(inner)) => match serde_json::from_str(&inner) {
+        Ok(Value::String(inner)) if !check::has_too_many_values(&inner) => match serde_json::from_str(&inner) {
             Ok(Value::Object(object)) => Value::Object(object),
             _ => Value::String(text.to_string()),
         },
@@ -267,6 +271,12 @@ mod tests {
         assert_eq!(calls(&[(None, "a", "x", "{\"k\":")])[0].2, json!("{\"k\":"));
         assert_eq!(calls(&[(None, "a", "x", "[1]")])[0].2, json!("[1]"));
         assert_eq!(calls(&[(None, "a", "x", "\"{\\\"k\\\":1}\"")])[0].2, json!({"k":1}));
+    }
+
+    #[test]
+    fn arguments_with_too_many_values_stay_text() {
+        let many = format!("{{\"k\":[{}0]}}", "0,".repeat(limits::JSON_VALUES));
+        assert_eq!(calls(&[(None, "a", "x", &many)])[0].2, json!(many));
     }
 
     #[test]

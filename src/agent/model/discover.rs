@@ -50,7 +50,7 @@ impl Places {
 }
 
 /// A server and its model, ready to be opened.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Found {
     /// Provider id and model.
     pub reference: ModelRef,

@@ -28,6 +28,10 @@ impl Model for Ollama {
         context(&self.0)
     }
 
+    fn takes_tools(&self) -> bool {
+        !self.0.facts.no_tools
+    }
+
     fn takes_images(&self) -> bool {
         self.0.facts.images
     }

@@ -77,6 +77,7 @@ pub fn set(state: &mut State, request: &Request<'_>, fx: &mut Vec<Effect>) -> Ha
     if !params.get("file").is_some_and(Value::is_object) {
         return Err(WireError::invalid("invalid exec.approvals.set params: file is required"));
     }
-    fx.push(Effect::Disk(Job::ApprovalsSet(params, seed), Then::ApprovalsSet(waiting(request))));
+    state.read_begins(request.conn)?;
+    fx.push(Effect::Disk(Job::ApprovalsSet(params, seed), Then::Answer(waiting(request))));
     Ok(Answer::Later)
 }

@@ -23,7 +23,7 @@ pub fn place(state: &State, method: &str, request: &Request<'_>) -> Result<Place
 pub fn resolve(state: &State, request: &Request<'_>) -> Handled {
     let rules = KeyRules::of(&state.config);
     match Named::of(&request.params).resolve(&rules, state.sessions.indexes()) {
-        Ok(key) => Ok(Answer::Json(json!({"ok": true, "key": key.as_str()}))),
+        Ok(key) => Ok(Answer::Json(json!({"ok": true, "key": key.as_str(), "agentId": rules.owner(&key)}))),
         Err(Refusal::NotFound(_) | Refusal::LabelNotFound(_)) if request.flag("allowMissing") == Some(true) => {
             Ok(Answer::Json(json!({"ok": false})))
         }

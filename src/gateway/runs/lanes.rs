@@ -54,6 +54,14 @@ impl Lanes {
         Some(no)
     }
 
+    /// These may not work yet after all; they keep their places.
+    pub(super) fn put_back(&mut self, early: Vec<RunNo>) {
+        for no in early.into_iter().rev() {
+            self.working.remove(&no);
+            self.heads.push_front(no);
+        }
+    }
+
     /// Nothing starts in this lane until it is let go as often as it was held.
     pub(super) fn hold(&mut self, key: &str) {
         *self.held.entry(key.to_string()).or_default() += 1;

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::super::keys::pointer;
 use super::super::{ErrorKind, ModelError};
+use crate::config::env::OURS;
 use crate::config::{Config, Env};
 use crate::limits;
 
@@ -88,9 +89,10 @@ pub struct Backend {
 }
 
 impl Backend {
-    /// The process's environment with the backend's changes.
+    /// The process's environment without what is the gateway's own, with the backend's changes.
     pub(super) fn environment(&self, env: &Env) -> Vec<(String, String)> {
         let kept = env.iter().filter(|(name, _)| !self.clear_env.iter().any(|cleared| cleared == name));
+        let kept = kept.filter(|(name, _)| !OURS.contains(name));
         let kept = kept.filter(|(name, _)| !self.env.contains_key(*name));
         let kept = kept.map(|(name, value)| (name.to_string(), value.to_string()));
         kept.chain(self.env.iter().map(|(name, value)| (name.clone(), value.clone()))).collect()
