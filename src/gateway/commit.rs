@@ -83,10 +83,14 @@ impl State {
         self.devices_unsaved = self.devices_unsaved.and(Change::BOTH);
         self.nodes_unsaved = self.nodes_unsaved.and(Change::BOTH);
         self.sessions.not_saved();
-        if let Some(no) = commit.run {
-            self.drop_run(no, fx);
-        }
-        let error = WireError::unavailable(format!("in effect until the next restart, but not saved: {text}"));
+        let text = match commit.run {
+            Some(no) => {
+                self.drop_run(no, fx);
+                format!("message not accepted, because it cannot be saved: {text}")
+            }
+            None => format!("in effect until the next restart, but not saved: {text}"),
+        };
+        let error = WireError::unavailable(text);
         if let Some((waiting, _)) = &commit.reply {
             self.counters.failed += 1;
             broadcast::fail(fx, waiting.conn, &waiting.id, &error);
