@@ -170,10 +170,10 @@ fn a_model_failure_is_an_error_and_the_session_stays_usable() {
 
 #[test]
 fn no_model_at_all_says_what_to_set() {
-    let nowhere = "http://127.0.0.1:9";
     let gateway = Setup::new()
-        .env("OLLAMA_HOST", nowhere)
-        .env("OPENCLAW_OLLAMA_URL", nowhere)
+        .env("OLLAMA_HOST", "127.0.0.1:9")
+        .env("OPENCLAW_LLAMACPP_PORT", "9")
+        .env("OPENCLAW_LMSTUDIO_PORT", "9")
         .config("{agents: {defaults: {skipBootstrap: true}}}")
         .start();
     let mut peer = Peer::connect(&gateway, &Hello::v3());

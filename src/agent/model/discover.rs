@@ -37,13 +37,21 @@ impl Default for Places {
 }
 
 impl Places {
-    /// The usual places, with the port of `OLLAMA_HOST`; never another machine than this one.
+    /// The usual places, with the port of `OLLAMA_HOST` and those of our own variables; never another machine than this
+    /// one.
     pub fn of(env: &Env) -> Places {
         let mut places = Places::default();
         let host = env.get("OLLAMA_HOST").map(|host| host.trim().trim_start_matches("http://").trim_end_matches('/'));
         let port = host.and_then(|host| host.rsplit_once(':')).and_then(|(_, port)| port.parse::<u16>().ok());
         if let Some(port) = port {
             places.ollama = format!("http://127.0.0.1:{port}");
+        }
+        for (name, place) in
+            [("OPENCLAW_LLAMACPP_PORT", &mut places.llamacpp), ("OPENCLAW_LMSTUDIO_PORT", &mut places.lmstudio)]
+        {
+            if let Some(port) = env.get(name).and_then(|port| port.trim().parse::<u16>().ok()) {
+                *place = format!("http://127.0.0.1:{port}");
+            }
         }
         places
     }
@@ -303,5 +311,7 @@ mod tests {
         assert_eq!(place("0.0.0.0:5555"), "http://127.0.0.1:5555");
         assert_eq!(place("http://10.0.0.9:777/"), "http://127.0.0.1:777");
         assert_eq!(place("10.0.0.9"), Places::default().ollama);
+        let own = Places::of(&Env::of([("OPENCLAW_LLAMACPP_PORT", "81"), ("OPENCLAW_LMSTUDIO_PORT", "x")]));
+        assert_eq!((own.llamacpp.as_str(), own.lmstudio), ("http://127.0.0.1:81", Places::default().lmstudio));
     }
 }
