@@ -353,6 +353,8 @@ pub const PROMPT_BYTES: usize = 4 * MIB;
 pub const AGENT_ANSWER_MARGIN: Duration = Duration::from_secs(30);
 /// Longest time limit a turn may be given: a day, as for `chat.send` (agent.md 5).
 pub const AGENT_TIMEOUT_MAX: Duration = Duration::from_secs(86_400);
+/// Bytes kept of an answer that broke off: enough to read, and it never fills a page of history by itself.
+pub const BROKEN_OFF_BYTES: usize = 256 * KIB;
 /// Silence waited for before messages that came during a turn become the next one (agent.md 6), and the longest setting.
 pub const QUEUE_DEBOUNCE: Duration = Duration::from_secs(1);
 /// See [`QUEUE_DEBOUNCE`].

@@ -190,8 +190,12 @@ pub fn tokens(context: &Context, fixed: u64) -> u64 {
     let last = last.filter(|at| *at >= context.fresh_from);
     let after = context.items.iter().skip(last.map_or(0, |at| at + 1)).map(|item| estimate(&item.message)).sum::<u64>();
     let base = last.and_then(|at| context.items.get(at)).and_then(counted).unwrap_or(fixed);
-    let whole = fixed + context.items.iter().map(|item| estimate(&item.message)).sum::<u64>();
-    base.saturating_add(after).max(whole / 4 * 3)
+    base.saturating_add(after).max(estimated(context, fixed) / 4 * 3)
+}
+
+/// A rough number of tokens of a whole context, so that two can be compared.
+pub fn estimated(context: &Context, fixed: u64) -> u64 {
+    fixed + context.items.iter().map(|item| estimate(&item.message)).sum::<u64>()
 }
 
 /// A rough number of tokens.

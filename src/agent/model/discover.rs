@@ -309,5 +309,7 @@ mod tests {
         assert_eq!(place("0.0.0.0:5555"), "http://127.0.0.1:5555");
         assert_eq!(place("http://10.0.0.9:777/"), "http://127.0.0.1:777");
         assert_eq!(place("10.0.0.9"), Places::default().ollama);
+        let own = Places::of(&Env::of([("LLAMA_ARG_PORT", "81"), ("OPENCLAW_LMSTUDIO_PORT", "x")]));
+        assert_eq!((own.llamacpp.as_str(), own.lmstudio), ("http://127.0.0.1:81", Places::default().lmstudio));
     }
 }

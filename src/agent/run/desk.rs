@@ -326,7 +326,7 @@ impl Parts for Desk<'_> {
     }
 
     fn context_tokens(&self) -> u64 {
-        compact::tokens(&self.context, self.fixed_tokens())
+        compact::estimated(&self.context, self.fixed_tokens())
     }
 
     fn learnt(&mut self) -> Vec<Change> {
