@@ -253,7 +253,7 @@ fn command_row(row: &command::Row) -> Value {
     let aliases: Vec<String> = names.map(|name| format!("/{name}")).collect();
     json!({
         "name": row.name, "textAliases": aliases, "description": row.doc, "category": row.category,
-        "source": "builtin", "scope": "text", "acceptsArgs": !row.args.is_empty(),
+        "source": "native", "scope": "text", "acceptsArgs": !row.args.is_empty(),
     })
 }
 

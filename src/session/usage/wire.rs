@@ -48,15 +48,17 @@ pub fn sessions(rows: &[Row<'_>], span: &Span, now_ms: u64) -> Value {
         "endDate": span.end,
         "sessions": rows,
         "totals": totals(&all.sum().usage),
-        "aggregates": aggregates(&all, &agents, &channels),
+        "aggregates": with(aggregates(&all, &agents, &channels), json!({"sessionCount": rows.len(), "costDaily": daily(&all)})),
     })
 }
 
 /// The answer of `usage.cost`.
 pub fn cost(all: &Tally, days: u64, now_ms: u64) -> Value {
-    let daily = all.days.iter().map(|(date, day)| with(json!({"date": date}), totals(&day.usage)));
-    let daily: Vec<Value> = daily.collect();
-    json!({"updatedAt": now_ms, "days": days, "daily": daily, "totals": totals(&all.sum().usage)})
+    json!({"updatedAt": now_ms, "days": days, "daily": daily(all), "totals": totals(&all.sum().usage)})
+}
+
+fn daily(all: &Tally) -> Vec<Value> {
+    all.days.iter().map(|(date, day)| with(json!({"date": date}), totals(&day.usage))).collect()
 }
 
 /// The answer of `sessions.usage.timeseries`: one point an answer, at most the newest so many.
@@ -278,11 +280,13 @@ mod tests {
                 "byChannel",
                 "byModel",
                 "byProvider",
+                "costDaily",
                 "daily",
                 "dailyLatency",
                 "latency",
                 "messages",
                 "modelDaily",
+                "sessionCount",
                 "tools"
             ]
         );
