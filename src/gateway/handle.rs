@@ -228,9 +228,9 @@ fn shortened(state: &mut State, waiting: &Waiting, place: &Place, done: Done, no
     state.let_go(&place.key, now, fx);
 }
 
-fn wired(state: &mut State, waiting: &Waiting, result: Result<Value, WireError>, fx: &mut Vec<Effect>) {
+fn wired(state: &mut State, waiting: &Waiting, result: Result<String, WireError>, fx: &mut Vec<Effect>) {
     match result {
-        Ok(payload) => broadcast::reply(fx, waiting.conn, &waiting.id, &payload),
+        Ok(payload) => broadcast::reply_raw(fx, waiting.conn, &waiting.id, &payload),
         Err(error) => {
             state.counters.failed += 1;
             broadcast::fail(fx, waiting.conn, &waiting.id, &error);
@@ -249,7 +249,7 @@ fn renewed(state: &mut State, then: Then, result: Result<Renewed, WireError>, no
         state.renewed(renewed, now, fx);
         answer
     });
-    wired(state, waiting, answer, fx);
+    wired(state, waiting, answer.map(|answer| answer.to_string()), fx);
 }
 
 fn tail_answer(tail: Tail) -> Value {

@@ -83,6 +83,17 @@ impl Found {
     }
 }
 
+/// Asks all three places: one model of each server there is, in the order in which [`look`] would choose.
+pub fn look_everywhere(places: &Places, control: &Control) -> Vec<Found> {
+    let asker = Asker { control, patience: places.patience };
+    let asks: [Option<Found>; 3] = [
+        ask_ollama(&places.ollama, &asker).ok(),
+        ask_llamacpp(&places.llamacpp, &asker).ok(),
+        ask_lmstudio(&places.lmstudio, &asker).ok(),
+    ];
+    asks.into_iter().flatten().collect()
+}
+
 /// Asks the three places; the error says what each of them answered and what to set.
 pub fn look(places: &Places, control: &Control) -> Result<Found, ModelError> {
     type Ask = fn(&str, &Asker<'_>) -> Result<Found, String>;

@@ -245,7 +245,7 @@ pub fn metadata(state: &State, request: &Request<'_>) -> Handled {
 }
 
 fn metadata_of(state: &State) -> Value {
-    json!({"models": super::models::model_rows(state), "commands": command::list(None, true)})
+    json!({"models": super::models::rows(state, state.config.default_agent_id()), "commands": command::list(None, true)})
 }
 
 /// The commands a person can type.
