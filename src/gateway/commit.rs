@@ -72,7 +72,7 @@ impl State {
         if let Some(key) = commit.held {
             self.let_go(&key, now, fx);
         }
-        if let Some((file, waiting, key)) = commit.put_away {
+        if let Some((file, waiting, key)) = commit.put_away.map(|wish| *wish) {
             fx.push(Effect::Disk(Job::PutAway(vec![file], now.wall_ms), Then::PutAway(waiting, key)));
         }
         for conn in commit.revoked {
@@ -97,7 +97,7 @@ impl State {
             self.memory.drop(name);
         }
         let error = WireError::unavailable(format!("in effect until the next restart, but not saved: {text}"));
-        let put_away = commit.put_away.as_ref().map(|(_, waiting, _)| waiting);
+        let put_away = commit.put_away.as_ref().map(|wish| &wish.1);
         for waiting in commit.reply.as_ref().map(|(waiting, _)| waiting).into_iter().chain(put_away) {
             self.counters.failed += 1;
             broadcast::fail(fx, waiting.conn, &waiting.id, &error);

@@ -192,7 +192,7 @@ pub struct Commit {
     /// Under which name a repeated call finds the answer.
     pub remembered: Option<String>,
     /// A deleted session's transcript, and who is answered once it is put away.
-    pub put_away: Option<(PathBuf, Waiting, String)>,
+    pub put_away: Option<Box<(PathBuf, Waiting, String)>>,
 }
 
 /// Where the disk thread works.
