@@ -361,6 +361,10 @@ pub const QUEUE_DEBOUNCE_MAX: Duration = Duration::from_secs(600);
 pub const QUEUE_CAP: usize = 20;
 /// See [`QUEUE_CAP`].
 pub const QUEUE_CAP_MAX: usize = 200;
+/// Bytes of the journal of turns from which it is written anew with what is still open.
+pub const JOURNAL_BYTES: usize = 4 * MIB;
+/// Bytes of it that are read after a start: it grows beyond [`JOURNAL_BYTES`] only when many long messages wait.
+pub const JOURNAL_READ_BYTES: usize = 64 * MIB;
 /// How often old sessions are looked for; the first time after the first [`SWEEP`], never at the start.
 pub const SESSION_RETAIN: Duration = Duration::from_secs(3600);
 /// Files of a session folder that are looked at in one go.

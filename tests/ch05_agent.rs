@@ -170,10 +170,11 @@ fn a_model_failure_is_an_error_and_the_session_stays_usable() {
 
 #[test]
 fn no_model_at_all_says_what_to_set() {
-    let nowhere = "http://127.0.0.1:9";
+    // Nobody answers at the discard port; a machine may well have a server at the usual ones.
     let gateway = Setup::new()
-        .env("OLLAMA_HOST", nowhere)
-        .env("OPENCLAW_OLLAMA_URL", nowhere)
+        .env("OLLAMA_HOST", "http://127.0.0.1:9")
+        .env("LLAMA_ARG_PORT", "9")
+        .env("OPENCLAW_LMSTUDIO_PORT", "9")
         .config("{agents: {defaults: {skipBootstrap: true}}}")
         .start();
     let mut peer = Peer::connect(&gateway, &Hello::v3());
@@ -526,23 +527,44 @@ fn sessions_are_created_reset_previewed_resolved_and_deleted() {
 
 #[test]
 fn a_session_goes_on_after_kill_and_restart() {
-    let upstream = Upstream::play(vec![Act::Say(&["first"]), Act::SayAndHang(&["never"]), Act::Say(&["third"])]);
+    let upstream = Upstream::play(vec![
+        Act::Say(&["first"]),
+        Act::SayAndHang(&["never"]),
+        Act::Say(&["quick"]),
+        Act::Say(&["third"]),
+    ]);
     let mut gateway = start(&upstream);
     let mut peer = Peer::connect(&gateway, &Hello::v3());
     let id = begin(&mut peer, "one", "a");
     peer.response(&id);
     begin(&mut peer, "two", "b");
     peer.event_where("agent", |p| p["runId"] == "b" && p["stream"] == "assistant");
+    peer.get("chat.send", json!({"sessionKey": "main", "message": "two and a half", "idempotencyKey": "w"}));
+    let quick = begin_with(&mut peer, json!({"message": "hi", "idempotencyKey": "q", "sessionKey": "fine"}));
+    assert_eq!(peer.response(&quick)["ok"], true);
     gateway.signal("KILL");
     gateway.wait();
     let gateway = Setup::new().home(gateway.into_home()).start();
     let mut peer = Peer::connect(&gateway, &Hello::v3());
+    let rows = peer.get("sessions.list", json!({}))["sessions"].clone();
+    let row = |key: &str| rows.as_array().unwrap().iter().find(|row| row["key"] == key).unwrap().clone();
+    assert_eq!(row("agent:main:main")["abortedLastRun"], true, "{rows}");
+    assert_ne!(row("agent:main:fine")["abortedLastRun"], true, "{rows}");
+    for run in ["b", "w"] {
+        let ended = peer.get("agent.wait", json!({"runId": run, "timeoutMs": 0}));
+        assert_eq!(
+            (&ended["status"], &ended["error"]),
+            (&json!("error"), &json!("the gateway ended during this turn"))
+        );
+    }
     let id = begin(&mut peer, "three", "c");
     assert_eq!(peer.response(&id)["payload"]["result"]["payloads"][0]["text"], "third");
     assert_eq!(
         texts(&peer.get("chat.history", json!({"sessionKey": "main"}))),
-        ["one", "first", "two", "three", "third"]
+        ["one", "first", "two", "two and a half", "three", "third"]
     );
+    let row = peer.get("sessions.list", json!({}))["sessions"][0].clone();
+    assert_eq!(row["abortedLastRun"], false, "{row}");
 }
 
 #[test]

@@ -100,3 +100,53 @@ fn a_long_conversation_is_summarised_before_it_does_not_fit() {
     let marks = |message: &&Value| message["__openclaw"]["kind"] == "compaction";
     assert_eq!(shown["messages"].as_array().unwrap().iter().filter(marks).count(), 1);
 }
+
+#[test]
+fn an_answer_that_cannot_be_delivered_is_said_to_be_so() {
+    let upstream = Upstream::play(vec![]);
+    let gateway = start(&upstream, "");
+    let mut peer = Peer::connect(&gateway, &Hello::v4());
+    let ask = |more: Value| {
+        let mut params = json!({"message": "hi", "deliver": true});
+        params.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        params
+    };
+    let id = begin_with(&mut peer, ask(json!({"idempotencyKey": "a"})));
+    let done = peer.response(&id)["payload"]["result"].clone();
+    assert_eq!(done["payloads"][0]["text"], "done");
+    assert_eq!(done["deliveryStatus"]["status"], "failed", "{done}");
+    for (more, code, text) in [
+        (json!({"sessionKey": "side"}), "INVALID_REQUEST", "delivery channel is required: pass --channel"),
+        (json!({"channel": "telegram"}), "NOT_LINKED", "channel is not linked: telegram"),
+    ] {
+        let mut params = ask(more);
+        params["idempotencyKey"] = json!(code);
+        let refused = peer.call("agent", params);
+        assert_eq!(refused["error"]["code"], code, "{refused}");
+        assert!(refused["error"]["message"].as_str().unwrap().starts_with(text), "{refused}");
+    }
+}
+
+#[test]
+fn a_transcript_with_a_torn_tail_is_read_and_goes_on() {
+    let upstream = Upstream::play(vec![]);
+    let gateway = start(&upstream, "");
+    let mut peer = Peer::connect(&gateway, &Hello::v4());
+    let id = begin(&mut peer, "one", "a");
+    peer.response(&id);
+    let session = peer.get("sessions.describe", json!({"key": "main"}))["session"]["sessionId"].clone();
+    drop(peer);
+    let (_, home) = gateway.stop();
+    let path = home.state("agents/main/sessions").join(format!("{}.jsonl", session.as_str().unwrap()));
+    let mut text = std::fs::read(&path).unwrap();
+    text.extend(br#"{"type":"message","id":"0badc0de","parentId":null,"mess"#);
+    std::fs::write(&path, text).unwrap();
+    let gateway = Setup::new().home(home).start();
+    let mut peer = Peer::connect(&gateway, &Hello::v4());
+    assert_eq!(texts(&peer.get("chat.history", json!({"sessionKey": "main"}))), ["one", "done"]);
+    let id = begin(&mut peer, "two", "b");
+    peer.response(&id);
+    assert_eq!(texts(&peer.get("chat.history", json!({"sessionKey": "main"}))), ["one", "done", "two", "done"]);
+    upstream.asked();
+    assert!(upstream.asked()["messages"].to_string().contains("one"));
+}

@@ -207,6 +207,11 @@ impl Paths {
         }
     }
 
+    /// The journal of turns that have not ended.
+    pub fn open_runs(&self) -> PathBuf {
+        self.state_dir.join("open-runs.jsonl")
+    }
+
     /// The keys of an agent's model accounts.
     pub fn auth_profiles(&self, agent: &str) -> PathBuf {
         self.agents_dir.join(agent).join("agent").join("auth-profiles.json")

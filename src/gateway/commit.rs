@@ -91,7 +91,7 @@ impl State {
         self.nodes_unsaved = self.nodes_unsaved.and(Change::BOTH);
         self.sessions.not_saved();
         if let Some(no) = commit.run {
-            self.drop_run(no);
+            self.drop_run(no, fx);
         }
         if let Some(name) = &commit.remembered {
             self.memory.drop(name);

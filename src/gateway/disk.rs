@@ -16,6 +16,7 @@ use super::agent_files::{self, FileAsk};
 use super::approvals_file::{self, ApprovalChange};
 use super::event::{ConnId, Event, Input};
 use super::handshake::Greeting;
+use super::journal::{self, OpenRun};
 use super::notes::Note;
 use super::roster::{self, Renewal, Renewed};
 use super::runs::RunNo;
@@ -62,6 +63,10 @@ pub enum Job {
     ApprovalsChange(ApprovalChange),
     /// Rename transcripts out of the way.
     PutAway(Vec<PathBuf>, u64),
+    /// Change the journal of turns.
+    Journal(PathBuf, journal::Change),
+    /// Read what the journal of the last process says, with a seed for the lines of restored messages.
+    Recover(PathBuf, [u8; 32]),
     /// Enter into a profiles file what happened with its accounts.
     Profiles(PathBuf, Vec<Change>, u64),
     /// Let old transcripts go.
@@ -99,6 +104,8 @@ pub enum Done {
     Config(Box<Snapshot>),
     /// Session indexes by agent.
     Sessions(Vec<(String, Shelf)>),
+    /// Turns the last process broke off.
+    Recovered(Vec<OpenRun>),
     /// A serialised answer about a transcript.
     Transcript(Result<String, String>),
     /// The last added message's entry.
@@ -117,7 +124,7 @@ impl Done {
     /// The outcome of a job that was never taken.
     pub fn refused(job: &Job) -> Done {
         match job {
-            Job::Write(_) | Job::Indexes(_) | Job::Retain(_) | Job::Profiles(..) => {
+            Job::Write(_) | Job::Indexes(_) | Job::Retain(_) | Job::Profiles(..) | Job::Journal(..) => {
                 Done::Written(Err("too many writes are waiting".to_string()))
             }
             Job::Tail(_) => Done::Tail(Err("too many reads are waiting".to_string())),
@@ -125,6 +132,7 @@ impl Done {
             Job::Add(_) => Done::Added(Err("too many writes are waiting".to_string())),
             Job::Config
             | Job::Sessions(_)
+            | Job::Recover(..)
             | Job::PutAway(..)
             | Job::ApprovalsGet
             | Job::Renew(_)
@@ -298,6 +306,11 @@ fn perform(place: &Place, job: Job) -> Done {
             approvals_file::change(&place.approvals(), &change);
             Done::Written(Ok(()))
         }
+        Job::Recover(path, seed) => Done::Recovered(journal::recover(&path, seed)),
+        Job::Journal(path, change) => Done::Written(journal::write(&path, &change).map_err(|error| {
+            log::error!(target: "store", "cannot write file={} error={error}", path.display());
+            format!("cannot write {}: {error}", path.display())
+        })),
         Job::Profiles(path, changes, now_ms) => {
             if let Err(error) = note_profiles(&path, &changes, now_ms) {
                 log::warn!(target: "store", "auth profiles not updated file={} error={error}", path.display());
@@ -376,6 +389,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_disk_that_hangs_does_not_hold_the_end_up() {
+        let (alive, ended) = bounded(0);
+        wait(&ended, Duration::from_millis(1));
+        drop(alive);
+        wait(&ended, Duration::MAX);
+    }
+
+    #[test]
     fn a_job_that_panics_is_answered_and_the_next_one_is_done() {
         let state = std::env::temp_dir().join(format!("openclaw-disk-{}", std::process::id()));
         let env = Env::of([("OPENCLAW_STATE_DIR", state.to_str().unwrap())]);
@@ -395,13 +416,5 @@ mod tests {
         assert!(matches!(done(), Done::Written(Ok(()))));
         drop(store.jobs);
         wait(&store.ended, Duration::from_secs(10));
-    }
-
-    #[test]
-    fn a_disk_that_hangs_does_not_hold_the_end_up() {
-        let (alive, ended) = bounded(0);
-        wait(&ended, Duration::from_millis(1));
-        drop(alive);
-        wait(&ended, Duration::MAX);
     }
 }

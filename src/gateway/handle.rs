@@ -140,9 +140,9 @@ fn stored(state: &mut State, then: Then, done: Done, now: Now, fx: &mut Vec<Effe
     if let Then::LogsTail(waiting)
     | Then::ConfigGet(waiting)
     | Then::SecretsReload(waiting)
-    | Then::Transcript(waiting)
     | Then::Renew(waiting)
-    | Then::Answer(waiting) = &then
+    | Then::Answer(waiting)
+    | Then::Transcript(waiting) = &then
     {
         state.read_done(waiting.conn);
     }
@@ -159,9 +159,11 @@ fn stored(state: &mut State, then: Then, done: Done, now: Now, fx: &mut Vec<Effe
         (then @ (Then::SecretsReload(_) | Then::Renew(_)), Done::Renewed(result)) => {
             renewed(state, then, *result, now, fx);
         }
+        (Then::Sessions, Done::Recovered(broken)) => state.broken_off = broken,
         (Then::Sessions, Done::Sessions(shelves)) => {
             state.sessions.fill(shelves);
             state.sessions.ready = true;
+            state.show_broken_off(now, fx);
             if !state.sessions.is_empty() {
                 state.refresh_health(now, fx);
             }

@@ -4,9 +4,10 @@
 use serde_json::Value;
 
 use super::dedupe::Remembered;
-use super::disk::{Commit, Then, Waiting};
+use super::disk::{Commit, Job, Then, Waiting};
 use super::dispatch::Request;
 use super::event::{Answer, ConnId, Effect, Handled};
+use super::journal::OpenRun;
 use super::runs::said::Said;
 use super::runs::{Asker, Dress, Origin, Phase, Run, RunNo, Verbose, Waits};
 use super::session_key::{self, Place};
@@ -55,6 +56,8 @@ pub struct Intake {
     pub repeated: Value,
     /// The first answer.
     pub ack: Value,
+    /// Why the answer will not be delivered, when it should be.
+    pub undelivered: Option<&'static str>,
     /// What the run is for.
     pub task: Task,
     /// How much of tool calls is shown, for this turn.
@@ -84,6 +87,7 @@ impl Intake {
             remembered: None,
             repeated: Value::Null,
             ack: Value::Null,
+            undelivered: None,
             task: Task::Answer,
             verbose: None,
             reasoning: None,
@@ -104,6 +108,7 @@ impl State {
         let remembered = intake.remembered.clone();
         let (ack, repeated) = (intake.ack.clone(), intake.repeated.clone());
         let Place { agent, key } = intake.place.clone();
+        let open = self.open_line(&intake, &entry, request.now);
         let no = match (way.join, way.rules) {
             (Some(no), Some(rules)) => {
                 self.join_run(no, intake, &rules, request.now);
@@ -124,17 +129,19 @@ impl State {
         }
         let reason = if created { "create" } else { "send" };
         let changed = self.change_of(&agent, &key, reason, request.now);
-        if created {
-            self.runs.hold(&key);
-            let reply = Some((Waiting { conn: request.conn, id: request.id.to_string() }, ack));
-            let changed = changed.into_iter().collect();
-            let commit = Commit { reply, changed, run: Some(no), held: Some(key), ..Commit::default() };
-            self.commit_sessions(commit, fx);
-            return Ok(Answer::Later);
+        let reply = Some((waiting(), ack));
+        let run = way.join.is_none().then_some(no);
+        let held = run.map(|_| key);
+        if let Some(key) = &held {
+            self.runs.hold(key);
         }
-        self.tell_changes(changed.as_slice(), fx);
-        super::broadcast::reply(fx, request.conn, request.id, &ack);
-        self.start_due_runs(request.now, fx);
+        let commit = Commit { reply, changed: changed.into_iter().collect(), run, held, ..Commit::default() };
+        if created {
+            fx.extend(open.map(|job| Effect::Disk(job, Then::Nothing)));
+            self.commit_sessions(commit, fx);
+        } else {
+            fx.push(Effect::Disk(open.unwrap_or(Job::Write(Vec::new())), Then::Commit(commit)));
+        }
         Ok(Answer::Later)
     }
 
@@ -149,6 +156,7 @@ impl State {
     ) -> Result<(), WireError> {
         self.check_room(&intake.run_id, &intake.place)?;
         let (entry, _) = self.open_session(&intake, now)?;
+        fx.extend(self.open_line(&intake, &entry, now).map(|job| Effect::Disk(job, Then::Nothing)));
         let run = self.plan(intake, &entry, conn, asker, now)?;
         self.enqueue_run(run);
         self.save_sessions_soon(fx);
@@ -166,6 +174,23 @@ impl State {
             Some(_) => Err(WireError::invalid("a run with this idempotencyKey is already active")),
             None => Ok(()),
         }
+    }
+
+    /// The message's line in the journal; none for work that is no message.
+    fn open_line(&mut self, intake: &Intake, entry: &Entry, now: Now) -> Option<Job> {
+        let Place { agent, key } = &intake.place;
+        let store = self.config.session_store(&self.facts.paths, agent);
+        let run = OpenRun {
+            run_id: intake.run_id.clone(),
+            agent: agent.clone(),
+            key: key.clone(),
+            session: entry.session_id()?.into_owned(),
+            transcript: archive::transcript(store.parent()?, entry)?,
+            workspace: self.config.workspace(&self.facts.paths, agent),
+            ms: now.wall_ms,
+            text: OpenRun::text_of(&intake.prompt),
+        };
+        (intake.task == Task::Answer).then(|| self.journal_open(&run))
     }
 
     /// The session's entry after this message touched it, and whether it is new.
@@ -242,6 +267,12 @@ impl State {
         }
     }
 
+    /// What the session is to hear beside the message.
+    fn note_block(&mut self, place: &Place) -> Option<Block> {
+        let lines: Vec<String> = self.take_notes(place).iter().map(|line| format!("System: {line}")).collect();
+        (!lines.is_empty()).then(|| Block::text(lines.join("\n")))
+    }
+
     fn plan(
         &mut self,
         intake: Intake,
@@ -258,14 +289,13 @@ impl State {
             .ok_or_else(|| WireError::unavailable(format!("session {} has an unusable transcript name", place.key)))?;
         let mut seed = [0_u8; 32];
         self.entropy.fill(&mut seed);
-        let own_model = match (entry.text("providerOverride"), entry.text("modelOverride")) {
-            (Some(provider), Some(model)) => Some(ModelRef::new(provider, model)),
-            (None, Some(model)) => ModelRef::parse(&model),
-            _ => None,
+        let prompts = match intake.task {
+            Task::Answer => {
+                let content = self.note_block(&place).into_iter().chain(intake.prompt).collect();
+                vec![Prompt { run_id: intake.run_id.clone(), content }]
+            }
+            Task::Compact(_) => Vec::new(),
         };
-        let notes = if intake.task == Task::Answer { self.take_notes(&place) } else { Vec::new() };
-        let notes = notes.iter().map(|line| format!("System: {line}")).collect::<Vec<_>>().join("\n");
-        let notes = (!notes.is_empty()).then(|| Block::text(notes));
         let Place { agent, key } = place;
         let word = |name: &str| entry.text(name).map(|word| word.into_owned());
         let reasoning = intake.reasoning.or_else(|| word("reasoningLevel"));
@@ -278,18 +308,12 @@ impl State {
             session_id: session_id.clone(),
             transcript,
             workspace: self.config.workspace(&self.facts.paths, &agent),
-            prompts: match intake.task {
-                Task::Answer => vec![Prompt {
-                    run_id: intake.run_id.clone(),
-                    content: notes.into_iter().chain(intake.prompt).collect(),
-                }],
-                Task::Compact(_) => Vec::new(),
-            },
+            prompts,
             task: intake.task,
             shows_thoughts: reasoning.as_deref() == Some("stream"),
             exec_security: word("execSecurity"),
             exec_ask: word("execAsk"),
-            model: intake.model.or(own_model),
+            model: intake.model.or_else(|| own_model(entry)),
             auth_profile: word("authProfileOverride"),
             cooldowns: Cooldowns::default(),
             found: None,
@@ -305,6 +329,7 @@ impl State {
         Ok(Run {
             id: intake.run_id,
             joined: Vec::new(),
+            undelivered: intake.undelivered,
             waits: Waits::Turn,
             not_before: None,
             lost: Lost::default(),
@@ -326,10 +351,10 @@ impl State {
     }
 
     /// A new session could not be saved: its run does not start.
-    pub fn drop_run(&mut self, no: RunNo) {
-        if let Some(run) = self.runs.remove(no)
-            && let Some(name) = run.remembered
-        {
+    pub fn drop_run(&mut self, no: RunNo, fx: &mut Vec<Effect>) {
+        let Some(run) = self.runs.remove(no) else { return };
+        run.ids().for_each(|id| self.journal_close(id, fx));
+        if let Some(name) = run.remembered {
             self.memory.drop(&name);
         }
     }
@@ -339,7 +364,7 @@ impl State {
         match self.sessions.unsaved() {
             Some(job) => fx.push(Effect::Disk(job, Then::Commit(commit))),
             // An earlier job of this very moment carries the change; its place in the queue is before ours.
-            None => fx.push(Effect::Disk(super::disk::Job::Write(Vec::new()), Then::Commit(commit))),
+            None => fx.push(Effect::Disk(Job::Write(Vec::new()), Then::Commit(commit))),
         }
     }
 
@@ -383,5 +408,14 @@ impl State {
         let id = run.id.clone();
         let error = WireError { retryable: Some(true), ..WireError::unavailable("the gateway is stopping") };
         self.tell_asker(&asker, &id, Err(&error), fx);
+    }
+}
+
+/// The model the session has chosen.
+fn own_model(entry: &Entry) -> Option<ModelRef> {
+    match (entry.text("providerOverride"), entry.text("modelOverride")) {
+        (Some(provider), Some(model)) => Some(ModelRef::new(provider, model)),
+        (None, Some(model)) => ModelRef::parse(&model),
+        _ => None,
     }
 }

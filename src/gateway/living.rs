@@ -89,9 +89,13 @@ impl State {
     }
 
     /// Has the session indexes of all agents read.
-    pub fn load_sessions(&self, fx: &mut Vec<Effect>) {
+    pub fn load_sessions(&mut self, fx: &mut Vec<Effect>) {
         let agents = self.config.agents.resolved();
         let stores = agents.iter().map(|agent| (agent.id.clone(), self.sessions_file(&agent.id).into())).collect();
+        // First, so that nobody writes into a transcript that gets a message of the last process back.
+        let mut seed = [0_u8; 32];
+        self.entropy.fill(&mut seed);
+        fx.push(Effect::Disk(Job::Recover(self.facts.paths.open_runs(), seed), Then::Sessions));
         fx.push(Effect::Disk(Job::Sessions(stores), Then::Sessions));
     }
 

@@ -24,6 +24,7 @@ pub mod handshake;
 pub mod health;
 pub mod hello;
 pub mod intake;
+pub mod journal;
 mod living;
 pub mod logins;
 pub mod methods;

@@ -55,6 +55,12 @@ fn stored(script: &mut Script, then: Then, done: Done) -> Vec<Effect> {
     script.raw(Input::Stored { then, done })
 }
 
+/// A message that is taken in, and on disk.
+fn send(script: &mut Script, params: Value) -> Vec<Effect> {
+    let (_, then) = job(call(script, "chat.send", params));
+    stored(script, then, Done::Written(Ok(())))
+}
+
 /// Numbers of the runs that got a thread.
 fn started(effects: &[Effect]) -> Vec<u64> {
     let of = |effect: &Effect| if let Effect::StartRun(no, _) = effect { Some(no.0) } else { None };
@@ -185,11 +191,11 @@ fn a_transcript_is_put_away_only_after_its_entry_is_gone_from_the_disk() {
 fn no_run_starts_before_its_session_is_on_disk_whatever_ends_meanwhile() {
     let mut script = gateway();
     create(&mut script, "agent:main:other");
-    call(&mut script, "chat.send", say("other", "agent:main:other"));
+    assert_eq!(started(&send(&mut script, say("other", "agent:main:other"))).len(), 1);
     let effects = call(&mut script, "agent", say("new", "agent:main:new"));
     let (_, then) = job(effects);
     let mut meanwhile = call(&mut script, "chat.abort", json!({"sessionKey": "agent:main:other"}));
-    meanwhile.extend(call(&mut script, "chat.send", say("second", "agent:main:new")));
+    meanwhile.extend(send(&mut script, say("second", "agent:main:new")));
     assert!(started(&meanwhile).is_empty());
     let effects = stored(&mut script, then, Done::Written(Ok(())));
     let acked = effects.iter().position(|effect| matches!(effect, Effect::Send(..))).unwrap();
@@ -216,7 +222,7 @@ fn a_run_behind_one_that_could_not_be_saved_goes_on() {
     script.join(1, 4);
     load(&mut script, None);
     let (_, then) = job(call(&mut script, "agent", say("new", "agent:main:new")));
-    call(&mut script, "chat.send", say("second", "agent:main:new"));
+    send(&mut script, say("second", "agent:main:new"));
     let effects = stored(&mut script, then, Done::Written(Err("full".into())));
     assert_eq!((answers(&effects).len(), started(&effects).len(), script.state.runs.len()), (1, 1, 1));
 }
@@ -242,7 +248,7 @@ fn a_transcript_has_one_writer_at_a_time() {
     create(&mut script, key);
     let inject = |script: &mut Script| call(script, "chat.inject", json!({"sessionKey": key, "message": "note"}));
     let (_, injected) = job(inject(&mut script));
-    assert!(started(&call(&mut script, "chat.send", say("a", key))).is_empty(), "the disk thread writes");
+    assert!(started(&send(&mut script, say("a", key))).is_empty(), "the disk thread writes");
     let effects = stored(&mut script, injected, Done::Added(Ok("id".into())));
     assert_eq!(started(&effects).len(), 1);
     // Its thread has a place, even if nothing was heard of it yet.
@@ -250,7 +256,7 @@ fn a_transcript_has_one_writer_at_a_time() {
 
     create(&mut script, "agent:main:y");
     let (_, shortened) = job(call(&mut script, "sessions.compact", json!({"key": "agent:main:y"})));
-    let effects = call(&mut script, "chat.send", say("b", "agent:main:y"));
+    let effects = send(&mut script, say("b", "agent:main:y"));
     assert!(started(&effects).is_empty(), "the disk thread replaces the file");
     let effects = stored(&mut script, shortened, Done::Transcript(Ok("{}".into())));
     assert_eq!(started(&effects).len(), 1);
@@ -297,7 +303,7 @@ fn an_index_that_could_not_be_written_is_tried_again() {
 fn the_numbers_of_a_runs_events_have_no_gap_when_it_is_stopped() {
     let mut script = gateway();
     create(&mut script, "agent:main:x");
-    let mut all = call(&mut script, "chat.send", say("a", "agent:main:x"));
+    let mut all = send(&mut script, say("a", "agent:main:x"));
     let no = RunNo(started(&all)[0]);
     all.extend(script.raw(Input::Run(no, RunEvent::Started)));
     all.extend(script.raw(Input::Run(no, RunEvent::Text("Hel".into()))));

@@ -14,6 +14,7 @@ use super::connect_params::Client;
 use super::dedupe::Memory;
 use super::event::{Call, ConnId, Effect, Timer};
 use super::health::HealthCache;
+use super::journal::{Journal, OpenRun};
 use super::model_memory::ModelMemory;
 use super::pairing::Change;
 use super::pairing_devices::{DeviceBook, TokenForm};
@@ -240,6 +241,10 @@ pub struct State {
     pub session_notes: BTreeMap<String, VecDeque<String>>,
     /// Calls that wait for the session indexes.
     pub held: Vec<(ConnId, String, Call)>,
+    /// Turns that have not ended, as they stand on disk.
+    pub journal: Journal,
+    /// Turns the last process broke off, until the indexes are there.
+    pub broken_off: Vec<OpenRun>,
     /// When the next look at approvals is due, on the monotonic clock.
     pub approvals_at: Option<Duration>,
     /// What turns have learnt about models.
@@ -331,6 +336,8 @@ impl State {
             approvals: Approvals::default(),
             session_notes: BTreeMap::new(),
             held: Vec::new(),
+            journal: Journal::default(),
+            broken_off: Vec::new(),
             approvals_at: None,
             models: ModelMemory::default(),
             retained: None,

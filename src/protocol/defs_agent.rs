@@ -84,7 +84,7 @@ pub const AGENT_PARAMS: Def = Def {
         opt("label", short(512)).doc("A name for the session."),
         opt("spawnedBy", Kind::Str { min: 0, max: SESSION_KEY_CHARS }).doc("The session that asked for this."),
         opt("cwd", TEXT).doc(UNUSED),
-        opt("bestEffortDeliver", BOOL).doc(UNUSED),
+        opt("bestEffortDeliver", BOOL).doc("Whether the turn runs although its answer cannot be delivered."),
         unused("expectedExistingSessionId"),
         unused("cleanupBundleMcpOnRunEnd"),
         unused("modelRun"),

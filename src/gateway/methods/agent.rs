@@ -60,11 +60,8 @@ pub fn run(state: &mut State, request: &Request<'_>, fx: &mut Vec<Effect>) -> Ha
             return Err(WireError::invalid(format!("invalid agent params: unknown channel: {channel}")));
         }
     }
-    if request.flag("deliver") == Some(true) {
-        let channel = text("replyChannel").or(text("channel")).unwrap_or("last");
-        return Err(WireError::new(Code::NotLinked, format!("channel is not linked: {channel}")));
-    }
     let place = place(state, request)?;
+    let undelivered = undelivered(state, request, &place, text("replyChannel").or(text("channel")))?;
     let run_id = request.text("idempotencyKey").trim().to_string();
     if run_id.is_empty() {
         return Err(WireError::invalid("invalid agent params: at /idempotencyKey: must not be blank"));
@@ -88,10 +85,39 @@ pub fn run(state: &mut State, request: &Request<'_>, fx: &mut Vec<Effect>) -> Ha
         remembered: dedupe::key("agent", params),
         repeated: ack.clone(),
         ack,
+        undelivered,
         may_renew: text("sessionKey").or(text("sessionId")).is_none(),
         ..Intake::new(place, run_id, Origin::Agent, prompt, limit)
     };
     state.take_in(request, intake, fx)
+}
+
+/// Why the answer will not be delivered although the caller wants that; refused when the caller must know before the
+/// turn. As the original: a main session's turn runs all the same, unless the caller names a channel.
+fn undelivered(
+    state: &State,
+    request: &Request<'_>,
+    place: &Place,
+    channel: Option<&str>,
+) -> Result<Option<&'static str>, WireError> {
+    if request.flag("deliver") != Some(true) {
+        return Ok(None);
+    }
+    let last = state.sessions.get(&place.agent, &place.key).and_then(|entry| entry.text("lastChannel"));
+    let channel = channel.map(str::to_lowercase).filter(|channel| channel != "last");
+    let named = channel.is_some() && channel.as_deref() != Some("webchat");
+    let channel = channel.or_else(|| last.map(|last| last.into_owned())).filter(|channel| channel != "webchat");
+    let rules = KeyRules::of(&state.config);
+    let main = rules.canonical(&place.key).is_some_and(|key| rules.is_main(&key));
+    let best_effort = request.flag("bestEffortDeliver").unwrap_or(main && !named);
+    match (best_effort, channel) {
+        (true, None) => Ok(Some("channel_resolved_to_internal")),
+        (true, Some(_)) => Ok(Some("unknown_channel")),
+        (false, Some(channel)) => Err(WireError::new(Code::NotLinked, format!("channel is not linked: {channel}"))),
+        (false, None) => Err(WireError::invalid(
+            "delivery channel is required: pass --channel/--reply-channel or use a main session with a previous channel",
+        )),
+    }
 }
 
 /// The session: by key, by session id, by person, else the main one. An id that no session has begins one of that id,

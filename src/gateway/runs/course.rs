@@ -208,6 +208,7 @@ impl State {
         let Some(run) = self.runs.remove(no) else { return };
         for id in run.ids() {
             self.note_end(id, &ended, fx);
+            self.journal_close(id, fx);
         }
         self.answer_run(&run, &outcome, error, now, fx);
         self.session_after_run(&run, &outcome, now, fx);
@@ -218,7 +219,7 @@ impl State {
     }
 
     /// Whoever waits for this end, now or later, is told.
-    pub(super) fn note_end(&mut self, id: &str, ended: &Ended, fx: &mut Vec<Effect>) {
+    pub fn note_end(&mut self, id: &str, ended: &Ended, fx: &mut Vec<Effect>) {
         for waiting in self.runs.ended.note(id, ended.clone()) {
             broadcast::reply(fx, waiting.conn, &waiting.id, &wait_answer(id, ended));
         }

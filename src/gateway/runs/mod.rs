@@ -84,6 +84,8 @@ pub struct Run {
     pub id: String,
     /// Messages it answers beside its own.
     pub joined: Vec<Joined>,
+    /// Why its answer will not be delivered, when it should be.
+    pub undelivered: Option<&'static str>,
     /// What it does while it waits.
     pub waits: Waits,
     /// When it may start, on the monotonic clock; none for at once.

@@ -135,12 +135,14 @@ impl Outcome {
             last.push_str(&footer);
         }
         let payloads: Vec<Value> = texts.iter().map(|text| json!({"text": text, "mediaUrl": null})).collect();
-        json!({
-            "runId": run.id,
-            "status": "ok",
-            "summary": "completed",
-            "result": {"payloads": payloads, "meta": self.meta(run)},
-        })
+        let mut result = json!({"payloads": payloads, "meta": self.meta(run)});
+        if let (Some(reason), Some(members)) = (run.undelivered, result.as_object_mut()) {
+            let status = json!({
+                "requested": true, "attempted": false, "status": "failed", "succeeded": false, "error": true, "reason": reason,
+            });
+            members.insert("deliveryStatus".into(), status);
+        }
+        json!({"runId": run.id, "status": "ok", "summary": "completed", "result": result})
     }
 
     fn meta(&self, run: &Run) -> Value {
