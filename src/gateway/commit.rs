@@ -23,7 +23,7 @@ impl State {
             return self.committed(commit, now, fx);
         }
         let files = self.device_files();
-        fx.push(Effect::Disk(Job::Write(files), Then::Commit(commit)));
+        fx.push(Effect::Disk(Job::Write(files), Then::Commit(Box::new(commit))));
     }
 
     /// The same for the node book.
@@ -33,7 +33,7 @@ impl State {
             return self.committed(commit, now, fx);
         }
         let files = self.node_files();
-        fx.push(Effect::Disk(Job::Write(files), Then::Commit(commit)));
+        fx.push(Effect::Disk(Job::Write(files), Then::Commit(Box::new(commit))));
     }
 
     /// Saves what nobody waits for.
@@ -72,7 +72,7 @@ impl State {
         if let Some(key) = commit.held {
             self.let_go(&key, now, fx);
         }
-        if let Some((file, waiting, key)) = commit.put_away.map(|wish| *wish) {
+        if let Some((file, waiting, key)) = commit.put_away {
             fx.push(Effect::Disk(Job::PutAway(vec![file], now.wall_ms), Then::PutAway(waiting, key)));
         }
         for conn in commit.revoked {

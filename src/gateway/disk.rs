@@ -157,7 +157,7 @@ pub enum Then {
     /// Nothing; a failed write is tried again with the next change.
     Nothing,
     /// A change that must be on disk before anyone hears of it.
-    Commit(Commit),
+    Commit(Box<Commit>),
     /// Answer `logs.tail`.
     LogsTail(Waiting),
     /// Answer `config.get`.
@@ -200,7 +200,7 @@ pub struct Commit {
     /// Under which name a repeated call finds the answer.
     pub remembered: Option<String>,
     /// A deleted session's transcript, and who is answered once it is put away.
-    pub put_away: Option<Box<(PathBuf, Waiting, String)>>,
+    pub put_away: Option<(PathBuf, Waiting, String)>,
 }
 
 /// Where the disk thread works.

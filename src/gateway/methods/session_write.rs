@@ -150,7 +150,7 @@ pub fn delete(state: &mut State, request: &Request<'_>, fx: &mut Vec<Effect>) ->
     };
     // The index goes first, and has to be on disk: a transcript without an entry is harmless, an entry without one is not.
     let changed = state.change_of(&place.agent, &place.key, "delete", request.now);
-    let put_away = Some(Box::new((file, waiting(request), place.key)));
+    let put_away = Some((file, waiting(request), place.key));
     state.commit_sessions(Commit { changed: changed.into_iter().collect(), put_away, ..Commit::default() }, fx);
     Ok(Answer::Later)
 }
