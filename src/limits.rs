@@ -29,7 +29,9 @@ pub const CONNECTIONS: usize = 256;
 /// rest is for clients that authenticate.
 pub const KEPT_SHARE: (usize, usize) = (3, 4);
 /// Files kept back from connections for stores, the log and listeners.
-pub const FILES_RESERVED: usize = 32;
+pub const FILES_RESERVED: usize = 48;
+/// Refused connections of a listener whose sockets stay open for their answer to arrive; they are among the files kept back.
+pub const REFUSED_KEPT: usize = 8;
 /// Largest value `gateway.maxConnections` may take: two threads each must fit the usual process limit.
 pub const CONNECTIONS_MAX: usize = 8192;
 /// Sockets of one address that have not authenticated yet (protocol.md 1).
@@ -59,8 +61,6 @@ pub const HTTP_HEADERS: usize = 64;
 pub const HTTP_HEAD: Duration = Duration::from_secs(10);
 /// Idle time of a kept connection between two requests.
 pub const HTTP_IDLE: Duration = Duration::from_secs(30);
-/// Time for a whole request body.
-pub const HTTP_BODY: Duration = Duration::from_secs(30);
 /// Bytes of a request body that no route wants; it is drained so that the answer arrives.
 pub const HTTP_DRAIN_BYTES: usize = 64 * KIB;
 /// Time for that drain.
@@ -95,10 +95,16 @@ pub const FAULT_NAME_CHARS: usize = 128;
 /// Longest close reason in bytes (RFC 6455 allows 123; the original cuts at 120).
 pub const CLOSE_REASON_BYTES: usize = 120;
 
+/// Characters of a session key as a client writes it.
+pub const SESSION_KEY_CHARS: usize = 512;
 /// Entries of the idempotency cache.
 pub const IDEMPOTENCY_ENTRIES: usize = 1000;
 /// How long an idempotency key is remembered.
 pub const IDEMPOTENCY: Duration = Duration::from_secs(300);
+/// Characters of an idempotency key; the keys of turns stand in each of their events.
+pub const IDEMPOTENCY_KEY_CHARS: usize = 256;
+/// Longest idempotency key that is kept as it is; of longer ones the hash is.
+pub const IDEMPOTENCY_KEY_BYTES: usize = 64;
 /// Interval of the sweep of expired entries (idempotency keys, pending pairings, beacons).
 pub const SWEEP: Duration = Duration::from_secs(60);
 
@@ -176,6 +182,8 @@ pub const READS_PER_CONNECTION: usize = 8;
 pub const STORE_QUEUE: usize = 1024;
 /// Whole time of a shutdown after the signal (lifecycle.md 12).
 pub const SHUTDOWN: Duration = Duration::from_secs(5);
+/// How long the end waits for the disk after that.
+pub const STORE_END: Duration = Duration::from_secs(5);
 
 /// Stack of threads that parse JSON: 127 levels recurse (exemplars 2b).
 pub const STACK_PARSER: usize = 512 * KIB;
@@ -256,6 +264,8 @@ pub const SUMMARY_BLOCK_CHARS: usize = 4000;
 pub const WORKSPACE_FILE_CHARS: usize = 20_000;
 /// Bytes of a workspace file that are read; larger ones are cut to head and tail after reading.
 pub const WORKSPACE_FILE_BYTES: usize = 2 * MIB;
+/// Characters of an agent's id, as in the original.
+pub const AGENT_ID_CHARS: usize = 64;
 /// Points of one usage curve.
 pub const USAGE_POINTS: usize = 500;
 /// Characters of one line in the log of a session's usage.

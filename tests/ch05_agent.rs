@@ -170,9 +170,10 @@ fn a_model_failure_is_an_error_and_the_session_stays_usable() {
 
 #[test]
 fn no_model_at_all_says_what_to_set() {
+    // Nobody answers at the discard port; a machine may well have a server at the usual ones.
     let gateway = Setup::new()
-        .env("OLLAMA_HOST", "127.0.0.1:9")
-        .env("OPENCLAW_LLAMACPP_PORT", "9")
+        .env("OLLAMA_HOST", "http://127.0.0.1:9")
+        .env("LLAMA_ARG_PORT", "9")
         .env("OPENCLAW_LMSTUDIO_PORT", "9")
         .config("{agents: {defaults: {skipBootstrap: true}}}")
         .start();
@@ -262,7 +263,7 @@ fn refusals_before_a_run_name_the_reason() {
         (json!({"message": "x"}), "invalid agent params: must have required property 'idempotencyKey'"),
         (json!({"channel": "nochan"}), "invalid agent params: unknown channel: nochan"),
         (json!({"agentId": "ghost"}), "invalid agent params: unknown agent id \"ghost\""),
-        (json!({"sessionId": "ghost"}), "invalid agent params: no session with id ghost"),
+        (json!({"sessionId": "../ghost"}), "invalid agent params: at /sessionId: must be letters, digits and -_.+@"),
         (json!({"thinking": "lots"}), "invalid agent params: at /thinking: must be one of"),
         (json!({"attachments": [{"content": "AAAA"}]}), "invalid agent params: at /attachments/0: only png"),
     ];
@@ -278,6 +279,39 @@ fn refusals_before_a_run_name_the_reason() {
         assert!(answer["error"]["message"].as_str().unwrap().starts_with(text), "{answer}");
     }
     assert!(!upstream.asked_more());
+}
+
+#[test]
+fn a_session_id_begins_a_session_of_that_id_and_finds_it_again() {
+    let upstream = Upstream::play(vec![]);
+    let gateway = start(&upstream);
+    let mut peer = Peer::connect(&gateway, &Hello::v4());
+    let id = "11111111-1111-4111-8111-111111111111";
+    let mut turn = |run: &str, session: Value| {
+        let mut params = json!({"message": "hi", "idempotencyKey": run});
+        params.as_object_mut().unwrap().extend(session.as_object().unwrap().clone());
+        let asked = peer.send("agent", params);
+        let accepted = peer.response(&asked)["payload"]["sessionKey"].clone();
+        (accepted, peer.response(&asked)["payload"]["result"]["meta"]["agentMeta"]["sessionId"].clone())
+    };
+    let key = json!(format!("agent:main:explicit:{id}"));
+    assert_eq!(turn("1", json!({"sessionId": id})), (key.clone(), json!(id)));
+    assert_eq!(turn("2", json!({"sessionId": id})), (key.clone(), json!(id)));
+    assert_eq!(turn("3", json!({"sessionId": id, "sessionKey": key})), (key.clone(), json!(id)));
+    assert_eq!(turn("4", json!({"sessionKey": key})), (key, json!(id)));
+    // The newer command line makes such a key of an id that another session has.
+    let (main, main_id) = turn("5", json!({}));
+    let made = format!("agent:main:explicit:{}", main_id.as_str().unwrap());
+    assert_eq!(turn("6", json!({"sessionId": main_id, "sessionKey": made})), (main, main_id.clone()));
+    assert_ne!(turn("7", json!({"sessionKey": made})).1, main_id);
+    let lines = upstream_lines(&upstream, 4);
+    assert_eq!(lines, 4, "the fourth turn saw the three before it");
+}
+
+/// How many user messages the numbered request to the model had.
+fn upstream_lines(upstream: &Upstream, number: usize) -> usize {
+    let body = (0..number).map(|_| upstream.asked()).last().unwrap();
+    body["messages"].as_array().unwrap().iter().filter(|message| message["role"] == "user").count()
 }
 
 #[test]
@@ -397,6 +431,52 @@ fn an_abort_ends_a_command_that_runs() {
 }
 
 #[test]
+fn a_command_in_the_background_outlives_its_turn() {
+    let script = vec![
+        Act::Call("exec", json!({"command": "sleep 60", "background": true})),
+        Act::Say(&["started"]),
+        Act::Call("process", json!({"action": "list"})),
+        Act::Say(&["it runs"]),
+    ];
+    let upstream = Upstream::play(script);
+    let gateway = start(&upstream);
+    let mut peer = Peer::connect(&gateway, &Hello::v4());
+    for (message, key) in [("start it", "r1"), ("how is it", "r2")] {
+        let id = begin(&mut peer, message, key);
+        assert_eq!(peer.response(&id)["ok"], true);
+    }
+    let asked: Vec<Value> = (0..4).map(|_| upstream.asked()).collect();
+    let listed = asked[3]["messages"].as_array().unwrap().last().unwrap()["content"].as_str().unwrap().to_string();
+    assert!(listed.contains(" running ") && listed.contains("sleep 60"), "{listed}");
+}
+
+/// A pipe that tells when its first line was written.
+fn told(pipe: &std::path::Path) -> String {
+    let (send, receive) = std::sync::mpsc::channel();
+    let pipe = pipe.to_owned();
+    std::thread::spawn(move || send.send(std::fs::read_to_string(pipe)));
+    receive.recv_timeout(crate::harness::PATIENCE).expect("nothing was told").unwrap()
+}
+
+#[test]
+fn no_command_outlives_the_gateway_not_even_one_that_ignores_being_asked() {
+    let pipe = std::env::temp_dir().join(format!("openclaw-ch05-{}.pipe", std::process::id()));
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let command = format!("trap '' TERM; echo $$ > {}; while :; do sleep 0.05; done", pipe.display());
+    let upstream = Upstream::play(vec![Act::Call("exec", json!({"command": command, "background": true}))]);
+    let gateway = start(&upstream);
+    let mut peer = Peer::connect(&gateway, &Hello::v4());
+    let id = begin(&mut peer, "start it", "r");
+    let pid = told(&pipe);
+    assert_eq!(peer.response(&id)["ok"], true);
+    gateway.stop();
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
+    let runs = stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']));
+    let _ = std::fs::remove_file(&pipe);
+    assert!(!runs, "{stat}");
+}
+
+#[test]
 fn switches_of_a_session_are_patched() {
     let upstream = Upstream::play(vec![]);
     let gateway = start(&upstream);
@@ -432,7 +512,8 @@ fn sessions_are_created_reset_previewed_resolved_and_deleted() {
     let made = peer.get("sessions.create", json!({"key": "trip", "label": "Trip", "message": "plan it"}));
     assert_eq!((&made["key"], &made["runStarted"]), (&json!("agent:main:trip"), &json!(true)));
     chat(&mut peer, made["runId"].as_str().unwrap(), "final");
-    assert_eq!(peer.get("sessions.resolve", json!({"label": "Trip"}))["key"], "agent:main:trip");
+    let found = peer.get("sessions.resolve", json!({"label": "Trip"}));
+    assert_eq!(found, json!({"ok": true, "key": "agent:main:trip", "agentId": "main"}));
     let previews = peer.get("sessions.preview", json!({"keys": ["trip", "nothing"]}))["previews"].clone();
     assert_eq!((&previews[0]["status"], &previews[1]["status"]), (&json!("ok"), &json!("missing")));
     let reset = peer.get("sessions.reset", json!({"key": "trip"}));

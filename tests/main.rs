@@ -11,6 +11,7 @@ mod ch05_agent;
 mod ch05_commands;
 mod ch05_models;
 mod ch05_queue;
+mod ch05_roster;
 mod ch05_sessions;
 mod ch08_http;
 mod ch10_shutdown;

@@ -646,6 +646,61 @@ default agent. The answer appears as it comes. Exit status 1 when the turn faile
         ..BASE
     },
     Command {
+        path: &["agents", "add"],
+        about: "Add an agent with a workspace of its own",
+        details: "Through the gateway when one runs, which uses the agent at once; else straight into the config file, \
+whose comments stay.",
+        flags: &[
+            &[
+                text("model", "provider/model", "Its model; without it the default one"),
+                switch("non-interactive", "Accepted for compatibility; it never asks"),
+                text("workspace", "dir", "Its folder; without it one in the state directory"),
+            ],
+            JSON,
+            TARGET,
+            TIMEOUT_10,
+        ],
+        args: &[Arg {
+            name: "name",
+            required: true,
+            many: false,
+            source: Source::Nothing,
+            about: "Its name; the id is made of it",
+        }],
+        examples: &[("agents add ops --workspace ~/ops --model ollama/qwen3", "An agent for another folder")],
+        run: Run::AgentsAdd,
+        ..BASE
+    },
+    Command {
+        path: &["agents", "delete"],
+        aliases: &[&["agents", "remove"]],
+        about: "Take an agent out; its files go to the trash",
+        details: "Its entry, its routes, its sessions and its workspace. A workspace that another agent uses stays.",
+        flags: &[&[switch("force", "Do it; without this nothing happens")], JSON, TARGET, TIMEOUT_10],
+        args: &[Arg { name: "id", required: true, many: false, source: Source::Nothing, about: "The agent" }],
+        examples: &[("agents delete ops --force", "No ops any more")],
+        run: Run::AgentsDelete,
+        ..BASE
+    },
+    Command {
+        path: &["agents", "set-identity"],
+        about: "Change how an agent presents itself",
+        details: "Writes into the config file and tells a running gateway. An empty value takes the old one away.",
+        flags: &[
+            &[
+                text("agent", "id", "The agent; without it the default one"),
+                text("avatar", "value", "Picture: a path in the workspace, an address or a data URI"),
+                text("emoji", "emoji", "Emoji"),
+                text("name", "name", "Name"),
+                text("theme", "theme", "Character"),
+            ],
+            JSON,
+        ],
+        examples: &[("agents set-identity --agent ops --name Opsy --emoji 🛠", "A name and a face")],
+        run: Run::AgentsSetIdentity,
+        ..BASE
+    },
+    Command {
         path: &["agents", "list"],
         about: "List the agents",
         details: "Reads the configuration; no gateway is needed.",
@@ -673,7 +728,7 @@ default agent. The answer appears as it comes. Exit status 1 when the turn faile
         path: &["models", "set"],
         about: "Choose the model that answers",
         details: "Writes agents.defaults.model into the config file and leaves everything else in it as it is. \
-A running gateway takes it at its next start.",
+A running gateway uses it from the next turn on.",
         flags: &[JSON],
         args: &[Arg {
             name: "model",

@@ -2,6 +2,7 @@
 //! Speaks to the gateway only through `client`; knows none of its inside.
 
 pub mod amount;
+pub mod change;
 pub mod cmd;
 pub mod commands;
 pub mod complete;
@@ -155,7 +156,10 @@ fn dispatch(world: &World, parsed: &Parsed) -> Result<ExitCode, CliError> {
         Run::Status => cmd::status::run(world, parsed),
         Run::Logs => cmd::logs::run(world, parsed),
         Run::Agent => cmd::agent::run(world, parsed),
+        Run::AgentsAdd => cmd::agents::add(world, parsed),
+        Run::AgentsDelete => cmd::agents::delete(world, parsed),
         Run::AgentsList => cmd::agents::list(world),
+        Run::AgentsSetIdentity => cmd::agents::set_identity(world, parsed),
         Run::Sessions => cmd::sessions::list(world, parsed),
         Run::ModelsList => cmd::models::list(world),
         Run::ModelsSet => cmd::models::set(world, parsed),

@@ -232,6 +232,12 @@ pub enum Run {
     Logs,
     /// `agent`
     Agent,
+    /// `agents add`
+    AgentsAdd,
+    /// `agents delete`
+    AgentsDelete,
+    /// `agents set-identity`
+    AgentsSetIdentity,
     /// `agents list`
     AgentsList,
     /// `sessions`

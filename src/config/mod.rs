@@ -10,6 +10,7 @@ pub mod load;
 pub mod model;
 pub mod paths;
 pub mod resolve;
+pub mod roster;
 pub mod schema;
 pub mod secret;
 pub mod substitute;

@@ -410,6 +410,18 @@ impl Config {
         }
     }
 
+    /// This configuration with what turns read from another: agents, models, tools. What a process is started with stays.
+    pub fn with_turns_of(&self, other: &Config) -> Config {
+        let mut raw = other.raw.clone();
+        if let Some(members) = raw.as_object_mut() {
+            for name in ["gateway", "session", "logging", "canvasHost", "discovery", "commands"] {
+                members.remove(name);
+                members.extend(self.raw.get(name).map(|value| (name.to_string(), value.clone())));
+            }
+        }
+        Config { agents: other.agents.clone(), providers: other.providers.clone(), raw, ..self.clone() }
+    }
+
     /// An agent's session index (agent.md 9); `session.store` names another place.
     pub fn session_store(&self, paths: &Paths, agent: &str) -> PathBuf {
         match &self.session.store {

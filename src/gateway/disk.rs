@@ -3,19 +3,24 @@
 //! Knows no protocol and no policy.
 
 use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::thread::JoinHandle;
+use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use serde_json::Value;
 
+use super::agent_files::{self, FileAsk};
 use super::approvals_file::{self, ApprovalChange};
 use super::event::{ConnId, Event, Input};
 use super::handshake::Greeting;
 use super::journal::{self, OpenRun};
 use super::notes::Note;
+use super::roster::{self, Renewal, Renewed};
 use super::runs::RunNo;
+use super::session_key;
 use super::sessions::{self, Shelf};
 use super::transcripts::{self, Addition, Ask};
 use crate::agent::model::failover::Change;
@@ -48,6 +53,10 @@ pub enum Job {
     Add(Box<Addition>),
     /// Read `exec-approvals.json`.
     ApprovalsGet,
+    /// Change the configuration, or read it for the state to take over.
+    Renew(Box<Renewal>),
+    /// Read or write files of an agent's workspace.
+    AgentFiles(FileAsk),
     /// Replace it, with a seed for new ids.
     ApprovalsSet(Value, [u8; 32]),
     /// Add to it what a turn caused.
@@ -101,11 +110,13 @@ pub enum Done {
     Transcript(Result<String, String>),
     /// The last added message's entry.
     Added(Result<String, String>),
-    /// The answer of `exec.approvals.set`.
-    ApprovalsSet(Result<Value, WireError>),
+    /// A whole answer.
+    Answer(Result<Value, WireError>),
+    /// The configuration to take over.
+    Renewed(Box<Result<Renewed, WireError>>),
     /// Where transcripts are now.
     PutAway(Vec<String>),
-    /// The queue was full.
+    /// It was not done: the queue was full, or a bug got in the way.
     Refused,
 }
 
@@ -124,6 +135,8 @@ impl Done {
             | Job::Recover(..)
             | Job::PutAway(..)
             | Job::ApprovalsGet
+            | Job::Renew(_)
+            | Job::AgentFiles(_)
             | Job::ApprovalsSet(..)
             | Job::ApprovalsChange(_) => Done::Refused,
         }
@@ -149,16 +162,20 @@ pub enum Then {
     LogsTail(Waiting),
     /// Answer `config.get`.
     ConfigGet(Waiting),
-    /// Answer `secrets.reload`.
+    /// Take over the configuration with its secrets, then answer `secrets.reload`.
     SecretsReload(Waiting),
+    /// Take over the configuration, then answer.
+    Renew(Waiting),
     /// Take over the session indexes, or learn that they are saved.
     Sessions,
     /// Answer with what was read of a transcript.
     Transcript(Waiting),
+    /// Answer `sessions.compact`; the session goes on.
+    Shortened(Waiting, session_key::Place),
     /// Answer and tell once messages of the gateway are in a transcript.
     Added(Box<Note>),
-    /// Answer `exec.approvals.set`.
-    ApprovalsSet(Waiting),
+    /// Pass the answer on.
+    Answer(Waiting),
     /// Answer `sessions.delete`.
     PutAway(Waiting, String),
 }
@@ -176,8 +193,14 @@ pub struct Commit {
     pub revoked: Vec<ConnId>,
     /// Sessions that changed, for their followers.
     pub changed: Vec<Value>,
-    /// A run that may start once its session is on disk.
+    /// A run that does not start if its session cannot be saved.
     pub run: Option<RunNo>,
+    /// A session in which nothing starts before this is known.
+    pub held: Option<String>,
+    /// Under which name a repeated call finds the answer.
+    pub remembered: Option<String>,
+    /// A deleted session's transcript, and who is answered once it is put away.
+    pub put_away: Option<(PathBuf, Waiting, String)>,
 }
 
 /// Where the disk thread works.
@@ -200,15 +223,27 @@ impl Place {
 pub struct Store {
     /// Its queue.
     pub jobs: Sender<(Job, Then)>,
-    /// To wait for its end.
-    pub thread: JoinHandle<()>,
+    /// Closed when the thread ends.
+    pub ended: Receiver<Infallible>,
 }
 
 /// Starts the thread. It ends when the sender is dropped, after everything queued is on disk.
 pub fn spawn(place: Place, events: Sender<Event>) -> std::io::Result<Store> {
     let (jobs, queue) = bounded(limits::STORE_QUEUE);
-    let handle = thread::spawn("store", limits::STACK_PARSER, move || run(&place, &queue, &events))?;
-    Ok(Store { jobs, thread: handle })
+    let (alive, ended) = bounded(0);
+    thread::spawn("store", limits::STACK_PARSER, move || {
+        let _alive = alive;
+        run(&place, &queue, &events);
+    })?;
+    Ok(Store { jobs, ended })
+}
+
+/// Waits until everything queued is on disk, but not for ever: what hangs now was acknowledged to nobody.
+pub fn wait(ended: &Receiver<Infallible>, longest: Duration) {
+    if ended.recv_timeout(longest) == Err(RecvTimeoutError::Timeout) {
+        let waited = longest.as_secs();
+        log::error!(target: "store", "the disk did not answer for {waited} s; leaving without the last changes, which nobody was told are saved");
+    }
 }
 
 fn run(place: &Place, queue: &Receiver<(Job, Then)>, events: &Sender<Event>) {
@@ -218,10 +253,18 @@ fn run(place: &Place, queue: &Receiver<(Job, Then)>, events: &Sender<Event>) {
             if superseded(&job, &then, &batch) {
                 continue;
             }
-            let done = perform(place, job);
+            let done = guarded(|| perform(place, job));
             let _ = events.send(Event::Input(Input::Stored { then, done }));
         }
     }
+}
+
+/// A bug in one job costs that job: without this thread nothing would be saved any more.
+fn guarded(job: impl FnOnce() -> Done) -> Done {
+    catch_unwind(AssertUnwindSafe(job)).unwrap_or_else(|_| {
+        log::error!(target: "store", "a disk job panicked; see the line before");
+        Done::Refused
+    })
 }
 
 /// A write that nobody waits for is left out when a later one to the same files waits behind it.
@@ -256,7 +299,9 @@ fn perform(place: &Place, job: Job) -> Done {
             let read = approvals_file::get(&place.approvals());
             Done::Transcript(read.map(|payload| payload.to_string()).map_err(|error| error.message))
         }
-        Job::ApprovalsSet(params, seed) => Done::ApprovalsSet(approvals_file::set(&place.approvals(), &params, seed)),
+        Job::ApprovalsSet(params, seed) => Done::Answer(approvals_file::set(&place.approvals(), &params, seed)),
+        Job::Renew(renewal) => Done::Renewed(Box::new(roster::renew(place, *renewal))),
+        Job::AgentFiles(ask) => Done::Answer(agent_files::answer(&ask)),
         Job::ApprovalsChange(change) => {
             approvals_file::change(&place.approvals(), &change);
             Done::Written(Ok(()))
@@ -337,4 +382,39 @@ fn write(file: &FileWrite) -> Result<(), String> {
         log::error!(target: "store", "cannot write file={} error={error}", file.path.display());
         format!("cannot write {}: {error}", file.path.display())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_that_hangs_does_not_hold_the_end_up() {
+        let (alive, ended) = bounded(0);
+        wait(&ended, Duration::from_millis(1));
+        drop(alive);
+        wait(&ended, Duration::MAX);
+    }
+
+    #[test]
+    fn a_job_that_panics_is_answered_and_the_next_one_is_done() {
+        let state = std::env::temp_dir().join(format!("openclaw-disk-{}", std::process::id()));
+        let env = Env::of([("OPENCLAW_STATE_DIR", state.to_str().unwrap())]);
+        let paths = Paths::resolve(&env, &crate::config::Profile::none());
+        let place = Place { paths, env, log_file: Box::new(|| panic!("on purpose, in a test")) };
+        let (events, told) = bounded(8);
+        let store = spawn(place, events).unwrap();
+        let waiting = || Waiting { conn: ConnId(1), id: "r".into() };
+        let tail = Job::Tail(TailAsk { cursor: None, limit: 1, max_bytes: 1 });
+        store.jobs.send((tail, Then::LogsTail(waiting()))).unwrap();
+        store.jobs.send((Job::Write(Vec::new()), Then::Sessions)).unwrap();
+        let done = || match told.recv_timeout(std::time::Duration::from_secs(10)) {
+            Ok(Event::Input(Input::Stored { done, .. })) => done,
+            _ => panic!("no answer"),
+        };
+        assert!(matches!(done(), Done::Refused));
+        assert!(matches!(done(), Done::Written(Ok(()))));
+        drop(store.jobs);
+        wait(&store.ended, Duration::from_secs(10));
+    }
 }

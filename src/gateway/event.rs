@@ -10,6 +10,7 @@ use crossbeam_channel::Sender;
 use serde_json::Value;
 
 use super::conn::{Bytes, Link, Peer};
+use super::connect_params::ConnectRequest;
 use super::desk::ToolAsk;
 use super::disk::{Done, Job, Then};
 use super::runs::RunNo;
@@ -131,8 +132,8 @@ pub enum Inbound {
     Connect {
         /// Request id.
         id: String,
-        /// The parameters, or the text that refuses them.
-        params: Result<Value, String>,
+        /// What it asks, or what refuses it.
+        request: Result<Box<ConnectRequest>, WireError>,
     },
     /// Any other request.
     Call {

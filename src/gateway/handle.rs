@@ -12,6 +12,8 @@ use super::dispatch;
 use super::event::{ConnId, Effect, Ended, HttpAnswer, HttpAsk, Inbound, Input, Notice, Timer, Violation};
 use super::handshake;
 use super::methods::{agent, config, system};
+use super::roster::Renewed;
+use super::session_key::Place;
 use super::state::{Conn, Phase, State};
 use super::tool_asks::Approver;
 use super::trouble::Trouble;
@@ -69,8 +71,8 @@ fn inbound(state: &mut State, conn: ConnId, frame: Inbound, now: Now, fx: &mut V
     match (&entry.phase, frame) {
         (Phase::Closing(_), _) => {}
         (_, Inbound::Fatal(violation)) => violated(state, conn, violation, now, fx),
-        (Phase::Challenged { .. }, Inbound::Connect { id, params }) => {
-            handshake::connect(state, conn, &id, params, now, fx);
+        (Phase::Challenged { .. }, Inbound::Connect { id, request }) => {
+            handshake::connect(state, conn, &id, request, now, fx);
         }
         (Phase::Challenged { .. }, Inbound::Call { id, .. }) => {
             let text = "invalid handshake: first request must be connect";
@@ -135,7 +137,13 @@ fn http(state: &mut State, ask: &HttpAsk, now: Now) -> HttpAnswer {
 }
 
 fn stored(state: &mut State, then: Then, done: Done, now: Now, fx: &mut Vec<Effect>) {
-    if let Then::LogsTail(waiting) | Then::ConfigGet(waiting) | Then::SecretsReload(waiting) = &then {
+    if let Then::LogsTail(waiting)
+    | Then::ConfigGet(waiting)
+    | Then::SecretsReload(waiting)
+    | Then::Renew(waiting)
+    | Then::Answer(waiting)
+    | Then::Transcript(waiting) = &then
+    {
         state.read_done(waiting.conn);
     }
     match (then, done) {
@@ -148,12 +156,13 @@ fn stored(state: &mut State, then: Then, done: Done, now: Now, fx: &mut Vec<Effe
         (Then::ConfigGet(waiting), Done::Config(snapshot)) => {
             broadcast::reply(fx, waiting.conn, &waiting.id, &config::snapshot(&snapshot));
         }
-        (Then::SecretsReload(waiting), Done::Config(snapshot)) => {
-            system::secrets_reloaded(state, &waiting, &snapshot, fx);
+        (then @ (Then::SecretsReload(_) | Then::Renew(_)), Done::Renewed(result)) => {
+            renewed(state, then, *result, now, fx);
         }
         (Then::Sessions, Done::Recovered(broken)) => state.broken_off = broken,
         (Then::Sessions, Done::Sessions(shelves)) => {
             state.sessions.fill(shelves);
+            state.sessions.ready = true;
             state.show_broken_off(now, fx);
             if !state.sessions.is_empty() {
                 state.refresh_health(now, fx);
@@ -166,13 +175,8 @@ fn stored(state: &mut State, then: Then, done: Done, now: Now, fx: &mut Vec<Effe
             broadcast::reply_raw(fx, waiting.conn, &waiting.id, &payload);
         }
         (Then::Transcript(waiting), Done::Transcript(Err(text))) => answer(state, &waiting, Err(text), "", fx),
-        (Then::ApprovalsSet(waiting), Done::ApprovalsSet(Ok(payload))) => {
-            broadcast::reply(fx, waiting.conn, &waiting.id, &payload);
-        }
-        (Then::ApprovalsSet(waiting), Done::ApprovalsSet(Err(error))) => {
-            state.counters.failed += 1;
-            broadcast::fail(fx, waiting.conn, &waiting.id, &error);
-        }
+        (Then::Shortened(waiting, place), done) => shortened(state, &waiting, &place, done, now, fx),
+        (Then::Answer(waiting), Done::Answer(result)) => wired(state, &waiting, result, fx),
         (Then::Added(note), Done::Added(result)) => state.messages_added(*note, result, now, fx),
         (Then::PutAway(waiting, key), Done::PutAway(archived)) => {
             let payload = json!({"ok": true, "key": key, "deleted": true, "archived": archived});
@@ -183,7 +187,8 @@ fn stored(state: &mut State, then: Then, done: Done, now: Now, fx: &mut Vec<Effe
             | Then::ConfigGet(waiting)
             | Then::SecretsReload(waiting)
             | Then::Transcript(waiting)
-            | Then::ApprovalsSet(waiting)
+            | Then::Renew(waiting)
+            | Then::Answer(waiting)
             | Then::PutAway(waiting, _),
             _,
         ) => {
@@ -191,7 +196,10 @@ fn stored(state: &mut State, then: Then, done: Done, now: Now, fx: &mut Vec<Effe
         }
         (Then::Commit(commit), _) => state.not_committed(commit, "the disk is busy", now, fx),
         (Then::Added(note), _) => state.messages_added(*note, Err("the disk is busy".to_string()), now, fx),
-        (Then::Sessions, Done::Written(Err(_))) => state.sessions.not_saved(),
+        (Then::Sessions, Done::Written(Err(_)) | Done::Refused) => {
+            state.trouble.add(Trouble::WriteFailed, None, now.wall_ms);
+            state.sessions.not_saved();
+        }
         (Then::Sessions, _) => {}
     }
 }
@@ -204,6 +212,44 @@ fn answer(state: &mut State, waiting: &Waiting, result: Result<Value, String>, p
             broadcast::fail(fx, waiting.conn, &waiting.id, &WireError::unavailable(format!("{prefix}{text}")));
         }
     }
+}
+
+/// A transcript was shortened, or was not: the session goes on.
+fn shortened(state: &mut State, waiting: &Waiting, place: &Place, done: Done, now: Now, fx: &mut Vec<Effect>) {
+    match done {
+        Done::Transcript(Ok(payload)) => {
+            broadcast::reply_raw(fx, waiting.conn, &waiting.id, &payload);
+            let changed = state.change_of(&place.agent, &place.key, "compact", now);
+            state.tell_changes(changed.as_slice(), fx);
+        }
+        Done::Transcript(Err(text)) => answer(state, waiting, Err(text), "", fx),
+        _ => answer(state, waiting, Err("the disk is busy; try again".to_string()), "", fx),
+    }
+    state.let_go(&place.key, now, fx);
+}
+
+fn wired(state: &mut State, waiting: &Waiting, result: Result<Value, WireError>, fx: &mut Vec<Effect>) {
+    match result {
+        Ok(payload) => broadcast::reply(fx, waiting.conn, &waiting.id, &payload),
+        Err(error) => {
+            state.counters.failed += 1;
+            broadcast::fail(fx, waiting.conn, &waiting.id, &error);
+        }
+    }
+}
+
+/// A changed configuration: in force first, answered then.
+fn renewed(state: &mut State, then: Then, result: Result<Renewed, WireError>, now: Now, fx: &mut Vec<Effect>) {
+    let (Then::SecretsReload(waiting) | Then::Renew(waiting)) = &then else { return };
+    let answer = result.map(|mut renewed| {
+        let answer = renewed.answer.take();
+        if matches!(then, Then::SecretsReload(_)) {
+            system::secrets_reloaded(state, waiting.conn, &renewed.snapshot.config, fx);
+        }
+        state.renewed(renewed, now, fx);
+        answer
+    });
+    wired(state, waiting, answer, fx);
 }
 
 fn tail_answer(tail: Tail) -> Value {
@@ -294,6 +340,8 @@ fn ping(state: &mut State, now: Now, fx: &mut Vec<Effect>) {
 fn sweep(state: &mut State, now: Now, fx: &mut Vec<Effect>) {
     state.expire(now);
     state.save_unsaved(fx);
+    // What could not be written before is tried again, even if nothing else changes.
+    state.save_sessions(fx);
     state.retain_sessions(now, fx);
     fx.push(Effect::Timer(limits::SWEEP, Timer::Sweep));
 }

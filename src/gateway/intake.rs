@@ -10,7 +10,7 @@ use super::event::{Answer, ConnId, Effect, Handled};
 use super::journal::OpenRun;
 use super::runs::said::Said;
 use super::runs::{Asker, Dress, Origin, Phase, Run, RunNo, Verbose, Waits};
-use super::session_key::Place;
+use super::session_key::{self, Place};
 use super::state::State;
 use crate::agent::control::AbortReason;
 use crate::agent::message::Block;
@@ -129,13 +129,17 @@ impl State {
             self.shed(&key, &rules, request.now, fx);
         }
         if let Some(name) = remembered {
-            self.memory.note(name, Remembered::Running(Some(repeated)), request.now.wall_ms);
+            self.memory.note(name, Remembered::Running(Some(repeated)), request.now.mono);
         }
         let reason = if created { "create" } else { "send" };
         let changed = self.change_of(&agent, &key, reason, request.now);
         let reply = Some((waiting(), ack));
         let run = way.join.is_none().then_some(no);
-        let commit = Commit { reply, changed: changed.into_iter().collect(), run, ..Commit::default() };
+        let held = run.map(|_| key);
+        if let Some(key) = &held {
+            self.runs.hold(key);
+        }
+        let commit = Commit { reply, changed: changed.into_iter().collect(), run, held, ..Commit::default() };
         if created {
             fx.extend(open.map(|job| Effect::Disk(job, Then::Nothing)));
             self.commit_sessions(commit, fx);
@@ -197,7 +201,7 @@ impl State {
     fn open_session(&mut self, intake: &Intake, now: Now) -> Result<(Entry, bool), WireError> {
         let Place { agent, key } = &intake.place;
         let path = self.config.session_store(&self.facts.paths, agent);
-        let fresh = self.entropy.uuid();
+        let fresh = self.session_id_for(key);
         let known = self.sessions.get(agent, key).cloned();
         let over = intake.may_renew && self.is_over(&intake.place, known.as_ref(), now);
         let index = self.sessions.open(agent, || path)?;
@@ -255,6 +259,15 @@ impl State {
         match policy {
             SendPolicy::Allow => Ok(()),
             SendPolicy::Deny => Err(WireError::invalid("send blocked by session policy")),
+        }
+    }
+
+    /// The id a new session gets: the one its key asks for, unless another session has it.
+    fn session_id_for(&mut self, key: &str) -> String {
+        let taken = |id: &&str| self.sessions.rows().iter().any(|row| row.entry.session_id().as_deref() == Some(*id));
+        match session_key::explicit_id(key).filter(|id| !taken(id)) {
+            Some(id) => id.to_string(),
+            None => self.entropy.uuid(),
         }
     }
 

@@ -75,7 +75,13 @@ impl State {
     pub fn expire(&mut self, now: Now) {
         self.presence.expire(now.wall_ms);
         self.logins.sweep(now.wall_ms);
-        self.memory.sweep(now.wall_ms);
+        for (_, run) in self.runs.all() {
+            let joined = run.joined.iter().filter_map(|joined| joined.remembered.as_ref());
+            for name in run.remembered.iter().chain(joined) {
+                self.memory.renew(name, now.mono);
+            }
+        }
+        self.memory.sweep(now.mono);
         let devices = self.devices.expire(now.wall_ms);
         self.devices_unsaved = self.devices_unsaved.and(devices);
         let nodes = self.nodes.expire(now.wall_ms);

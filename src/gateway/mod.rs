@@ -2,6 +2,7 @@
 //! Knows nothing of the command line; everything it needs is in [`Boot`].
 
 pub mod access;
+pub mod agent_files;
 pub mod approvals_file;
 pub mod attachments;
 pub mod auth;
@@ -37,7 +38,9 @@ pub mod pairing;
 pub mod pairing_devices;
 pub mod pairing_nodes;
 pub mod presence;
+mod renewal;
 mod retention;
+pub mod roster;
 pub mod runs;
 #[cfg(test)]
 mod script;
@@ -45,6 +48,8 @@ mod script;
 mod script_tests;
 pub mod session_change;
 pub mod session_key;
+#[cfg(test)]
+mod session_tests;
 pub mod sessions;
 pub mod start;
 pub mod state;
@@ -106,6 +111,8 @@ pub enum StartError {
     Locked(PathBuf, String),
     /// A state file cannot be read; going on would overwrite it.
     State(PathBuf, String),
+    /// A file of the state cannot be made.
+    Unwritable(PathBuf, io::Error),
     /// The system refuses something.
     System(&'static str, io::Error),
     /// Signals cannot be handled.
@@ -121,6 +128,7 @@ impl fmt::Display for StartError {
                 write!(f, "gateway already running{owner}; lock timeout on {}", file.display())
             }
             StartError::State(file, cause) => write!(f, "cannot read {}: {cause}", file.display()),
+            StartError::Unwritable(file, cause) => write!(f, "cannot write {}: {cause}", file.display()),
             StartError::System(what, cause) => write!(f, "{what}: {cause}"),
             StartError::Signals(cause) => write!(f, "{cause}"),
         }
@@ -190,7 +198,7 @@ pub fn run(boot: Boot, listeners: Listeners, ready: impl FnOnce()) -> Result<(),
     let mut core = Core::new(state, clock, hub, queue, store.jobs, notifier);
     core.run();
     core.finish();
-    let _ = store.thread.join();
+    disk::wait(&store.ended, limits::STORE_END);
     log::info!(target: "gateway", "stopped");
     log::logger().flush();
     Ok(())

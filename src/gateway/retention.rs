@@ -29,7 +29,7 @@ impl State {
             return;
         }
         let agents: Vec<String> = self.sessions.indexes().map(|(agent, _)| agent.to_string()).collect();
-        let wishes: Vec<Retain> = agents.iter().filter_map(|agent| self.let_go(agent, &keep, now)).collect();
+        let wishes: Vec<Retain> = agents.iter().filter_map(|agent| self.retain(agent, &keep, now)).collect();
         self.save_sessions(fx);
         if !wishes.is_empty() {
             fx.push(Effect::Disk(Job::Retain(wishes), Then::Nothing));
@@ -37,7 +37,7 @@ impl State {
     }
 
     /// Takes the sessions of an agent out of its index; what is to become of its folder.
-    fn let_go(&mut self, agent: &str, keep: &Keep, now: Now) -> Option<Retain> {
+    fn retain(&mut self, agent: &str, keep: &Keep, now: Now) -> Option<Retain> {
         let rules = KeyRules { default_agent: agent.to_string(), ..KeyRules::of(&self.config) };
         let store = self.config.session_store(&self.facts.paths, agent);
         let folder = store.parent()?.to_path_buf();
@@ -90,6 +90,7 @@ mod tests {
             .state
             .sessions
             .fill(vec![("main".into(), Shelf { path: "x".into(), index, fault: None, unsaved: false })]);
+        script.state.sessions.ready = true;
         script
     }
 

@@ -3,14 +3,15 @@
 //! code. Validator, feature lists, scope checks, suggestions, completions and generated files read it.
 
 use super::defs::{
-    AGENT, AGENT_OWNERSHIP, CHANNELS_STATUS, CONFIG_CHILD, CONFIG_ISSUE, CONNECT_PARAMS, HEALTH, HEARTBEAT, HELLO_OK,
-    MODEL, NODE, NODE_DETAILS, PAIRED_DEVICE, PAIRED_NODE, PENDING_DEVICE, PENDING_NODE, PRESENCE_ENTRY, RELOAD_KINDS,
-    SESSION_LIST_DEFAULTS, SESSION_ROW, STABILITY_EVENT, STATUS, UI_HINT, UPDATE_AVAILABLE, closed, open,
+    AGENT as AGENT_SUMMARY, AGENT_OWNERSHIP, CHANNELS_STATUS, CONFIG_CHILD, CONFIG_ISSUE, CONNECT_PARAMS, HEALTH,
+    HEARTBEAT, HELLO_OK, MODEL, NODE, NODE_DETAILS, PAIRED_DEVICE, PAIRED_NODE, PENDING_DEVICE, PENDING_NODE,
+    PRESENCE_ENTRY, RELOAD_KINDS, SESSION_LIST_DEFAULTS, SESSION_ROW, STABILITY_EVENT, STATUS, UI_HINT,
+    UPDATE_AVAILABLE, closed, open,
 };
 use super::defs_agent::{
-    AGENT_ANSWER, AGENT_PARAMS, CHAT_HISTORY_PARAMS, CHAT_MESSAGE, CHAT_SEND_PARAMS, EXEC_APPROVAL,
-    EXEC_APPROVAL_PARAMS, EXEC_APPROVALS_FILE, EXEC_DECISION, KEY, RUN_ID, SESSION_KEY, SESSION_PREVIEW,
-    SESSIONS_PATCH_PARAMS,
+    AGENT_ANSWER, AGENT_FILE, AGENT_KEPT, AGENT_PARAMS, AGENT_REMOVED, CALL_NAME, CHAT_HISTORY_PARAMS, CHAT_MESSAGE,
+    CHAT_SEND_PARAMS, EXEC_APPROVAL, EXEC_APPROVAL_PARAMS, EXEC_APPROVALS_FILE, EXEC_DECISION, KEY, RUN_ID,
+    SESSION_KEY, SESSION_PREVIEW, SESSIONS_PATCH_PARAMS,
 };
 use super::kinds::{
     BOOL, COUNT, EMPTY, Field, Kind, NULLABLE_COUNT, NULLABLE_TEXT, OPEN, POSITIVE, STRING, STRINGS, TEXT, TEXTS, list,
@@ -73,6 +74,9 @@ const TAIL_SIZE: Kind = Kind::Int { min: 1, max: TAIL_BYTES_MAX as i64 };
 const NODE_ID: Field = req("nodeId", TEXT).doc("The node.");
 const REQUEST_ID: Field = req("requestId", TEXT).doc("The pairing request.");
 const AGENT_ID: Field = opt("agentId", TEXT).doc("The agent; absent means the default one.");
+const AGENT: Field = req("agentId", TEXT).doc("The agent.");
+const FOLDER: Field = req("workspace", TEXT).doc("Its folder.");
+const FILE_NAME: Field = req("name", TEXT).doc("The file, such as `AGENTS.md`.");
 const OK: Field = req("ok", Kind::True).doc("Always true.");
 const TS: Field = req("ts", COUNT).doc("When this was true.");
 const ROLE: Field = req("role", TEXT).doc("The token's role.");
@@ -98,7 +102,10 @@ pub const METHODS: &[Method] = &[
         ]),
     row("agent.wait", Handler::AgentWait, "Waits for the end of a run.")
         .scope_both(Scope::Write)
-        .takes(&closed![RUN_ID, opt("timeoutMs", COUNT).doc("How long to wait; 0 only looks.")])
+        .takes(&closed![
+            req("runId", CALL_NAME).doc("The run."),
+            opt("timeoutMs", COUNT).doc("How long to wait; 0 only looks.")
+        ])
         .gives(&open![
             RUN_ID,
             req("status", Kind::OneOf(&["ok", "error", "timeout"])).doc("How it ended, or that it did not in time."),
@@ -106,14 +113,59 @@ pub const METHODS: &[Method] = &[
             opt("endedAt", COUNT).doc("When it ended."),
             opt("error", STRING).doc("What went wrong."),
         ]),
+    row("agents.create", Handler::AgentsCreate, "Adds an agent, with a workspace of its own.")
+        .takes(&closed![
+            req("name", TEXT).doc("Its name; the id is made of it."),
+            opt("workspace", TEXT).doc("Its folder; absent gives it one in the state directory."),
+            opt("model", TEXT).doc("Its model."),
+            opt("emoji", STRING).doc("Its emoji."),
+            opt("avatar", STRING).doc("Its picture."),
+        ])
+        .gives(&closed![
+            OK,
+            AGENT,
+            req("name", TEXT).doc("Its name."),
+            req("workspace", TEXT).doc("Its folder."),
+            opt("model", TEXT).doc("Its model."),
+        ]),
+    row("agents.delete", Handler::AgentsDelete, "Takes an agent out; its files go to the trash.")
+        .takes(&closed![AGENT, opt("deleteFiles", BOOL).doc("False leaves its files where they are.")])
+        .gives(&closed![
+            OK,
+            AGENT,
+            req("removedBindings", COUNT).doc("Routes that went with it."),
+            opt("removed", list(&Kind::Ref(&AGENT_REMOVED))).doc("What is out of the way."),
+            opt("failed", list(&Kind::Ref(&AGENT_KEPT))).doc("What is not."),
+        ]),
+    row("agents.files.get", Handler::AgentsFilesGet, "A file of an agent's workspace, with its content.")
+        .scopes(Scope::Admin, Scope::Read)
+        .takes(&closed![AGENT, FILE_NAME])
+        .gives(&closed![AGENT, FOLDER, req("file", Kind::Ref(&AGENT_FILE)).doc("The file.")]),
+    row("agents.files.list", Handler::AgentsFilesList, "The files of an agent's workspace that people edit.")
+        .scopes(Scope::Admin, Scope::Read)
+        .takes(&closed![AGENT])
+        .gives(&closed![AGENT, FOLDER, req("files", list(&Kind::Ref(&AGENT_FILE))).doc("The files.")]),
+    row("agents.files.set", Handler::AgentsFilesSet, "Replaces a file of an agent's workspace.")
+        .takes(&closed![AGENT, FILE_NAME, req("content", STRING).doc("All of it.")])
+        .gives(&closed![OK, AGENT, FOLDER, req("file", Kind::Ref(&AGENT_FILE)).doc("The file.")]),
     row("agents.list", Handler::AgentsList, "All agents.").scope_both(Scope::Read).gives(&closed![
         req("defaultId", TEXT).doc("The default agent."),
         opt("ownership", Kind::OneOf(AGENT_OWNERSHIP)).doc("How agents are owned (protocol 4)."),
         opt("selectionRequired", BOOL).doc("Whether the person must choose (protocol 4)."),
         req("mainKey", TEXT).doc("Short key of the main session."),
         req("scope", Kind::OneOf(&["per-sender", "global"])).doc("How sessions are cut."),
-        req("agents", list(&Kind::Ref(&AGENT))).doc("The agents."),
+        req("agents", list(&Kind::Ref(&AGENT_SUMMARY))).doc("The agents."),
     ]),
+    row("agents.update", Handler::AgentsUpdate, "Changes an agent.")
+        .takes(&closed![
+            AGENT,
+            opt("name", TEXT).doc("Its name."),
+            opt("workspace", TEXT).doc("Its folder."),
+            opt("model", Kind::Nullable(&TEXT)).doc("Its model; null takes its own one away."),
+            opt("emoji", STRING).doc("Its emoji; empty takes it away."),
+            opt("avatar", STRING).doc("Its picture; empty takes it away."),
+        ])
+        .gives(&closed![OK, AGENT]),
     row("channels.status", Handler::ChannelsStatus, "All channels and their accounts.")
         .scope_both(Scope::Read)
         .takes(&closed![
@@ -474,7 +526,7 @@ pub const METHODS: &[Method] = &[
             opt("message", STRING).doc("The first message."),
             opt("task", STRING).doc("The same."),
             opt("timeoutMs", COUNT).doc("Time limit of the first turn."),
-            opt("idempotencyKey", TEXT).doc("Name of this call."),
+            opt("idempotencyKey", CALL_NAME).doc("Name of this call."),
         ])
         .gives(&open![
             OK,
@@ -600,7 +652,11 @@ pub const METHODS: &[Method] = &[
             opt("includeUnknown", BOOL).doc("Whether sessions of unknown kind count."),
             opt("allowMissing", BOOL).doc("Whether no session is an answer too."),
         ])
-        .gives(&open![req("ok", BOOL).doc("Whether there is one."), opt("key", TEXT).doc("The session, in full.")]),
+        .gives(&open![
+            req("ok", BOOL).doc("Whether there is one."),
+            opt("key", TEXT).doc("The session, in full."),
+            opt("agentId", TEXT).doc("Its agent."),
+        ]),
     Method {
         idempotent: true,
         ..row("sessions.send", Handler::SessionsSend, "Gives a session a message; events tell what becomes of it.")
@@ -609,7 +665,7 @@ pub const METHODS: &[Method] = &[
     .takes(&closed![
         KEY,
         req("message", STRING).doc("What the person says."),
-        opt("idempotencyKey", TEXT).doc("Name of this call."),
+        opt("idempotencyKey", CALL_NAME).doc("Name of this call."),
         opt("thinking", STRING).doc("How much the model thinks."),
         opt("attachments", list(&Kind::Any)).doc("Pictures, in base64."),
         opt("timeoutMs", COUNT).doc("Time limit."),

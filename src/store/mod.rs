@@ -3,9 +3,11 @@
 
 pub mod atomic;
 pub mod devices;
+pub mod lock;
 pub mod nodes;
 pub mod records;
 pub mod session;
 pub mod sessions;
 pub mod tail;
 pub mod transcript;
+pub mod trash;

@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 
 use crate::config::{Config, Env, Secret};
 use crate::limits;
+use crate::sys::order;
 
 /// Environment variables of well-known providers, in the order they are looked at.
 const VARIABLES: [(&str, &[&str]); 20] = [
@@ -153,7 +154,7 @@ impl AuthProfiles {
             let known = |id: &String| self.provider_of(id) == Some(provider);
             return order.into_iter().filter(known).collect();
         }
-        rest.sort_by_key(|id| self.stat(id, "lastUsed"));
+        order::by_key(&mut rest, |id| self.stat(id, "lastUsed"));
         rest.into_iter().map(String::from).collect()
     }
 

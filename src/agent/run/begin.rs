@@ -24,7 +24,10 @@ pub fn run(spec: RunSpec, hands: Hands, control: &Control, tell: impl Fn(RunEven
         Ok(result) => result.account.took = began.elapsed(),
         Err(failure) => failure.account.took = began.elapsed(),
     }
-    tool::run_ended(&jobs, &run_id);
+    // a command in the background outlives a turn that ended by itself
+    if control.stopped().is_some() {
+        tool::run_ended(&jobs, &run_id);
+    }
     tell(match end {
         Ok(result) => RunEvent::Finished(Box::new(result)),
         Err(failure) => RunEvent::Failed(failure),

@@ -2,14 +2,14 @@
 
 use serde_json::{Value, json};
 
-use crate::cli::fail::{CliError, Kind};
+use crate::cli::change;
+use crate::cli::fail::CliError;
 use crate::cli::grid;
 use crate::cli::parse::Parsed;
 use crate::cli::rpc;
 use crate::cli::world::World;
-use crate::config::edit;
+use crate::config::roster;
 use crate::config::sections::{Model, Provider};
-use crate::store::atomic;
 
 /// `models list`
 ///
@@ -58,19 +58,15 @@ pub fn set(world: &World, parsed: &Parsed) -> Result<(), CliError> {
         return Err(CliError::usage(format!("not a model: \"{written}\". Use provider/model, such as ollama/qwen3.")));
     }
     let path = &world.snapshot.path;
-    let fail = |error: String| CliError::new(Kind::Config, format!("cannot change {}: {error}", world.short(path)));
-    let text = match std::fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
-        Err(error) => return Err(fail(error.to_string())),
-    };
-    let changed = edit::set_text(&text, &["agents", "defaults", "model"], written, "primary").map_err(fail)?;
-    atomic::write(path, changed.as_bytes(), 0o600).map_err(|error| fail(error.to_string()))?;
+    let after =
+        roster::set_model(&world.snapshot, &world.env, written).map_err(|error| change::refused(world, error))?;
+    change::save(world, &after)?;
+    let told = change::tell(world, parsed);
     if world.json {
         return world.out.json(&json!({"ok": true, "path": path.display().to_string(), "model": written}));
     }
     world.out.line(&format!("Model set to {written} in {}.", world.short(path)))?;
-    world.out.line("Restart the gateway to use it.")
+    world.out.line(&told)
 }
 
 fn row(provider: &Provider, model: &Model, primary: &str, fallbacks: &[String]) -> Value {

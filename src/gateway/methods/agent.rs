@@ -23,6 +23,7 @@ use crate::protocol::errors::{Code, WireError};
 use crate::session::key::{Chat, ChatKind, KeyRules};
 use crate::session::settings::Settings;
 use crate::session::stamp;
+use crate::store::session::archive;
 use crate::sys::clock::Now;
 
 /// Channels a client may name; the older command line always names one, configured or not (protocol.md 8.1).
@@ -62,6 +63,9 @@ pub fn run(state: &mut State, request: &Request<'_>, fx: &mut Vec<Effect>) -> Ha
     let place = place(state, request)?;
     let undelivered = undelivered(state, request, &place, text("replyChannel").or(text("channel")))?;
     let run_id = request.text("idempotencyKey").trim().to_string();
+    if run_id.is_empty() {
+        return Err(WireError::invalid("invalid agent params: at /idempotencyKey: must not be blank"));
+    }
     let ack = json!({
         "runId": run_id, "status": "accepted", "acceptedAt": request.now.wall_ms,
         "sessionKey": place.key, "agentId": place.agent,
@@ -116,19 +120,25 @@ fn undelivered(
     }
 }
 
-/// The session: by key, by transcript, by person, else the main one.
+/// The session: by key, by session id, by person, else the main one. An id that no session has begins one of that id,
+/// as both originals do; the newer command line names its key itself, also for an id that exists.
 fn place(state: &State, request: &Request<'_>) -> Result<Place, WireError> {
     let place = session_key::of_params(&state.config, "agent", &request.params, "sessionKey")?;
-    if !request.text("sessionKey").trim().is_empty() {
+    let written = !request.text("sessionKey").trim().is_empty();
+    let id = request.text("sessionId").trim();
+    if written && (id.is_empty() || session_key::explicit_id(&place.key).is_none()) {
         return Ok(place);
     }
-    let id = request.text("sessionId").trim();
-    if !id.is_empty() {
-        let found = state.sessions.rows().into_iter().find(|row| row.entry.session_id().as_deref() == Some(id));
-        let row = found.ok_or_else(|| WireError::invalid(format!("invalid agent params: no session with id {id}")))?;
-        return Ok(Place { agent: row.agent.to_string(), key: row.key.to_string() });
+    if id.is_empty() {
+        return Ok(of_peer(state, request, place));
     }
-    Ok(of_peer(state, request, place))
+    let found = state.sessions.rows().into_iter().find(|row| row.entry.session_id().as_deref() == Some(id));
+    match found {
+        Some(row) => Ok(Place { agent: row.agent.to_string(), key: row.key.to_string() }),
+        None if written => Ok(place),
+        None if archive::is_plain(id) => Ok(session_key::of_id(&state.config, id, &place.agent)),
+        None => Err(WireError::invalid("invalid agent params: at /sessionId: must be letters, digits and -_.+@")),
+    }
 }
 
 /// The session of the person or group a message is about, cut as `session.dmScope` says.

@@ -63,7 +63,8 @@ pub fn wait(state: &mut State, request: &Request<'_>) -> Handled {
 }
 
 /// The file.
-pub fn file(request: &Request<'_>, fx: &mut Vec<Effect>) -> Handled {
+pub fn file(state: &mut State, request: &Request<'_>, fx: &mut Vec<Effect>) -> Handled {
+    state.read_begins(request.conn)?;
     fx.push(Effect::Disk(Job::ApprovalsGet, Then::Transcript(waiting(request))));
     Ok(Answer::Later)
 }
@@ -76,6 +77,7 @@ pub fn set(state: &mut State, request: &Request<'_>, fx: &mut Vec<Effect>) -> Ha
     if !params.get("file").is_some_and(Value::is_object) {
         return Err(WireError::invalid("invalid exec.approvals.set params: file is required"));
     }
-    fx.push(Effect::Disk(Job::ApprovalsSet(params, seed), Then::ApprovalsSet(waiting(request))));
+    state.read_begins(request.conn)?;
+    fx.push(Effect::Disk(Job::ApprovalsSet(params, seed), Then::Answer(waiting(request))));
     Ok(Answer::Later)
 }

@@ -210,6 +210,12 @@ pub fn ask_history(
         ..wanted
     };
     let ask = Ask::History { path: transcript(state, place), ask: wanted, head };
+    read(state, request, ask, fx)
+}
+
+/// Has the answer read from transcripts.
+pub fn read(state: &mut State, request: &Request<'_>, ask: Ask, fx: &mut Vec<Effect>) -> Handled {
+    state.read_begins(request.conn)?;
     fx.push(Effect::Disk(Job::Transcript(ask), Then::Transcript(waiting(request))));
     Ok(Answer::Later)
 }
@@ -229,8 +235,7 @@ fn history_head(state: &State, place: &Place, request: &Request<'_>) -> Map<Stri
 pub fn message_get(state: &mut State, request: &Request<'_>, fx: &mut Vec<Effect>) -> Handled {
     let place = place(state, "chat.message.get", request)?;
     let ask = Ask::Message { path: transcript(state, &place), id: request.text("messageId").to_string() };
-    fx.push(Effect::Disk(Job::Transcript(ask), Then::Transcript(waiting(request))));
-    Ok(Answer::Later)
+    read(state, request, ask, fx)
 }
 
 /// Models and commands.
@@ -240,7 +245,7 @@ pub fn metadata(state: &State, request: &Request<'_>) -> Handled {
 }
 
 fn metadata_of(state: &State) -> Value {
-    json!({"models": super::agents::model_rows(state), "commands": command::list(None, true)})
+    json!({"models": super::models::model_rows(state), "commands": command::list(None, true)})
 }
 
 /// The commands a person can type.

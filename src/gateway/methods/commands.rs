@@ -321,7 +321,7 @@ fn say(state: &mut State, sent: &Sent<'_>, words: &str, request: &Request<'_>, f
     }
     if let Some(key) = dedupe::key(sent.method, &request.params) {
         let done = json!({"runId": sent.run_id, "status": "ok"});
-        state.memory.note(key, Remembered::Ended(Ok(done)), now_ms);
+        state.memory.note(key, Remembered::Ended(Ok(done)), request.now.mono);
     }
     Ok(Answer::Later)
 }

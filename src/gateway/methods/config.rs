@@ -10,6 +10,7 @@ use crate::config::schema;
 use crate::gateway::disk::{Job, Then, Waiting};
 use crate::gateway::dispatch::Request;
 use crate::gateway::event::{Answer, Effect, Handled};
+use crate::gateway::roster::Wanted;
 use crate::gateway::state::State;
 use crate::protocol::errors::WireError;
 use crate::sys::date;
@@ -72,9 +73,8 @@ pub fn lookup(request: &Request<'_>) -> Handled {
         .ok_or_else(|| WireError::invalid(format!("unknown config path: {path}; try config.schema")))
 }
 
-/// Reads the configuration anew and takes over its secrets.
+/// Reads the configuration anew and takes over its secrets, and what turns read.
 pub fn reload_secrets(state: &mut State, request: &Request<'_>, fx: &mut Vec<Effect>) -> Handled {
-    state.read_begins(request.conn)?;
-    fx.push(Effect::Disk(Job::Config, Then::SecretsReload(waiting(request))));
+    state.renew(Wanted::Reread, waiting(request), fx)?;
     Ok(Answer::Later)
 }

@@ -2,10 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::config::load::Snapshot;
+use crate::config::model::Config;
 use crate::gateway::beacon::Beacon;
-use crate::gateway::broadcast;
-use crate::gateway::disk::Waiting;
 use crate::gateway::dispatch::Request;
 use crate::gateway::event::{Answer, ConnId, Effect, Handled};
 use crate::gateway::state::State;
@@ -99,25 +97,19 @@ pub fn update_status() -> Handled {
 }
 
 /// Takes over the secrets of a freshly read configuration and lets go of clients whose shared secret
-/// is no longer valid.
-pub fn secrets_reloaded(state: &mut State, waiting: &Waiting, snapshot: &Snapshot, fx: &mut Vec<Effect>) {
-    if !snapshot.valid {
-        let problem = snapshot.issues.first().map(ToString::to_string).unwrap_or_default();
-        let error = WireError::unavailable(format!("secrets not reloaded: invalid config: {problem}"));
-        return broadcast::fail(fx, waiting.conn, &waiting.id, &error);
+/// is no longer valid; whoever asked stays.
+pub fn secrets_reloaded(state: &mut State, asker: ConnId, config: &Config, fx: &mut Vec<Effect>) {
+    let fresh = state.access.reread(config);
+    if fresh.same_as(&state.secrets) {
+        return;
     }
-    let fresh = state.access.reread(&snapshot.config);
-    if !fresh.same_as(&state.secrets) {
-        state.secrets = fresh;
-        let stale: Vec<ConnId> = state
-            .sessions_in_use()
-            .filter(|(conn, _, session)| *conn != waiting.conn && matches!(session.method, "token" | "password"))
-            .map(|(conn, ..)| conn)
-            .collect();
-        for conn in stale {
-            state.close(conn, 4001, "gateway auth changed", fx);
-        }
+    state.secrets = fresh;
+    let stale: Vec<ConnId> = state
+        .sessions_in_use()
+        .filter(|(conn, _, session)| *conn != asker && matches!(session.method, "token" | "password"))
+        .map(|(conn, ..)| conn)
+        .collect();
+    for conn in stale {
+        state.close(conn, 4001, "gateway auth changed", fx);
     }
-    let warnings = snapshot.warnings.len();
-    broadcast::reply(fx, waiting.conn, &waiting.id, &json!({"ok": true, "warningCount": warnings}));
 }

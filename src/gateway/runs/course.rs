@@ -153,15 +153,35 @@ impl State {
         Stopped { run_ids }
     }
 
+    /// The disk thread is done with a session: what was stopped meanwhile ends, what waits starts.
+    pub fn let_go(&mut self, key: &str, now: Now, fx: &mut Vec<Effect>) {
+        if !self.runs.let_go(key) {
+            return;
+        }
+        let stopped = |(no, run): (RunNo, &Run)| match run.phase {
+            Phase::Stopping(reason) if run.spec.is_some() => Some((no, reason)),
+            _ => None,
+        };
+        let stopped: Vec<(RunNo, AbortReason)> = self.runs.of_session(key).filter_map(stopped).collect();
+        for (no, reason) in stopped {
+            self.end_run(no, Outcome::never_started(reason), now, fx);
+        }
+        self.start_due_runs(now, fx);
+    }
+
     /// Stops one run: clients hear of it at once; its lane is free when its thread has ended.
     pub fn stop_run(&mut self, no: RunNo, reason: AbortReason, now: Now, fx: &mut Vec<Effect>) {
         let Some(run) = self.runs.get_mut(no) else { return };
         let waits = run.phase == Phase::Queued;
         run.phase = Phase::Stopping(reason);
-        run.said.next_seq();
+        run.said.reserve();
         self.tell_chat_end(no, &ChatEnd::Aborted { reason: reason.name(), message: None }, now, fx);
         if waits {
-            self.end_run(no, Outcome::never_started(reason), now, fx);
+            // Its first answer may wait for the disk; the last one comes after it.
+            let held = self.runs.get(no).is_some_and(|run| self.runs.is_held(&run.session_key));
+            if !held {
+                self.end_run(no, Outcome::never_started(reason), now, fx);
+            }
         } else {
             fx.push(Effect::StopRun(no, reason));
         }
@@ -234,7 +254,7 @@ impl State {
         for (key, answer) in std::iter::once((&run.remembered, own)).chain(joined) {
             let Some(key) = key.clone() else { continue };
             let answer = error.as_ref().map_or(Ok(answer), |error| Err(error.clone()));
-            self.memory.note(key, Remembered::Ended(answer), now.wall_ms);
+            self.memory.note(key, Remembered::Ended(answer), now.mono);
         }
         if let Some(asker) = &run.asker {
             self.tell_asker(asker, &run.id, error.as_ref().map_or(Ok(&payload), Err), fx);

@@ -231,6 +231,21 @@ impl Runs {
         (due, wait)
     }
 
+    /// Nothing starts in this session while the disk thread works on it; see [`Lanes::hold`].
+    pub fn hold(&mut self, key: &str) {
+        self.lanes.hold(key);
+    }
+
+    /// Whether the session's lane goes on now.
+    pub fn let_go(&mut self, key: &str) -> bool {
+        self.lanes.let_go(key)
+    }
+
+    /// Whether the disk thread works on this session.
+    pub fn is_held(&self, key: &str) -> bool {
+        self.lanes.is_held(key)
+    }
+
     /// Takes a run out; its lane goes on.
     pub fn remove(&mut self, no: RunNo) -> Option<Run> {
         let run = self.by_no.remove(&no)?;

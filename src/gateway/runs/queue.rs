@@ -130,7 +130,7 @@ impl State {
         self.note_end(&gone.id, &ended, fx);
         self.journal_close(&gone.id, fx);
         if let Some(key) = gone.remembered {
-            self.memory.note(key, Remembered::Ended(Err(WireError::unavailable(text))), now.wall_ms);
+            self.memory.note(key, Remembered::Ended(Err(WireError::unavailable(text))), now.mono);
         }
         true
     }

@@ -32,6 +32,7 @@ pub enum Due {
 #[derive(Debug, Default)]
 pub struct Said {
     seq: u64,
+    reserved: bool,
     text: String,
     thought: String,
     shown: usize,
@@ -44,8 +45,16 @@ pub struct Said {
 impl Said {
     /// The number of the next event of this run; all streams count together.
     pub fn next_seq(&mut self) -> u64 {
-        self.seq += 1;
+        if !std::mem::take(&mut self.reserved) {
+            self.seq += 1;
+        }
         self.seq
+    }
+
+    /// Takes the number of the next event for a `chat` event that comes before it: they share it.
+    pub fn reserve(&mut self) {
+        self.next_seq();
+        self.reserved = true;
     }
 
     /// The number of the last event.
