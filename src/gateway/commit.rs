@@ -23,7 +23,7 @@ impl State {
             return self.committed(commit, now, fx);
         }
         let files = self.device_files();
-        fx.push(Effect::Disk(Job::Write(files), Then::Commit(commit)));
+        fx.push(Effect::Disk(Job::Write(files), Then::Commit(Box::new(commit))));
     }
 
     /// The same for the node book.
@@ -33,7 +33,7 @@ impl State {
             return self.committed(commit, now, fx);
         }
         let files = self.node_files();
-        fx.push(Effect::Disk(Job::Write(files), Then::Commit(commit)));
+        fx.push(Effect::Disk(Job::Write(files), Then::Commit(Box::new(commit))));
     }
 
     /// Saves what nobody waits for.

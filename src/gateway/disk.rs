@@ -157,7 +157,7 @@ pub enum Then {
     /// Nothing; a failed write is tried again with the next change.
     Nothing,
     /// A change that must be on disk before anyone hears of it.
-    Commit(Commit),
+    Commit(Box<Commit>),
     /// Answer `logs.tail`.
     LogsTail(Waiting),
     /// Answer `config.get`.
