@@ -1,7 +1,7 @@
 //! Agents and the default model as changes of the configuration file: who exists, how a name becomes an id, which entry
 //! is edited in which of the two spellings. Pure: text in, text out, checked before anybody writes it.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::edit::{self, Act, Change, Step};
 use super::env::Env;
@@ -9,6 +9,7 @@ use super::load::{self, Snapshot};
 use super::paths::Paths;
 use super::sections::MAIN_AGENT;
 use crate::limits;
+use crate::sys::order;
 
 /// What is wanted of an agent.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -80,14 +81,14 @@ pub fn create(file: &Snapshot, paths: &Paths, env: &Env, wish: &Wish) -> Result<
         Some(path) => paths.expand(path, &paths.home),
         None => paths.state_dir.join(format!("workspace-{agent}")),
     };
-    let mut entry = Map::from_iter([
+    let mut entry = order::object([
         ("id".to_string(), agent.as_str().into()),
         ("name".to_string(), name.into()),
         ("workspace".to_string(), workspace.display().to_string().into()),
     ]);
     entry.extend(wish.model.clone().flatten().map(|model| ("model".to_string(), model.into())));
     let said = wish.identity().filter(|(_, text)| !text.is_empty());
-    let mut identity: Map<String, Value> = said.map(|(member, text)| (member.to_string(), text.into())).collect();
+    let mut identity = order::object(said.map(|(member, text)| (member.to_string(), text.into())));
     if !identity.is_empty() {
         identity.entry("name").or_insert_with(|| name.into());
         entry.insert("identity".to_string(), identity.into());
@@ -95,15 +96,27 @@ pub fn create(file: &Snapshot, paths: &Paths, env: &Env, wish: &Wish) -> Result<
     let changes = match Roll::of(file) {
         Roll::Entries => {
             entry.remove("id");
-            vec![Change::at(&["agents", "entries", &agent], Act::Put(entry.into()))]
+            let ownership = Change::at(&["agents", "ownership"], Act::Put("explicit".into()));
+            vec![ownership, Change::at(&["agents", "entries", &agent], Act::Put(entry.into()))]
         }
-        Roll::List(ids) => {
-            // Without a list there is an agent all the same; it must not lose its place to the new one.
-            let first = ids.is_empty().then(|| json!({"id": MAIN_AGENT}));
-            first.into_iter().chain([entry.into()]).map(|entry| Change::at(LIST, Act::Append(entry))).collect()
-        }
+        Roll::List(ids) => vec![first_of_several(file, &ids), Some(Change::at(LIST, Act::Append(entry.into())))]
+            .into_iter()
+            .flatten()
+            .collect(),
     };
     changed(file, env, agent, &changes, true)
+}
+
+/// Without a list there is an agent all the same; it must not lose its place to the new one. And protocol 4's programs
+/// want to be told which of several agents is the default one.
+fn first_of_several(file: &Snapshot, ids: &[String]) -> Option<Change> {
+    if ids.is_empty() {
+        return Some(Change::at(LIST, Act::Append(json!({"id": MAIN_AGENT, "default": true}))));
+    }
+    let marked = file.config.agents.list.iter().any(|agent| agent.is_default);
+    let mut place = place_of(file, file.config.default_agent_id()).filter(|_| !marked)?;
+    place.push(Step::Name("default".to_string()));
+    Some(Change::new(place, Act::Put(true.into())))
 }
 
 /// Changes an agent.
@@ -159,6 +172,13 @@ pub fn delete(file: &Snapshot, env: &Env, id: &str) -> Result<Changed, String> {
     let agent = known(file, &agent)?;
     let place = place_of(file, &agent).ok_or_else(|| elsewhere(&agent))?;
     let mut changes = vec![Change::new(place, Act::Remove)];
+    let marked = file.config.agents.list.iter().any(|known| known.id == agent && known.is_default);
+    if let (Roll::List(ids), true) = (Roll::of(file), marked && file.config.agents.list.len() > 2) {
+        // Who is the first now becomes what the deleted one was.
+        let next = ids.iter().filter(|id| **id != agent).count();
+        let path = steps(LIST).into_iter().chain([Step::At(0), Step::Name("default".to_string())]).collect();
+        changes.extend((next > 0).then(|| Change::new(path, Act::Put(true.into()))));
+    }
     let bindings = file.parsed.get("bindings").and_then(Value::as_array).into_iter().flatten().enumerate();
     let own = |binding: &Value| binding.get("agentId").and_then(Value::as_str).is_some_and(|id| normal(id) == agent);
     let own: Vec<usize> = bindings.filter(|(_, binding)| own(binding)).map(|(at, _)| at).collect();
@@ -318,12 +338,25 @@ mod tests {
         let wish = Wish { workspace: Some("~/ws".into()), emoji: Some("🤖".into()), ..named("Work Bot") };
         let added = add("{\n  // mine\n  gateway: {mode: 'local'},\n}\n", &wish).unwrap();
         let list = &added.snapshot.parsed["agents"]["list"];
-        assert_eq!(list[0], json!({"id": "main"}));
+        assert_eq!(list[0], json!({"id": "main", "default": true}), "protocol 4's programs insist on the mark");
         let identity = json!({"name": "Work Bot", "emoji": "🤖"});
         let entry = json!({"id": "work-bot", "name": "Work Bot", "workspace": "/home/ann/ws", "identity": identity});
         assert_eq!((added.agent.as_str(), &list[1]), ("work-bot", &entry));
         assert!(added.snapshot.raw.as_deref().unwrap().contains("// mine"));
         assert_eq!(added.snapshot.config.default_agent_id(), "main");
+    }
+
+    #[test]
+    fn one_of_several_agents_is_marked_as_the_default_one() {
+        let list = |file: &Snapshot| file.parsed["agents"]["list"].clone();
+        let two = add("{agents: {list: [{id: 'a'}]}}", &named("b")).unwrap().snapshot;
+        assert_eq!((&list(&two)[0], list(&two)[1].get("default")), (&json!({"id": "a", "default": true}), None));
+        let (env, _) = world();
+        let three = file("{agents: {list: [{id: 'a', default: true}, {id: 'b'}, {id: 'c'}]}}");
+        let left = delete(&three, &env, "a").unwrap().snapshot;
+        assert_eq!(list(&left), json!([{"id": "b", "default": true}, {"id": "c"}]));
+        assert_eq!(list(&delete(&three, &env, "b").unwrap().snapshot)[0], json!({"id": "a", "default": true}));
+        assert_eq!(list(&delete(&left, &env, "b").unwrap().snapshot), json!([{"id": "c"}]));
     }
 
     #[test]

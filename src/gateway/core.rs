@@ -12,6 +12,7 @@ use super::conn::outbox::Out;
 use super::conn::{Bytes, Hub, Link};
 use super::desk::RunDesk;
 use super::disk::{Done, Job, Then};
+use super::errand::Errands;
 use super::event::{Admission, Class, ConnId, Effect, Event, HttpAnswer, Input, Notice, ToolReply};
 use super::handle::handle;
 use super::runs::RunNo;
@@ -41,6 +42,7 @@ pub struct Core {
     tools: HashMap<u64, (Sender<ToolReply>, Sender<Option<Decision>>)>,
     jobs: Jobs,
     disk: Sender<(Job, Then)>,
+    errands: Errands,
     links: HashMap<ConnId, Link>,
     waiting: HashMap<u64, Sender<HttpAnswer>>,
     next_ticket: u64,
@@ -65,6 +67,7 @@ impl Core {
             clock,
             hub,
             events,
+            errands: Errands::new(sender.clone()),
             sender,
             controls: HashMap::new(),
             tools: HashMap::new(),
@@ -198,6 +201,11 @@ impl Core {
                 }
             }
             Effect::Disk(job, then) => self.disk(job, then),
+            Effect::Errand(errand, then) => {
+                if let Err(then) = self.errands.run(errand, then) {
+                    self.refused(then, Done::Refused);
+                }
+            }
             Effect::StartRun(no, spec) => self.start_run(no, *spec),
             Effect::StopRun(no, reason) => self.stop_run(no, reason),
             Effect::AnswerTool(ticket, reply) => self.answer_tool(ticket, reply),
@@ -315,8 +323,11 @@ impl Core {
             if matches!(job, Job::Write(_)) {
                 log::error!(target: "store", "write refused, the disk queue is full");
             }
-            let now = self.clock.now();
-            handle(&mut self.state, Input::Stored { then, done: Done::refused(&job) }, now, &mut self.effects);
+            self.refused(then, Done::refused(&job));
         }
+    }
+
+    fn refused(&mut self, then: Then, done: Done) {
+        handle(&mut self.state, Input::Stored { then, done }, self.clock.now(), &mut self.effects);
     }
 }

@@ -110,8 +110,8 @@ pub enum Done {
     Transcript(Result<String, String>),
     /// The last added message's entry.
     Added(Result<String, String>),
-    /// A whole answer.
-    Answer(Result<Value, WireError>),
+    /// A whole answer, serialised.
+    Answer(Result<String, WireError>),
     /// The configuration to take over.
     Renewed(Box<Result<Renewed, WireError>>),
     /// Where transcripts are now.
@@ -299,9 +299,9 @@ fn perform(place: &Place, job: Job) -> Done {
             let read = approvals_file::get(&place.approvals());
             Done::Transcript(read.map(|payload| payload.to_string()).map_err(|error| error.message))
         }
-        Job::ApprovalsSet(params, seed) => Done::Answer(approvals_file::set(&place.approvals(), &params, seed)),
+        Job::ApprovalsSet(params, seed) => Done::Answer(text(approvals_file::set(&place.approvals(), &params, seed))),
         Job::Renew(renewal) => Done::Renewed(Box::new(roster::renew(place, *renewal))),
-        Job::AgentFiles(ask) => Done::Answer(agent_files::answer(&ask)),
+        Job::AgentFiles(ask) => Done::Answer(text(agent_files::answer(&ask))),
         Job::ApprovalsChange(change) => {
             approvals_file::change(&place.approvals(), &change);
             Done::Written(Ok(()))
@@ -356,6 +356,10 @@ fn let_go(wish: &Retain) {
             target: "store", "old transcripts cannot be let go folder={} error={error}", wish.folder.display()
         ),
     }
+}
+
+fn text(answer: Result<Value, WireError>) -> Result<String, WireError> {
+    answer.map(|answer| answer.to_string())
 }
 
 fn put_away(files: &[PathBuf], now_ms: u64) -> Vec<String> {

@@ -17,6 +17,7 @@ pub mod desk;
 pub mod device;
 pub mod disk;
 pub mod dispatch;
+pub mod errand;
 pub mod event;
 pub mod field;
 pub mod handle;
@@ -57,6 +58,7 @@ pub mod timers;
 pub mod tool_asks;
 pub mod transcripts;
 pub mod trouble;
+pub mod usage;
 pub mod watch;
 
 use std::fmt;

@@ -10,6 +10,7 @@ use super::disk::Job;
 use crate::protocol::errors::WireError;
 use crate::store::session::entry::Entry;
 use crate::store::sessions::Index;
+use crate::sys::order;
 
 /// One agent's index, as it was read or why it could not be.
 pub struct Shelf {
@@ -123,6 +124,11 @@ impl SessionBook {
         self.shelves.values_mut().filter(|shelf| shelf.fault.is_none()).for_each(|shelf| shelf.unsaved = true);
     }
 
+    /// An agent's index, shared.
+    pub fn index(&self, agent: &str) -> Option<Arc<Index>> {
+        self.shelves.get(agent).map(|shelf| Arc::clone(&shelf.index))
+    }
+
     /// Every agent's index.
     pub fn indexes(&self) -> impl Iterator<Item = (&str, &Index)> {
         self.shelves.iter().map(|(agent, shelf)| (agent.as_str(), shelf.index.as_ref()))
@@ -135,7 +141,7 @@ impl SessionBook {
             .iter()
             .flat_map(|(agent, shelf)| shelf.index.iter().map(move |(key, entry)| SessionRow { agent, key, entry }));
         let mut rows: Vec<SessionRow<'_>> = all.collect();
-        rows.sort_by(|a, b| b.entry.updated_ms().cmp(&a.entry.updated_ms()).then_with(|| a.key.cmp(b.key)));
+        order::by(&mut rows, |a, b| b.entry.updated_ms().cmp(&a.entry.updated_ms()).then_with(|| a.key.cmp(b.key)));
         rows
     }
 
@@ -151,14 +157,14 @@ impl SessionBook {
             })
             .collect();
         let count = rows.len();
-        let order = |a: &(Reverse<u64>, &str, SessionRow<'_>), b: &(Reverse<u64>, &str, SessionRow<'_>)| {
+        let newer = |a: &(Reverse<u64>, &str, SessionRow<'_>), b: &(Reverse<u64>, &str, SessionRow<'_>)| {
             (a.0, a.1).cmp(&(b.0, b.1))
         };
         if count > most {
-            rows.select_nth_unstable_by(most, order);
+            rows.select_nth_unstable_by(most, newer);
             rows.truncate(most);
         }
-        rows.sort_unstable_by(order);
+        order::by(&mut rows, newer);
         (count, rows.into_iter().map(|(_, _, row)| row).collect())
     }
 

@@ -12,6 +12,7 @@ use super::freshness::{Freshness, Rules};
 use super::key::{IdentityLinks, SessionKey};
 use super::member::{at, number, text};
 use super::retention::Keep;
+use crate::sys::order;
 
 /// Hour of the daily reset (agent.md 9).
 const AT_HOUR: u32 = 4;
@@ -145,7 +146,7 @@ fn texts(value: &Value) -> Vec<String> {
 
 fn identity_links(value: &Value) -> IdentityLinks {
     let members = value.as_object().into_iter().flatten();
-    IdentityLinks(members.map(|(name, peers)| (name.to_lowercase(), texts(peers))).collect())
+    IdentityLinks(order::map(members.map(|(name, peers)| (name.to_lowercase(), texts(peers)))))
 }
 
 fn send_rule(value: &Value) -> SendRule {
@@ -169,7 +170,7 @@ fn freshness(session: &Value) -> Rules {
     let named = |name: &str| -> BTreeMap<String, Freshness> {
         let members = at(session, name).as_object().into_iter().flatten();
         let spelled = |kind: &str| if kind == "dm" { "direct".to_string() } else { kind.to_lowercase() };
-        members.map(|(kind, value)| (spelled(kind), rule(value, &base, legacy))).collect()
+        order::map(members.map(|(kind, value)| (spelled(kind), rule(value, &base, legacy))))
     };
     Rules { by_kind: named("resetByType"), by_channel: named("resetByChannel"), base }
 }

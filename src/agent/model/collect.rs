@@ -7,6 +7,7 @@ use super::{ModelError, ModelEvent};
 use crate::agent::message::{Block, Extra};
 use crate::limits;
 use crate::protocol::check;
+use crate::sys::order;
 
 /// One part under construction.
 #[derive(Debug)]
@@ -93,7 +94,7 @@ impl<'a> Collector<'a> {
     /// A thought the provider hides: only its signature, marked as the original marks it.
     pub(super) fn hidden(&mut self, data: &str) -> Result<(), ModelError> {
         self.count(data.len())?;
-        let extra = Map::from_iter([("redacted".to_string(), Value::Bool(true))]);
+        let extra = order::object([("redacted".to_string(), Value::Bool(true))]);
         self.add(Part::Thinking { text: String::new(), signature: Some(data.to_string()), extra })
     }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::keys::{AuthProfiles, Noted};
 use super::{ErrorKind, ModelError, ModelRef};
 use crate::limits;
+use crate::sys::order;
 
 /// Pauses of an account after its first, second, third and further failures (agent.md 22).
 const COOLDOWNS: [Duration; 4] =
@@ -52,7 +53,7 @@ impl Cooldowns {
     /// The pauses a profiles file remembers.
     pub fn of_profiles(profiles: &AuthProfiles) -> Cooldowns {
         let standing = |id: &str| Standing { until_ms: profiles.blocked_until(id), errors: profiles.errors(id) };
-        Cooldowns(profiles.ids().map(|id| (id.to_string(), standing(id))).collect())
+        Cooldowns(order::map(profiles.ids().map(|id| (id.to_string(), standing(id)))))
     }
 
     /// The same with what another record knows: the later pause counts.
@@ -131,7 +132,7 @@ impl Failover {
             (cooldowns.until(account, now_ms).unwrap_or(0), Some(*at) != preferred, *at)
         };
         let mut order: Vec<usize> = (0..candidates.len()).collect();
-        order.sort_by_key(due);
+        order::by_key(&mut order, due);
         let first = order.first().and_then(|at| candidates.get(*at));
         let paused = first.and_then(|first| Some((first, cooldowns.until(&first.account, now_ms)?)));
         let note = paused.map(|(first, until)| {

@@ -1,10 +1,12 @@
 //! Which key a provider is called with (agent.md 23): the session's profile, the configured order, the profiles file,
-//! the environment, the configuration. Owns the file's data model; reading and writing it is the caller's.
+//! the environment, the configuration. Owns the file's data model and its reading; writing it is the caller's.
 
 use serde_json::{Map, Value, json};
 
 use crate::config::{Config, Env, Secret};
 use crate::limits;
+use crate::store::atomic;
+use crate::sys::order;
 
 /// Environment variables of well-known providers, in the order they are looked at.
 const VARIABLES: [(&str, &[&str]); 20] = [
@@ -89,6 +91,17 @@ impl std::fmt::Debug for AuthProfiles {
     }
 }
 
+/// A profile as people may see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Grant<'a> {
+    /// Its provider.
+    pub provider: &'a str,
+    /// `api_key`, `token` or `oauth`.
+    pub kind: &'a str,
+    /// When it ends.
+    pub expires_ms: Option<u64>,
+}
+
 /// What happened with a profile, for its statistics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Noted {
@@ -112,6 +125,19 @@ impl AuthProfiles {
             // the text of a fault names a place, never a content
             Err(fault) => Err(fault.to_string()),
         }
+    }
+
+    /// Reads an agent's file; one that cannot be read counts as empty, and the log says so.
+    pub fn of_agent(agents_dir: &std::path::Path, agent: &str) -> AuthProfiles {
+        let file = agents_dir.join(agent).join("agent").join("auth-profiles.json");
+        let read = atomic::read_bounded(&file, limits::AUTH_PROFILES_BYTES).map_err(|error| error.to_string());
+        let parsed = read.and_then(|bytes| bytes.map(|bytes| AuthProfiles::parse(&bytes)).transpose());
+        parsed
+            .unwrap_or_else(|why| {
+                log::warn!(target: "agent", "auth profiles are not readable file={} error={why}", file.display());
+                None
+            })
+            .unwrap_or_default()
     }
 
     /// All profile ids.
@@ -139,6 +165,14 @@ impl AuthProfiles {
         (!key.is_empty()).then(|| Secret::new(key))
     }
 
+    /// What kind of credential a profile holds, without it.
+    pub fn grant(&self, id: &str) -> Option<Grant<'_>> {
+        let profile = self.profile(id)?;
+        let member = |name: &str| profile.get(name).and_then(Value::as_str);
+        let expires = profile.get("expires").and_then(Value::as_u64).filter(|expires| *expires > 0);
+        Some(Grant { provider: member("provider")?, kind: member("type")?, expires_ms: expires })
+    }
+
     fn provider_of(&self, id: &str) -> Option<&str> {
         self.profile(id)?.get("provider").and_then(Value::as_str)
     }
@@ -153,7 +187,7 @@ impl AuthProfiles {
             let known = |id: &String| self.provider_of(id) == Some(provider);
             return order.into_iter().filter(known).collect();
         }
-        rest.sort_by_key(|id| self.stat(id, "lastUsed"));
+        order::by_key(&mut rest, |id| self.stat(id, "lastUsed"));
         rest.into_iter().map(String::from).collect()
     }
 
@@ -256,6 +290,11 @@ impl KeyRing<'_> {
             keys.push(Key { secret: None, source: KeySource::None });
         }
         keys
+    }
+
+    /// Well-known providers whose environment variable is set.
+    pub fn with_variables(&self) -> impl Iterator<Item = String> {
+        VARIABLES.iter().filter(|(id, _)| self.environment(id).is_some()).map(|(id, _)| (*id).to_string())
     }
 
     fn environment(&self, provider: &str) -> Option<Key> {

@@ -12,6 +12,7 @@ use crate::cli::parse::Parsed;
 use crate::cli::rpc;
 use crate::cli::world::World;
 use crate::limits;
+use crate::sys::order;
 
 /// Members that go to the answer unchanged.
 const MEMBERS: &[&str] = &[
@@ -43,7 +44,7 @@ pub fn list(world: &World, parsed: &Parsed) -> Result<(), CliError> {
     let limit = active.map_or(u64::MAX, |minutes| minutes.saturating_mul(60_000));
     let age = |row: &Value| row.get("ageMs").and_then(Value::as_u64).unwrap_or(u64::MAX);
     rows.retain(|row| age(row) <= limit);
-    rows.sort_by_key(age);
+    order::by_key(&mut rows, age);
     if world.json {
         let path = path.display().to_string();
         return world.out.json(&json!({"path": path, "count": rows.len(), "activeMinutes": active, "sessions": rows}));

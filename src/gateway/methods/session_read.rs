@@ -1,6 +1,6 @@
 //! What clients ask about sessions: resolve, describe, get, preview, follow.
 
-use serde_json::{Map, json};
+use serde_json::json;
 
 use super::chat;
 use crate::gateway::dispatch::Request;
@@ -13,6 +13,7 @@ use crate::protocol::errors::WireError;
 use crate::session::fault::Refusal;
 use crate::session::key::KeyRules;
 use crate::session::list::Named;
+use crate::sys::order;
 
 /// The session that `key` names.
 pub fn place(state: &State, method: &str, request: &Request<'_>) -> Result<Place, WireError> {
@@ -41,7 +42,7 @@ pub fn describe(state: &State, request: &Request<'_>) -> Handled {
 /// Its messages.
 pub fn get(state: &mut State, request: &Request<'_>, fx: &mut Vec<Effect>) -> Handled {
     let place = place(state, "sessions.get", request)?;
-    let head = Map::from_iter([("key".to_string(), place.key.as_str().into())]);
+    let head = order::object([("key".to_string(), place.key.as_str().into())]);
     chat::ask_history(state, &place, request, head, fx)
 }
 

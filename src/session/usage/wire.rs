@@ -12,6 +12,7 @@ use crate::store::session::entry::Entry;
 use crate::store::transcript::Transcript;
 
 use super::{Counts, Day, ModelName, OfModel, Span, Tally, messages};
+use crate::sys::order;
 
 /// One session of a report.
 #[derive(Clone, Debug)]
@@ -48,15 +49,17 @@ pub fn sessions(rows: &[Row<'_>], span: &Span, now_ms: u64) -> Value {
         "endDate": span.end,
         "sessions": rows,
         "totals": totals(&all.sum().usage),
-        "aggregates": aggregates(&all, &agents, &channels),
+        "aggregates": with(aggregates(&all, &agents, &channels), json!({"sessionCount": rows.len(), "costDaily": daily(&all)})),
     })
 }
 
 /// The answer of `usage.cost`.
-pub fn cost(all: &Tally, days: i64, now_ms: u64) -> Value {
-    let daily = all.days.iter().map(|(date, day)| with(json!({"date": date}), totals(&day.usage)));
-    let daily: Vec<Value> = daily.collect();
-    json!({"updatedAt": now_ms, "days": days, "daily": daily, "totals": totals(&all.sum().usage)})
+pub fn cost(all: &Tally, days: u64, now_ms: u64) -> Value {
+    json!({"updatedAt": now_ms, "days": days, "daily": daily(all), "totals": totals(&all.sum().usage)})
+}
+
+fn daily(all: &Tally) -> Vec<Value> {
+    all.days.iter().map(|(date, day)| with(json!({"date": date}), totals(&day.usage))).collect()
 }
 
 /// The answer of `sessions.usage.timeseries`: one point an answer, at most the newest so many.
@@ -138,12 +141,12 @@ fn session(tally: &Tally) -> Value {
         "dailyLatency": daily_waits(tally), "dailyModelUsage": daily_models(tally),
         "messageCounts": counts(&sum.counts), "modelUsage": models(&sum.models),
     });
-    if let (Some(first), Some(last)) = (tally.first_ms, tally.last_ms) {
+    if let (Some(first), Some(last)) = (sum.first_ms, sum.last_ms) {
         let life = json!({"firstActivity": first, "lastActivity": last, "durationMs": last.saturating_sub(first)});
         out = with(out, life);
     }
-    if !tally.tools.is_empty() {
-        out = with(out, json!({ "toolUsage": tools(tally) }));
+    if !sum.tools.is_empty() {
+        out = with(out, json!({ "toolUsage": tools(&sum) }));
     }
     if let Some(waits) = waits(&sum.waits) {
         out = with(out, json!({ "latency": waits }));
@@ -172,7 +175,7 @@ fn aggregates(all: &Tally, agents: &BTreeMap<String, Usage>, channels: &BTreeMap
     );
     let out = json!({
         "messages": counts(&sum.counts),
-        "tools": tools(all),
+        "tools": tools(&sum),
         "byModel": models(&sum.models),
         "byProvider": by_provider.collect::<Vec<_>>(),
         "byAgent": by("agentId", agents),
@@ -200,16 +203,16 @@ fn counts(counts: &Counts) -> Value {
     })
 }
 
-fn tools(tally: &Tally) -> Value {
-    let mut tools: Vec<(&String, &u64)> = tally.tools.iter().collect();
-    tools.sort_by(|a, b| b.1.cmp(a.1).then_with(|| a.0.cmp(b.0)));
+fn tools(sum: &Day) -> Value {
+    let mut tools: Vec<(&String, &u64)> = sum.tools.iter().collect();
+    order::by(&mut tools, |a, b| b.1.cmp(a.1).then_with(|| a.0.cmp(b.0)));
     let list: Vec<Value> = tools.iter().map(|(name, count)| json!({"name": name, "count": count})).collect();
-    json!({"totalCalls": tally.tools.values().sum::<u64>(), "uniqueTools": list.len(), "tools": list})
+    json!({"totalCalls": sum.tools.values().sum::<u64>(), "uniqueTools": list.len(), "tools": list})
 }
 
 fn models(models: &BTreeMap<ModelName, OfModel>) -> Vec<Value> {
     let mut list: Vec<(&ModelName, &OfModel)> = models.iter().collect();
-    list.sort_by(|a, b| b.1.usage.cost.total.total_cmp(&a.1.usage.cost.total).then_with(|| a.0.cmp(b.0)));
+    order::by(&mut list, |a, b| b.1.usage.cost.total.total_cmp(&a.1.usage.cost.total).then_with(|| a.0.cmp(b.0)));
     let form = |((provider, model), answers): (&ModelName, &OfModel)| json!({"provider": provider, "model": model, "count": answers.count, "totals": totals(&answers.usage)});
     list.into_iter().map(form).collect()
 }
@@ -232,7 +235,7 @@ fn daily_waits(tally: &Tally) -> Vec<Value> {
 
 fn waits(waits: &[u64]) -> Option<Value> {
     let mut sorted = waits.to_vec();
-    sorted.sort_unstable();
+    order::by(&mut sorted, Ord::cmp);
     let (min, max) = (*sorted.first()?, *sorted.last()?);
     let rank = (sorted.len() * 95).div_ceil(100).max(1) - 1;
     let count = u32::try_from(sorted.len()).unwrap_or(u32::MAX);
@@ -278,11 +281,13 @@ mod tests {
                 "byChannel",
                 "byModel",
                 "byProvider",
+                "costDaily",
                 "daily",
                 "dailyLatency",
                 "latency",
                 "messages",
                 "modelDaily",
+                "sessionCount",
                 "tools"
             ]
         );

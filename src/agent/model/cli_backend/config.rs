@@ -9,6 +9,7 @@ use super::super::{ErrorKind, ModelError};
 use crate::config::env::OURS;
 use crate::config::{Config, Env};
 use crate::limits;
+use crate::sys::order;
 
 /// How a program prints its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -190,5 +191,5 @@ fn texts(value: &Value, name: &str) -> Option<Vec<String>> {
 
 fn map(value: &Value, name: &str) -> BTreeMap<String, String> {
     let members = value.get(name).and_then(Value::as_object).into_iter().flatten();
-    members.filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_string()))).collect()
+    order::map(members.filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_string()))))
 }
