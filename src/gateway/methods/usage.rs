@@ -1,6 +1,6 @@
 //! `usage.status`, `usage.cost`, `sessions.usage` and its details: what conversations cost, counted when asked.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::models;
 use super::session_read;
