@@ -29,7 +29,9 @@ pub const CONNECTIONS: usize = 256;
 /// rest is for clients that authenticate.
 pub const KEPT_SHARE: (usize, usize) = (3, 4);
 /// Files kept back from connections for stores, the log and listeners.
-pub const FILES_RESERVED: usize = 32;
+pub const FILES_RESERVED: usize = 48;
+/// Refused connections of a listener whose sockets stay open for their answer to arrive; they are among the files kept back.
+pub const REFUSED_KEPT: usize = 8;
 /// Largest value `gateway.maxConnections` may take: two threads each must fit the usual process limit.
 pub const CONNECTIONS_MAX: usize = 8192;
 /// Sockets of one address that have not authenticated yet (protocol.md 1).
@@ -59,8 +61,6 @@ pub const HTTP_HEADERS: usize = 64;
 pub const HTTP_HEAD: Duration = Duration::from_secs(10);
 /// Idle time of a kept connection between two requests.
 pub const HTTP_IDLE: Duration = Duration::from_secs(30);
-/// Time for a whole request body.
-pub const HTTP_BODY: Duration = Duration::from_secs(30);
 /// Bytes of a request body that no route wants; it is drained so that the answer arrives.
 pub const HTTP_DRAIN_BYTES: usize = 64 * KIB;
 /// Time for that drain.
@@ -95,10 +95,16 @@ pub const FAULT_NAME_CHARS: usize = 128;
 /// Longest close reason in bytes (RFC 6455 allows 123; the original cuts at 120).
 pub const CLOSE_REASON_BYTES: usize = 120;
 
+/// Characters of a session key as a client writes it.
+pub const SESSION_KEY_CHARS: usize = 512;
 /// Entries of the idempotency cache.
 pub const IDEMPOTENCY_ENTRIES: usize = 1000;
 /// How long an idempotency key is remembered.
 pub const IDEMPOTENCY: Duration = Duration::from_secs(300);
+/// Characters of an idempotency key; the keys of turns stand in each of their events.
+pub const IDEMPOTENCY_KEY_CHARS: usize = 256;
+/// Longest idempotency key that is kept as it is; of longer ones the hash is.
+pub const IDEMPOTENCY_KEY_BYTES: usize = 64;
 /// Interval of the sweep of expired entries (idempotency keys, pending pairings, beacons).
 pub const SWEEP: Duration = Duration::from_secs(60);
 
@@ -176,6 +182,8 @@ pub const READS_PER_CONNECTION: usize = 8;
 pub const STORE_QUEUE: usize = 1024;
 /// Whole time of a shutdown after the signal (lifecycle.md 12).
 pub const SHUTDOWN: Duration = Duration::from_secs(5);
+/// How long the end waits for the disk after that.
+pub const STORE_END: Duration = Duration::from_secs(5);
 
 /// Stack of threads that parse JSON: 127 levels recurse (exemplars 2b).
 pub const STACK_PARSER: usize = 512 * KIB;
@@ -359,6 +367,26 @@ pub const PROMPT_BYTES: usize = 4 * MIB;
 pub const AGENT_ANSWER_MARGIN: Duration = Duration::from_secs(30);
 /// Longest time limit a turn may be given: a day, as for `chat.send` (agent.md 5).
 pub const AGENT_TIMEOUT_MAX: Duration = Duration::from_secs(86_400);
+/// Bytes kept of an answer that broke off: enough to read, and it never fills a page of history by itself.
+pub const BROKEN_OFF_BYTES: usize = 256 * KIB;
+/// Silence waited for before messages that came during a turn become the next one (agent.md 6), and the longest setting.
+pub const QUEUE_DEBOUNCE: Duration = Duration::from_secs(1);
+/// See [`QUEUE_DEBOUNCE`].
+pub const QUEUE_DEBOUNCE_MAX: Duration = Duration::from_secs(600);
+/// Messages that may wait in a session (agent.md 6), and the largest setting.
+pub const QUEUE_CAP: usize = 20;
+/// See [`QUEUE_CAP`].
+pub const QUEUE_CAP_MAX: usize = 200;
+/// Bytes of the journal of turns from which it is written anew with what is still open.
+pub const JOURNAL_BYTES: usize = 4 * MIB;
+/// Bytes of it that are read after a start: it grows beyond [`JOURNAL_BYTES`] only when many long messages wait.
+pub const JOURNAL_READ_BYTES: usize = 64 * MIB;
+/// How often old sessions are looked for; the first time after the first [`SWEEP`], never at the start.
+pub const SESSION_RETAIN: Duration = Duration::from_secs(3600);
+/// Files of a session folder that are looked at in one go.
+pub const SESSION_FILES: usize = 100_000;
+/// Characters kept of a message that no longer fits.
+pub const QUEUE_LINE_CHARS: usize = 160;
 /// How long changed session entries that nobody waits for may stay in memory only.
 pub const SESSIONS_SAVE: Duration = Duration::from_secs(1);
 
@@ -437,6 +465,10 @@ pub const MODEL_FALLBACKS: usize = 8;
 pub const DISCOVERY_CONNECT: Duration = Duration::from_millis(300);
 /// Time for one answer while looking for a local model server.
 pub const DISCOVERY_ANSWER: Duration = Duration::from_millis(1500);
+/// How long a server that was found is used before it is looked for again: people load another model now and then.
+pub const DISCOVERY_AGE: Duration = Duration::from_secs(600);
+/// Milliseconds between two notes in the profiles file that an account was used.
+pub const PROFILE_USED_MS: u64 = 600_000;
 /// Bytes of one such answer: Ollama's description of a model carries its licence.
 pub const DISCOVERY_BYTES: u64 = 1024 * 1024;
 /// Models of a local server that are asked for their abilities.

@@ -12,11 +12,11 @@ fn start(upstream: &Upstream) -> Gateway {
 }
 
 /// Starts a turn; the id of the request, whose first answer was `accepted`.
-fn begin(peer: &mut Peer, message: &str, key: &str) -> String {
+pub fn begin(peer: &mut Peer, message: &str, key: &str) -> String {
     begin_with(peer, json!({"message": message, "idempotencyKey": key}))
 }
 
-fn begin_with(peer: &mut Peer, params: Value) -> String {
+pub fn begin_with(peer: &mut Peer, params: Value) -> String {
     let id = peer.send("agent", params);
     let first = peer.response(&id);
     assert_eq!(first["payload"]["status"], "accepted", "{first}");
@@ -27,11 +27,11 @@ fn lifecycle(peer: &mut Peer, run: &str, phase: &str) -> Value {
     peer.event_where("agent", |p| p["runId"] == run && p["stream"] == "lifecycle" && p["data"]["phase"] == phase)
 }
 
-fn chat(peer: &mut Peer, run: &str, state: &str) -> Value {
+pub fn chat(peer: &mut Peer, run: &str, state: &str) -> Value {
     peer.event_where("chat", |p| p["runId"] == run && p["state"] == state)
 }
 
-fn texts(history: &Value) -> Vec<String> {
+pub fn texts(history: &Value) -> Vec<String> {
     let text = |message: &Value| message["content"][0]["text"].as_str().unwrap_or_default().to_string();
     history["messages"].as_array().unwrap().iter().map(text).collect()
 }
@@ -170,10 +170,11 @@ fn a_model_failure_is_an_error_and_the_session_stays_usable() {
 
 #[test]
 fn no_model_at_all_says_what_to_set() {
-    let nowhere = "http://127.0.0.1:9";
+    // Nobody answers at the discard port; a machine may well have a server at the usual ones.
     let gateway = Setup::new()
-        .env("OLLAMA_HOST", nowhere)
-        .env("OPENCLAW_OLLAMA_URL", nowhere)
+        .env("OLLAMA_HOST", "http://127.0.0.1:9")
+        .env("LLAMA_ARG_PORT", "9")
+        .env("OPENCLAW_LMSTUDIO_PORT", "9")
         .config("{agents: {defaults: {skipBootstrap: true}}}")
         .start();
     let mut peer = Peer::connect(&gateway, &Hello::v3());
@@ -262,7 +263,7 @@ fn refusals_before_a_run_name_the_reason() {
         (json!({"message": "x"}), "invalid agent params: must have required property 'idempotencyKey'"),
         (json!({"channel": "nochan"}), "invalid agent params: unknown channel: nochan"),
         (json!({"agentId": "ghost"}), "invalid agent params: unknown agent id \"ghost\""),
-        (json!({"sessionId": "ghost"}), "invalid agent params: no session with id ghost"),
+        (json!({"sessionId": "../ghost"}), "invalid agent params: at /sessionId: must be letters, digits and -_.+@"),
         (json!({"thinking": "lots"}), "invalid agent params: at /thinking: must be one of"),
         (json!({"attachments": [{"content": "AAAA"}]}), "invalid agent params: at /attachments/0: only png"),
     ];
@@ -278,6 +279,39 @@ fn refusals_before_a_run_name_the_reason() {
         assert!(answer["error"]["message"].as_str().unwrap().starts_with(text), "{answer}");
     }
     assert!(!upstream.asked_more());
+}
+
+#[test]
+fn a_session_id_begins_a_session_of_that_id_and_finds_it_again() {
+    let upstream = Upstream::play(vec![]);
+    let gateway = start(&upstream);
+    let mut peer = Peer::connect(&gateway, &Hello::v4());
+    let id = "11111111-1111-4111-8111-111111111111";
+    let mut turn = |run: &str, session: Value| {
+        let mut params = json!({"message": "hi", "idempotencyKey": run});
+        params.as_object_mut().unwrap().extend(session.as_object().unwrap().clone());
+        let asked = peer.send("agent", params);
+        let accepted = peer.response(&asked)["payload"]["sessionKey"].clone();
+        (accepted, peer.response(&asked)["payload"]["result"]["meta"]["agentMeta"]["sessionId"].clone())
+    };
+    let key = json!(format!("agent:main:explicit:{id}"));
+    assert_eq!(turn("1", json!({"sessionId": id})), (key.clone(), json!(id)));
+    assert_eq!(turn("2", json!({"sessionId": id})), (key.clone(), json!(id)));
+    assert_eq!(turn("3", json!({"sessionId": id, "sessionKey": key})), (key.clone(), json!(id)));
+    assert_eq!(turn("4", json!({"sessionKey": key})), (key, json!(id)));
+    // The newer command line makes such a key of an id that another session has.
+    let (main, main_id) = turn("5", json!({}));
+    let made = format!("agent:main:explicit:{}", main_id.as_str().unwrap());
+    assert_eq!(turn("6", json!({"sessionId": main_id, "sessionKey": made})), (main, main_id.clone()));
+    assert_ne!(turn("7", json!({"sessionKey": made})).1, main_id);
+    let lines = upstream_lines(&upstream, 4);
+    assert_eq!(lines, 4, "the fourth turn saw the three before it");
+}
+
+/// How many user messages the numbered request to the model had.
+fn upstream_lines(upstream: &Upstream, number: usize) -> usize {
+    let body = (0..number).map(|_| upstream.asked()).last().unwrap();
+    body["messages"].as_array().unwrap().iter().filter(|message| message["role"] == "user").count()
 }
 
 #[test]
@@ -315,7 +349,8 @@ fn commands_are_answered_without_the_model() {
     assert_eq!(say(&mut peer, "/think high", "t"), "Thinking: high.");
     let before = peer.get("sessions.describe", json!({"key": "main"}))["session"].clone();
     assert_eq!(before["thinkingLevel"], "high", "{before}");
-    say(&mut peer, "/new", "n");
+    assert_eq!(say(&mut peer, "/new", "n"), "done");
+    assert!(upstream.asked()["messages"].to_string().contains("Greet the user"));
     let after = peer.get("sessions.describe", json!({"key": "main"}))["session"].clone();
     assert!(after["sessionId"] != before["sessionId"] && after["thinkingLevel"] == "high", "{after}");
     assert!(!upstream.asked_more());
@@ -396,6 +431,52 @@ fn an_abort_ends_a_command_that_runs() {
 }
 
 #[test]
+fn a_command_in_the_background_outlives_its_turn() {
+    let script = vec![
+        Act::Call("exec", json!({"command": "sleep 60", "background": true})),
+        Act::Say(&["started"]),
+        Act::Call("process", json!({"action": "list"})),
+        Act::Say(&["it runs"]),
+    ];
+    let upstream = Upstream::play(script);
+    let gateway = start(&upstream);
+    let mut peer = Peer::connect(&gateway, &Hello::v4());
+    for (message, key) in [("start it", "r1"), ("how is it", "r2")] {
+        let id = begin(&mut peer, message, key);
+        assert_eq!(peer.response(&id)["ok"], true);
+    }
+    let asked: Vec<Value> = (0..4).map(|_| upstream.asked()).collect();
+    let listed = asked[3]["messages"].as_array().unwrap().last().unwrap()["content"].as_str().unwrap().to_string();
+    assert!(listed.contains(" running ") && listed.contains("sleep 60"), "{listed}");
+}
+
+/// A pipe that tells when its first line was written.
+fn told(pipe: &std::path::Path) -> String {
+    let (send, receive) = std::sync::mpsc::channel();
+    let pipe = pipe.to_owned();
+    std::thread::spawn(move || send.send(std::fs::read_to_string(pipe)));
+    receive.recv_timeout(crate::harness::PATIENCE).expect("nothing was told").unwrap()
+}
+
+#[test]
+fn no_command_outlives_the_gateway_not_even_one_that_ignores_being_asked() {
+    let pipe = std::env::temp_dir().join(format!("openclaw-ch05-{}.pipe", std::process::id()));
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let command = format!("trap '' TERM; echo $$ > {}; while :; do sleep 0.05; done", pipe.display());
+    let upstream = Upstream::play(vec![Act::Call("exec", json!({"command": command, "background": true}))]);
+    let gateway = start(&upstream);
+    let mut peer = Peer::connect(&gateway, &Hello::v4());
+    let id = begin(&mut peer, "start it", "r");
+    let pid = told(&pipe);
+    assert_eq!(peer.response(&id)["ok"], true);
+    gateway.stop();
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
+    let runs = stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']));
+    let _ = std::fs::remove_file(&pipe);
+    assert!(!runs, "{stat}");
+}
+
+#[test]
 fn switches_of_a_session_are_patched() {
     let upstream = Upstream::play(vec![]);
     let gateway = start(&upstream);
@@ -431,7 +512,8 @@ fn sessions_are_created_reset_previewed_resolved_and_deleted() {
     let made = peer.get("sessions.create", json!({"key": "trip", "label": "Trip", "message": "plan it"}));
     assert_eq!((&made["key"], &made["runStarted"]), (&json!("agent:main:trip"), &json!(true)));
     chat(&mut peer, made["runId"].as_str().unwrap(), "final");
-    assert_eq!(peer.get("sessions.resolve", json!({"label": "Trip"}))["key"], "agent:main:trip");
+    let found = peer.get("sessions.resolve", json!({"label": "Trip"}));
+    assert_eq!(found, json!({"ok": true, "key": "agent:main:trip", "agentId": "main"}));
     let previews = peer.get("sessions.preview", json!({"keys": ["trip", "nothing"]}))["previews"].clone();
     assert_eq!((&previews[0]["status"], &previews[1]["status"]), (&json!("ok"), &json!("missing")));
     let reset = peer.get("sessions.reset", json!({"key": "trip"}));
@@ -445,23 +527,44 @@ fn sessions_are_created_reset_previewed_resolved_and_deleted() {
 
 #[test]
 fn a_session_goes_on_after_kill_and_restart() {
-    let upstream = Upstream::play(vec![Act::Say(&["first"]), Act::SayAndHang(&["never"]), Act::Say(&["third"])]);
+    let upstream = Upstream::play(vec![
+        Act::Say(&["first"]),
+        Act::SayAndHang(&["never"]),
+        Act::Say(&["quick"]),
+        Act::Say(&["third"]),
+    ]);
     let mut gateway = start(&upstream);
     let mut peer = Peer::connect(&gateway, &Hello::v3());
     let id = begin(&mut peer, "one", "a");
     peer.response(&id);
     begin(&mut peer, "two", "b");
     peer.event_where("agent", |p| p["runId"] == "b" && p["stream"] == "assistant");
+    peer.get("chat.send", json!({"sessionKey": "main", "message": "two and a half", "idempotencyKey": "w"}));
+    let quick = begin_with(&mut peer, json!({"message": "hi", "idempotencyKey": "q", "sessionKey": "fine"}));
+    assert_eq!(peer.response(&quick)["ok"], true);
     gateway.signal("KILL");
     gateway.wait();
     let gateway = Setup::new().home(gateway.into_home()).start();
     let mut peer = Peer::connect(&gateway, &Hello::v3());
+    let rows = peer.get("sessions.list", json!({}))["sessions"].clone();
+    let row = |key: &str| rows.as_array().unwrap().iter().find(|row| row["key"] == key).unwrap().clone();
+    assert_eq!(row("agent:main:main")["abortedLastRun"], true, "{rows}");
+    assert_ne!(row("agent:main:fine")["abortedLastRun"], true, "{rows}");
+    for run in ["b", "w"] {
+        let ended = peer.get("agent.wait", json!({"runId": run, "timeoutMs": 0}));
+        assert_eq!(
+            (&ended["status"], &ended["error"]),
+            (&json!("error"), &json!("the gateway ended during this turn"))
+        );
+    }
     let id = begin(&mut peer, "three", "c");
     assert_eq!(peer.response(&id)["payload"]["result"]["payloads"][0]["text"], "third");
     assert_eq!(
         texts(&peer.get("chat.history", json!({"sessionKey": "main"}))),
-        ["one", "first", "two", "three", "third"]
+        ["one", "first", "two", "two and a half", "three", "third"]
     );
+    let row = peer.get("sessions.list", json!({}))["sessions"][0].clone();
+    assert_eq!(row["abortedLastRun"], false, "{row}");
 }
 
 #[test]

@@ -150,6 +150,22 @@ fn starts_that_cannot_be_right_are_refused_with_their_text_and_code() {
 }
 
 #[test]
+fn a_state_directory_that_cannot_be_written_is_named_with_the_way_out() {
+    for token in ["", "given"] {
+        let home = Home::new();
+        let config = ("OPENCLAW_CONFIG_PATH", "/nonexistent/openclaw.json");
+        let env = [config, ("OPENCLAW_STATE_DIR", "/dev/null/state"), ("OPENCLAW_GATEWAY_TOKEN", token)];
+        let output = home.run(&["gateway", "--allow-unconfigured", "--port", "0"], &env);
+        let text = stderr(&output);
+        assert_eq!(output.status.code(), Some(1), "{text}");
+        assert!(
+            text.contains("State is kept in /dev/null/state") && text.contains("OPENCLAW_STATE_DIR=<dir>"),
+            "{text}"
+        );
+    }
+}
+
+#[test]
 fn a_syntax_error_is_given_with_line_and_column() {
     let home = Home::new();
     home.configure("{\n  gateway: {\n    mode: ,\n  },\n}\n");

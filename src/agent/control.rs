@@ -18,11 +18,19 @@ pub enum AbortReason {
     Interrupt,
     /// The gateway stops or restarts.
     Shutdown,
+    /// It waited, and too many others came after it.
+    Dropped,
 }
 
 impl AbortReason {
-    const ALL: [AbortReason; 5] =
-        [AbortReason::Rpc, AbortReason::Stop, AbortReason::Timeout, AbortReason::Interrupt, AbortReason::Shutdown];
+    const ALL: [AbortReason; 6] = [
+        AbortReason::Rpc,
+        AbortReason::Stop,
+        AbortReason::Timeout,
+        AbortReason::Interrupt,
+        AbortReason::Shutdown,
+        AbortReason::Dropped,
+    ];
 
     /// The text of `stopReason` in `chat` events (agent.md 5).
     pub fn name(self) -> &'static str {
@@ -32,6 +40,7 @@ impl AbortReason {
             AbortReason::Timeout => "timeout",
             AbortReason::Interrupt => "interrupt",
             AbortReason::Shutdown => "shutdown",
+            AbortReason::Dropped => "dropped",
         }
     }
 

@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use super::commands::{COMMANDS, GLOBALS, HELP, NO_COLOR};
 use super::table::{Command, Flag, Source};
 use super::vocabulary;
+use crate::sys::order;
 
 /// The script for a shell, if it is one of `commands::SHELLS`.
 pub fn script(shell: &str) -> Option<String> {
@@ -19,7 +20,7 @@ pub fn script(shell: &str) -> Option<String> {
 
 fn flags_of(command: &'static Command) -> Vec<&'static Flag> {
     let mut flags: Vec<&'static Flag> = command.all_flags().chain([&HELP, &NO_COLOR]).collect();
-    flags.sort_by_key(|flag| flag.long);
+    order::by_key(&mut flags, |flag| flag.long);
     flags
 }
 
@@ -52,7 +53,7 @@ fn valued() -> Vec<&'static str> {
         .filter(|flag| flag.value.placeholder().is_some())
         .map(|flag| flag.long)
         .collect();
-    names.sort_unstable();
+    order::by(&mut names, Ord::cmp);
     names.dedup();
     names
 }

@@ -3,6 +3,7 @@
 
 use super::commands::{COMMANDS, GLOBALS, HELP};
 use super::table::{Arg, Command, Flag, Run, Source};
+use crate::sys::order;
 
 /// Version of this program.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -101,7 +102,7 @@ fn mark(word: &str, command: &Command) -> String {
 
 fn rows_of_flags<'a>(flags: impl Iterator<Item = &'a Flag>) -> Vec<(String, String)> {
     let mut flags: Vec<&Flag> = flags.collect();
-    flags.sort_by_key(|flag| flag.long);
+    order::by_key(&mut flags, |flag| flag.long);
     flags.into_iter().map(|flag| (flag_usage(flag), flag_about(flag))).collect()
 }
 

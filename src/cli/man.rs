@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use super::commands::{COMMANDS, GLOBALS};
 use super::help::{VERSION, usage};
 use super::table::Flag;
+use crate::sys::order;
 
 /// The whole page, section 1.
 pub fn page() -> String {
@@ -28,7 +29,7 @@ pub fn page() -> String {
             let _ = writeln!(out, ".TP\n.I {}\n{}.", escaped(arg.name), escaped(arg.about));
         }
         let mut sorted: Vec<&'static Flag> = command.all_flags().collect();
-        sorted.sort_by_key(|flag| flag.long);
+        order::by_key(&mut sorted, |flag| flag.long);
         flags(&mut out, sorted.into_iter());
         out.push_str(".PP\nExamples:\n");
         for (line, what) in command.examples {

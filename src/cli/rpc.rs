@@ -20,6 +20,7 @@ use crate::sys::host;
 use crate::config::Secret;
 use crate::config::resolve::AuthMode;
 use crate::config::target::{Target, TargetError, TargetFlags, client_target};
+use crate::sys::order;
 
 /// Protocols this program speaks.
 pub const PROTOCOLS: (u8, u8) = (3, 4);
@@ -200,7 +201,7 @@ pub fn scopes(need: &[&str]) -> Vec<&'static str> {
         };
         names.extend(wanted.iter().map(|scope| if *scope == Scope::None { Scope::Read } else { *scope }.name()));
     }
-    names.sort_unstable();
+    order::by(&mut names, Ord::cmp);
     names.dedup();
     // `operator.admin` implies the others, and a paired device may hold nothing else.
     if names.contains(&"operator.admin") { vec!["operator.admin"] } else { names }

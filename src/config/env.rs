@@ -6,6 +6,20 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::limits;
+use crate::sys::order;
+
+/// Variables meant for this process alone: its own secrets and its supervisor's sockets. No program started here gets
+/// them.
+pub const OURS: [&str; 8] = [
+    "OPENCLAW_GATEWAY_TOKEN",
+    "OPENCLAW_GATEWAY_PASSWORD",
+    "NOTIFY_SOCKET",
+    "WATCHDOG_USEC",
+    "WATCHDOG_PID",
+    "LISTEN_FDS",
+    "LISTEN_PID",
+    "LISTEN_FDNAMES",
+];
 
 /// Environment variables, current directory and account home, captured once so that every decision can be tested.
 #[derive(Clone, Debug, Default)]
@@ -21,7 +35,7 @@ impl Env {
         let vars =
             std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
         Env {
-            vars: vars.collect(),
+            vars: order::map(vars),
             cwd: std::env::current_dir().unwrap_or_else(|_| PathBuf::from(".")),
             account_home: std::env::home_dir().filter(|home| !home.as_os_str().is_empty()),
         }

@@ -4,6 +4,7 @@
 use super::model::{
     AuthMode, Bind, ConsoleStyle, Level, MdnsMode, Mode, RedactMode, ReloadMode, SessionScope, TailscaleMode,
 };
+use crate::sys::redact::is_secret_name;
 
 /// The type of a key's value.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -364,22 +365,6 @@ const RELOAD: &[(&str, ReloadKind)] = &[
     ("ui", ReloadKind::None),
 ];
 
-/// Ends of names that hold secrets wherever they stand; compared in lower case without `-` and `_`.
-const SECRET_NAMES: &[&str] = &[
-    "token",
-    "password",
-    "passwd",
-    "passphrase",
-    "secret",
-    "apikey",
-    "privatekey",
-    "accesskey",
-    "secretkey",
-    "authorization",
-    "cookie",
-    "serviceaccount",
-];
-
 /// The row with exactly this pattern.
 pub fn row(pattern: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| key.path == pattern)
@@ -432,11 +417,6 @@ fn name_of(path: &str) -> &str {
 /// The `env` block is where people keep keys, whatever they call them.
 fn is_variable(path: &str) -> bool {
     path.strip_prefix("env.").is_some_and(|rest| !rest.starts_with("shellEnv"))
-}
-
-fn is_secret_name(name: &str) -> bool {
-    let name = name.to_ascii_lowercase().replace(['-', '_'], "");
-    SECRET_NAMES.iter().any(|end| name.ends_with(end))
 }
 
 /// What a change of this path asks of a running gateway.

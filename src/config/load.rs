@@ -19,6 +19,7 @@ use super::model::Config;
 use super::paths::{Paths, Profile};
 use super::substitute::{env_block, substitute};
 use super::validate::validate;
+use crate::sys::order;
 
 /// What stands in place of a secret in answers (protocol.md 8.1).
 pub const REDACTED: &str = "__OPENCLAW_REDACTED__";
@@ -140,7 +141,8 @@ fn redact(value: &Value, path: &str) -> Value {
     let below = |name: &str| if path.is_empty() { name.to_string() } else { format!("{path}.{name}") };
     match value {
         Value::Object(members) => {
-            Value::Object(members.iter().map(|(name, value)| (name.clone(), redact(value, &below(name)))).collect())
+            let hidden = members.iter().map(|(name, value)| (name.clone(), redact(value, &below(name))));
+            Value::Object(order::object(hidden))
         }
         Value::Array(items) => {
             Value::Array(items.iter().enumerate().map(|(n, item)| redact(item, &below(&n.to_string()))).collect())

@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Component, Path, PathBuf};
 
 use super::env::Env;
+use crate::sys::host;
 
 /// Characters a profile name may have.
 const PROFILE_NAME_CHARS: usize = 64;
@@ -187,7 +188,7 @@ impl Paths {
         let place = |name: &str| env.get(name).map(|path| expand(path, &home, env.cwd()));
         Paths {
             config_file: place("OPENCLAW_CONFIG_PATH").unwrap_or_else(|| state_dir.join("openclaw.json")),
-            log_dir: log_dir(&env, &home),
+            log_dir: log_dir(&env, &home, &state_dir),
             log_stem: log_stem(profile.as_deref()),
             workspace: match &profile {
                 Some(name) => home.join(".openclaw").join(format!("workspace-{name}")),
@@ -204,6 +205,16 @@ impl Paths {
             state_dir,
             profile,
         }
+    }
+
+    /// The journal of turns that have not ended.
+    pub fn open_runs(&self) -> PathBuf {
+        self.state_dir.join("open-runs.jsonl")
+    }
+
+    /// The keys of an agent's model accounts.
+    pub fn auth_profiles(&self, agent: &str) -> PathBuf {
+        self.agents_dir.join(agent).join("agent").join("auth-profiles.json")
     }
 
     /// A path as shown to people: the home directory becomes `~` (cli.md 1.4).
@@ -283,21 +294,19 @@ fn expand(path: &str, home: &Path, base: &Path) -> PathBuf {
 }
 
 /// `OPENCLAW_LOG_DIR`, else `/tmp/openclaw`, or a directory of our own when somebody else could write there
-/// (lifecycle.md 1).
-fn log_dir(env: &Env, home: &Path) -> PathBuf {
+/// (lifecycle.md 1), and one below the state where even that was taken.
+fn log_dir(env: &Env, home: &Path, state_dir: &Path) -> PathBuf {
     if let Some(dir) = env.get("OPENCLAW_LOG_DIR") {
         return expand(dir, home, env.cwd());
     }
-    let shared = Path::new(LOG_DIR);
-    let owner = own_uid(home);
-    if is_safe_log_dir(shared, owner) {
-        return shared.to_path_buf();
-    }
     let temp = Path::new(env.get("TMPDIR").unwrap_or("/tmp"));
-    temp.join(match owner {
-        Some(uid) => format!("openclaw-{uid}"),
-        None => "openclaw".to_string(),
-    })
+    own_log_dir(Path::new(LOG_DIR), temp, host::user_id()).unwrap_or_else(|| state_dir.join("logs"))
+}
+
+/// The first directory that is ours alone, or can become it; `None` where others got there first.
+fn own_log_dir(shared: &Path, temp: &Path, owner: Option<u32>) -> Option<PathBuf> {
+    let own = temp.join(owner.map_or_else(|| "openclaw".to_owned(), |uid| format!("openclaw-{uid}")));
+    [shared.to_path_buf(), own].into_iter().find(|dir| is_safe_log_dir(dir, owner))
 }
 
 #[cfg(unix)]
@@ -314,21 +323,10 @@ fn is_safe_log_dir(_dir: &Path, _owner: Option<u32>) -> bool {
     false
 }
 
-/// The account's number, read from a thing it owns, because asking the kernel needs unsafe code or a crate.
-#[cfg(unix)]
-pub(crate) fn own_uid(home: &Path) -> Option<u32> {
-    use std::os::unix::fs::MetadataExt;
-    fs::metadata("/proc/self").or_else(|_| fs::metadata(home)).ok().map(|meta| meta.uid())
-}
-
-#[cfg(not(unix))]
-pub(crate) fn own_uid(_home: &Path) -> Option<u32> {
-    None
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::load::testing::TempDir;
 
     fn args(list: &[&str]) -> Vec<String> {
         list.iter().map(|arg| arg.to_string()).collect()
@@ -346,6 +344,27 @@ mod tests {
         assert_eq!(paths.workspace, Path::new("/home/ada/.openclaw/workspace"));
         assert_eq!(paths.token_file, Path::new("/home/ada/.openclaw/gateway-token"));
         assert_eq!((paths.profile, paths.log_stem.as_str()), (None, "openclaw"));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_log_directory_that_others_could_write_to_is_avoided() {
+        use std::os::unix::fs::{PermissionsExt, symlink};
+        let dir = TempDir::new("logs");
+        let shared = dir.path().join("openclaw");
+        let chosen = || own_log_dir(&shared, dir.path(), host::user_id());
+        let own = dir.path().join(format!("openclaw-{}", host::user_id().unwrap()));
+        assert_eq!(chosen(), Some(shared.clone()));
+        fs::create_dir(&shared).unwrap();
+        fs::set_permissions(&shared, fs::Permissions::from_mode(0o755)).unwrap();
+        assert_eq!(chosen(), Some(shared.clone()));
+        fs::set_permissions(&shared, fs::Permissions::from_mode(0o777)).unwrap();
+        assert_eq!(chosen(), Some(own.clone()));
+        fs::remove_dir(&shared).unwrap();
+        symlink("elsewhere", &shared).unwrap();
+        assert_eq!(chosen(), Some(own.clone()));
+        symlink("elsewhere", &own).unwrap();
+        assert_eq!(chosen(), None);
     }
 
     #[test]

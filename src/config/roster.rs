@@ -1,7 +1,7 @@
 //! Agents and the default model as changes of the configuration file: who exists, how a name becomes an id, which entry
 //! is edited in which of the two spellings. Pure: text in, text out, checked before anybody writes it.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::edit::{self, Act, Change, Step};
 use super::env::Env;
@@ -9,6 +9,7 @@ use super::load::{self, Snapshot};
 use super::paths::Paths;
 use super::sections::MAIN_AGENT;
 use crate::limits;
+use crate::sys::order;
 
 /// What is wanted of an agent.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -80,14 +81,14 @@ pub fn create(file: &Snapshot, paths: &Paths, env: &Env, wish: &Wish) -> Result<
         Some(path) => paths.expand(path, &paths.home),
         None => paths.state_dir.join(format!("workspace-{agent}")),
     };
-    let mut entry = Map::from_iter([
+    let mut entry = order::object([
         ("id".to_string(), agent.as_str().into()),
         ("name".to_string(), name.into()),
         ("workspace".to_string(), workspace.display().to_string().into()),
     ]);
     entry.extend(wish.model.clone().flatten().map(|model| ("model".to_string(), model.into())));
     let said = wish.identity().filter(|(_, text)| !text.is_empty());
-    let mut identity: Map<String, Value> = said.map(|(member, text)| (member.to_string(), text.into())).collect();
+    let mut identity = order::object(said.map(|(member, text)| (member.to_string(), text.into())));
     if !identity.is_empty() {
         identity.entry("name").or_insert_with(|| name.into());
         entry.insert("identity".to_string(), identity.into());

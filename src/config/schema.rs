@@ -7,6 +7,7 @@ pub use super::keys::{KEYS, Key, ReloadKind, Type, is_sensitive, is_sensitive_te
 pub use super::validate::{Validation, validate};
 
 use super::keys;
+use crate::sys::order;
 
 /// The configuration as JSON Schema, draft 07.
 pub fn json_schema() -> Value {
@@ -21,7 +22,7 @@ pub fn json_schema() -> Value {
 /// Hints by path for forms: label, help, group, order, secrecy.
 pub fn ui_hints() -> Value {
     let hints = KEYS.iter().enumerate().map(|(order, key)| (key.path.to_string(), hint(order, key)));
-    Value::Object(hints.collect())
+    Value::Object(order::object(hints))
 }
 
 /// Schema, hint and children of one path; list items may be written `list.0`, `list[0]` or `list.*`.
@@ -141,8 +142,8 @@ fn item_schema(pattern: &str) -> Value {
 }
 
 fn object_schema(pattern: &str, closed: bool) -> Value {
-    let properties: Map<String, Value> =
-        keys::children(pattern).map(|key| (keys::last(key.path).to_string(), schema_of(key))).collect();
+    let properties =
+        order::object(keys::children(pattern).map(|key| (keys::last(key.path).to_string(), schema_of(key))));
     let mut schema = json!({"type": "object", "properties": properties});
     if let (true, Value::Object(members)) = (closed, &mut schema) {
         members.insert("additionalProperties".to_string(), json!(false));

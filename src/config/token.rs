@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 
 use data_encoding::HEXLOWER;
 
-use super::paths::own_uid;
 use super::secret::Secret;
 use crate::limits;
+use crate::sys::host;
 use crate::sys::id::Entropy;
 
 /// Random bytes of a token: 48 hex characters, as the originals' wizard makes (lifecycle.md 22).
@@ -171,7 +171,7 @@ fn check_same(path: &Path, found: &fs::Metadata, opened: &fs::Metadata) -> Resul
     if (found.dev(), found.ino()) != (opened.dev(), opened.ino()) {
         return Err(TokenError::NotAFile(path.to_path_buf()));
     }
-    match own_uid(path.parent().unwrap_or(Path::new("."))) {
+    match host::user_id() {
         Some(uid) if uid != opened.uid() => Err(TokenError::Owner(path.to_path_buf())),
         _ => Ok(()),
     }

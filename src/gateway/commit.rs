@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use super::broadcast;
+use super::dedupe::Remembered;
 use super::disk::{Commit, FileWrite, Job, Then};
 use super::event::Effect;
 use super::handshake;
@@ -63,10 +64,16 @@ impl State {
         }
         if let Some((waiting, payload)) = &commit.reply {
             broadcast::reply(fx, waiting.conn, &waiting.id, payload);
+            if let Some(name) = commit.remembered {
+                self.memory.note(name, Remembered::Ended(Ok(payload.clone())), now.mono);
+            }
         }
         self.tell_changes(&commit.changed, fx);
-        if commit.run.is_some() {
-            self.start_due_runs(fx);
+        if let Some(key) = commit.held {
+            self.let_go(&key, now, fx);
+        }
+        if let Some((file, waiting, key)) = commit.put_away {
+            fx.push(Effect::Disk(Job::PutAway(vec![file], now.wall_ms), Then::PutAway(waiting, key)));
         }
         for conn in commit.revoked {
             self.close(conn, 4001, "client invalidated: device token revoked or device removed", fx);
@@ -83,13 +90,24 @@ impl State {
         self.devices_unsaved = self.devices_unsaved.and(Change::BOTH);
         self.nodes_unsaved = self.nodes_unsaved.and(Change::BOTH);
         self.sessions.not_saved();
-        if let Some(no) = commit.run {
-            self.drop_run(no);
+        let text = match commit.run {
+            Some(no) => {
+                self.drop_run(no, fx);
+                format!("message not accepted, because it cannot be saved: {text}")
+            }
+            None => format!("in effect until the next restart, but not saved: {text}"),
+        };
+        if let Some(name) = &commit.remembered {
+            self.memory.drop(name);
         }
-        let error = WireError::unavailable(format!("in effect until the next restart, but not saved: {text}"));
-        if let Some((waiting, _)) = &commit.reply {
+        let error = WireError::unavailable(text);
+        let put_away = commit.put_away.as_ref().map(|(_, waiting, _)| waiting);
+        for waiting in commit.reply.as_ref().map(|(waiting, _)| waiting).into_iter().chain(put_away) {
             self.counters.failed += 1;
             broadcast::fail(fx, waiting.conn, &waiting.id, &error);
+        }
+        if let Some(key) = &commit.held {
+            self.let_go(key, now, fx);
         }
         if let Some(greeting) = commit.greeting {
             self.counters.refused += 1;

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::device::{self, Signed};
 use super::state::Role;
 use crate::protocol::errors::WireError;
 
@@ -99,6 +100,35 @@ pub struct DeviceClaim {
     pub signed_at: i64,
     /// The challenge's nonce.
     pub nonce: Option<String>,
+}
+
+impl DeviceClaim {
+    /// The nonce, unless it is empty.
+    pub fn nonce(&self) -> Option<&str> {
+        self.nonce.as_deref().filter(|nonce| !nonce.is_empty())
+    }
+
+    /// When it was signed; times before the epoch count as the epoch.
+    pub fn signed_at_ms(&self) -> u64 {
+        u64::try_from(self.signed_at).unwrap_or(0)
+    }
+}
+
+/// A `connect` as the reader hands it to the state thread: typed, and its signature examined.
+pub struct ConnectRequest {
+    /// The parameters.
+    pub params: ConnectParams,
+    /// What the signature of its device says.
+    pub signed: Option<Signed>,
+}
+
+impl ConnectRequest {
+    /// Reads parameters that fit the table's shape; takes the time of a signature check.
+    pub fn read(params: Value) -> Result<ConnectRequest, WireError> {
+        let params = ConnectParams::read(params)?;
+        let signed = device::examine(&params);
+        Ok(ConnectRequest { params, signed })
+    }
 }
 
 impl ConnectParams {

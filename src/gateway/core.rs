@@ -100,9 +100,13 @@ impl Core {
 
     /// After the loop: lets go of everything, so that the disk thread ends when its queue is done.
     pub fn finish(self) {
-        // Commands in the background do not outlive the gateway.
-        self.jobs.stop(|_| true);
+        // Commands in the background do not outlive the gateway, one that ignores being asked included: the threads
+        // that make it end are ours.
+        let commands = self.jobs.stop(|_| true);
         drop(self.disk);
+        for command in commands {
+            command.wait(limits::EXEC_GRACE + limits::CHILD_DRAIN);
+        }
     }
 
     /// The next event, or `None` when a timer is due first.

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::event::{Event, ToolReply};
 use super::runs::RunNo;
 use crate::agent::control::Control;
+use crate::agent::message::Block;
 use crate::agent::tool::approval::pending::{Decision, Request};
 use crate::agent::tool::desk::{Ask, Desk, DeskFault, Note, Waiting};
 use crate::limits;
@@ -23,6 +24,8 @@ pub enum ToolAsk {
     Ask(Ask),
     /// A command for which an operator is to be asked.
     Approve(Request),
+    /// What the person said meanwhile.
+    Steering,
 }
 
 /// One run's way to the gateway.
@@ -60,7 +63,7 @@ impl Desk for RunDesk {
                 read(&key, path.as_deref(), limit, include_tools).map_err(DeskFault::Refused)
             }
             ToolReply::Refused(fault) => Err(fault),
-            ToolReply::Filed { .. } => Err(DeskFault::Silent),
+            ToolReply::Filed { .. } | ToolReply::Said(_) => Err(DeskFault::Silent),
         }
     }
 
@@ -70,6 +73,14 @@ impl Desk for RunDesk {
             (ToolReply::Filed { id, expires_at_ms }, decision) => Ok(Waiting { id, expires_at_ms, decision }),
             (ToolReply::Refused(fault), _) => Err(fault),
             _ => Err(DeskFault::Silent),
+        }
+    }
+
+    fn steering(&self, control: &Control) -> Vec<Vec<Block>> {
+        // No deadline of its own: what the state thread has given away must not be lost on the way.
+        match self.question(ToolAsk::Steering, control) {
+            Ok((ToolReply::Said(said), _)) => said,
+            _ => Vec::new(),
         }
     }
 

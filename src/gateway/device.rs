@@ -1,27 +1,23 @@
 //! Judges the `device` proof of a `connect`: which payload forms count, clock skew, nonce, and the refusals
-//! (`spec/protocol.md` section 3.2). Pure; knows nothing of pairing or sockets.
+//! (`spec/protocol.md` section 3.2). Pure; knows nothing of pairing or sockets. The signature, which costs the most,
+//! is checked by the connection's own thread, the rest by the state thread: a flood of proofs slows nobody else.
 
 use std::time::Duration;
 
 use serde_json::json;
 
-use crate::identity::{Claim, Form, PublicKey, payload};
+use super::connect_params::{ConnectParams, DeviceClaim};
+use crate::identity::{Claim, Form, PublicKey, payload, signing_token};
 use crate::limits;
 use crate::protocol::errors::WireError;
 
-/// `connect.params.device` as sent.
-#[derive(Clone, Copy)]
-pub struct Proof<'a> {
-    /// `device.id`.
-    pub id: &'a str,
-    /// `device.publicKey`.
-    pub public_key: &'a str,
-    /// `device.signature`.
-    pub signature: &'a str,
-    /// `device.signedAt`.
-    pub signed_at_ms: u64,
-    /// `device.nonce`.
-    pub nonce: Option<&'a str>,
+/// What a signature says, whoever sent it and whenever.
+#[derive(Debug, Clone, Copy)]
+pub struct Signed {
+    /// The key, if its text is one.
+    key: Option<PublicKey>,
+    /// The form that carries the signature, if one does.
+    form: Option<Form>,
 }
 
 /// What the connection itself knows about the attempt.
@@ -33,20 +29,6 @@ pub struct Attempt<'a> {
     pub local: bool,
     /// The nonce of this connection's challenge.
     pub challenge: &'a str,
-    /// `client.id`.
-    pub client_id: &'a str,
-    /// `client.mode`.
-    pub client_mode: &'a str,
-    /// Effective role.
-    pub role: &'a str,
-    /// Scopes exactly as sent.
-    pub scopes: &'a [String],
-    /// See [`crate::identity::signing_token`].
-    pub token: &'a str,
-    /// `client.platform`.
-    pub platform: &'a str,
-    /// `client.deviceFamily`, empty when absent.
-    pub device_family: &'a str,
     /// Wall clock.
     pub now_ms: u64,
 }
@@ -107,48 +89,55 @@ impl DeviceFault {
     }
 }
 
+/// Works out the key and the form of a `device` proof. With a nonce either newer form counts on both protocols (a 9.6
+/// node that fell back to 3 still signs the newest), without one only the oldest.
+pub fn examine(params: &ConnectParams) -> Option<Signed> {
+    let device = params.device.as_ref()?;
+    let key = PublicKey::decode(&device.public_key).ok();
+    let forms: &[Form] = if device.nonce().is_some() { &[Form::V3, Form::V2] } else { &[Form::V1] };
+    let holds = |form: &Form| {
+        let claim = claim(params, device)?;
+        key?.verify(&payload(*form, &claim), &device.signature).then_some(*form)
+    };
+    Some(Signed { key, form: forms.iter().find_map(holds) })
+}
+
+/// The signed fields; none for a role that is not ours.
+fn claim<'a>(params: &'a ConnectParams, device: &'a DeviceClaim) -> Option<Claim<'a>> {
+    let auth = &params.auth;
+    Some(Claim {
+        device_id: &device.id,
+        client_id: &params.client.id,
+        client_mode: &params.client.mode,
+        role: params.role()?.name(),
+        scopes: &params.scopes,
+        signed_at_ms: device.signed_at_ms(),
+        token: signing_token(auth.token.as_deref(), auth.device_token.as_deref(), auth.bootstrap_token.as_deref()),
+        nonce: device.nonce().unwrap_or_default(),
+        platform: &params.client.platform,
+        device_family: params.client.device_family.as_deref().unwrap_or_default(),
+    })
+}
+
 /// Checks a proof in the reference's order: id, age, nonce, signature.
-pub fn check(proof: &Proof<'_>, attempt: &Attempt<'_>) -> Result<ProvenDevice, DeviceFault> {
-    let key = PublicKey::decode(proof.public_key).map_err(|_| DeviceFault::PublicKey)?;
+pub fn check(device: &DeviceClaim, signed: Signed, attempt: &Attempt<'_>) -> Result<ProvenDevice, DeviceFault> {
+    let key = signed.key.ok_or(DeviceFault::PublicKey)?;
     let id = key.device_id();
-    if proof.id != id {
+    if device.id != id {
         return Err(DeviceFault::IdMismatch);
     }
-    if attempt.now_ms.abs_diff(proof.signed_at_ms) > skew_ms(attempt.protocol) {
+    if attempt.now_ms.abs_diff(device.signed_at_ms()) > skew_ms(attempt.protocol) {
         return Err(DeviceFault::Expired);
     }
-    let forms = acceptable_forms(proof, attempt)?;
-    let claim = claim(proof, attempt);
-    if !forms.iter().any(|form| key.verify(&payload(*form, &claim), proof.signature)) {
-        return Err(DeviceFault::Signature);
+    match device.nonce() {
+        // Without a nonce only a local protocol 3 client may pass.
+        None if attempt.local && attempt.protocol < 4 => {}
+        None => return Err(DeviceFault::NonceMissing),
+        Some(nonce) if nonce != attempt.challenge => return Err(DeviceFault::NonceMismatch),
+        Some(_) => {}
     }
+    signed.form.ok_or(DeviceFault::Signature)?;
     Ok(ProvenDevice { id, public_key: key.encode() })
-}
-
-/// The forms to try. Without a nonce only a local protocol 3 client may pass, with the oldest form; with one,
-/// either newer form counts on both protocols (a 9.6 node that fell back to 3 still signs the newest).
-fn acceptable_forms(proof: &Proof<'_>, attempt: &Attempt<'_>) -> Result<&'static [Form], DeviceFault> {
-    match proof.nonce.filter(|nonce| !nonce.is_empty()) {
-        None if attempt.local && attempt.protocol < 4 => Ok(&[Form::V1]),
-        None => Err(DeviceFault::NonceMissing),
-        Some(nonce) if nonce != attempt.challenge => Err(DeviceFault::NonceMismatch),
-        Some(_) => Ok(&[Form::V3, Form::V2]),
-    }
-}
-
-fn claim<'a>(proof: &Proof<'a>, attempt: &Attempt<'a>) -> Claim<'a> {
-    Claim {
-        device_id: proof.id,
-        client_id: attempt.client_id,
-        client_mode: attempt.client_mode,
-        role: attempt.role,
-        scopes: attempt.scopes,
-        signed_at_ms: proof.signed_at_ms,
-        token: attempt.token,
-        nonce: proof.nonce.unwrap_or(""),
-        platform: attempt.platform,
-        device_family: attempt.device_family,
-    }
 }
 
 fn skew_ms(protocol: u8) -> u64 {
@@ -171,29 +160,25 @@ mod tests {
         age_ms: i64,
     }
 
-    fn run(case: &Case, change: impl Fn(&mut Proof<'_>, &mut Attempt<'_>)) -> Result<ProvenDevice, DeviceFault> {
+    /// A `connect` signed in this form, then changed.
+    fn run(case: &Case, change: impl Fn(&mut ConnectParams)) -> Result<ProvenDevice, DeviceFault> {
         let key = SecretKey::from_seed([3; 32]).unwrap();
-        let (id, public) = (key.public().device_id(), key.public().encode());
-        let scopes = ["operator.write".to_string(), "operator.admin".to_string()];
-        let signed_at_ms = NOW.checked_add_signed(-case.age_ms).unwrap();
-        let mut attempt = Attempt {
-            protocol: case.protocol,
-            local: case.local,
-            challenge: "nonce-1",
-            client_id: "cli",
-            client_mode: "cli",
-            role: "operator",
-            scopes: &scopes,
-            token: "secret",
-            platform: "Linux",
-            device_family: "Linux",
-            now_ms: NOW,
-        };
-        let mut proof = Proof { id: &id, public_key: &public, signature: "", signed_at_ms, nonce: case.nonce };
-        let signature = sign_payload(&key, case.form, &claim(&proof, &attempt));
-        proof.signature = &signature;
-        change(&mut proof, &mut attempt);
-        check(&proof, &attempt)
+        let device = json!({"id": key.public().device_id(), "publicKey": key.public().encode(), "signature": "",
+            "signedAt": NOW.checked_add_signed(-case.age_ms).unwrap(), "nonce": case.nonce});
+        let mut params = ConnectParams::read(json!({"minProtocol": 3, "maxProtocol": 4, "device": device,
+            "client": {"id": "cli", "version": "1", "platform": "Linux", "mode": "cli", "deviceFamily": "Linux"},
+            "scopes": ["operator.write", "operator.admin"], "auth": {"token": "secret"}}))
+        .unwrap();
+        let signature = sign_payload(&key, case.form, &claim(&params, params.device.as_ref().unwrap()).unwrap());
+        params.device.as_mut().unwrap().signature = signature;
+        change(&mut params);
+        let attempt = Attempt { protocol: case.protocol, local: case.local, challenge: "nonce-1", now_ms: NOW };
+        check(params.device.as_ref().unwrap(), examine(&params).unwrap(), &attempt)
+    }
+
+    /// Changes the proof only.
+    fn claimed(change: impl Fn(&mut DeviceClaim)) -> impl Fn(&mut ConnectParams) {
+        move |params| change(params.device.as_mut().unwrap())
     }
 
     fn case(form: Form, protocol: u8) -> Case {
@@ -206,7 +191,7 @@ mod tests {
             for protocol in [3, 4] {
                 for local in [false, true] {
                     let case = Case { local, ..case(form, protocol) };
-                    assert!(run(&case, |_, _| {}).is_ok(), "{form:?} {protocol} {local}");
+                    assert!(run(&case, |_| {}).is_ok(), "{form:?} {protocol} {local}");
                 }
             }
         }
@@ -221,12 +206,12 @@ mod tests {
             (4, false, Err(DeviceFault::NonceMissing)),
         ] {
             let case = Case { local, nonce: None, ..case(Form::V1, protocol) };
-            assert_eq!(run(&case, |_, _| {}).map(|_| ()), expected, "{protocol} {local}");
+            assert_eq!(run(&case, |_| {}).map(|_| ()), expected, "{protocol} {local}");
         }
         let with_nonce = Case { local: true, ..case(Form::V1, 3) };
-        assert_eq!(run(&with_nonce, |_, _| {}), Err(DeviceFault::Signature));
+        assert_eq!(run(&with_nonce, |_| {}), Err(DeviceFault::Signature));
         let empty = Case { nonce: Some(""), ..case(Form::V2, 4) };
-        assert_eq!(run(&empty, |_, _| {}), Err(DeviceFault::NonceMissing));
+        assert_eq!(run(&empty, |_| {}), Err(DeviceFault::NonceMissing));
     }
 
     #[test]
@@ -240,7 +225,7 @@ mod tests {
             (4, 120_001, false),
             (4, -120_001, false),
         ] {
-            let result = run(&Case { age_ms, ..case(Form::V2, protocol) }, |_, _| {});
+            let result = run(&Case { age_ms, ..case(Form::V2, protocol) }, |_| {});
             assert_eq!(result.is_ok(), fresh, "{protocol} {age_ms}");
             assert!(fresh || result == Err(DeviceFault::Expired));
         }
@@ -248,17 +233,18 @@ mod tests {
 
     #[test]
     fn every_signed_field_is_covered() {
-        type Tamper = fn(&mut Proof<'_>, &mut Attempt<'_>);
-        let changes: [(&str, Tamper); 9] = [
-            ("client id", |_, a| a.client_id = "test"),
-            ("client mode", |_, a| a.client_mode = "ui"),
-            ("role", |_, a| a.role = "node"),
-            ("scopes", |_, a| a.scopes = &[]),
-            ("token", |_, a| a.token = "other"),
-            ("platform", |_, a| a.platform = "darwin"),
-            ("family", |_, a| a.device_family = ""),
-            ("time", |p, _| p.signed_at_ms += 1),
-            ("signature", |p, _| p.signature = "AAAA"),
+        type Tamper = fn(&mut ConnectParams);
+        let changes: [(&str, Tamper); 10] = [
+            ("client id", |p| p.client.id = "test".into()),
+            ("client mode", |p| p.client.mode = "ui".into()),
+            ("role", |p| p.role = Some("node".into())),
+            ("no role of ours", |p| p.role = Some("admin".into())),
+            ("scopes", |p| p.scopes.clear()),
+            ("token", |p| p.auth.token = Some("other".into())),
+            ("platform", |p| p.client.platform = "darwin".into()),
+            ("family", |p| p.client.device_family = None),
+            ("time", |p| p.device.as_mut().unwrap().signed_at += 1),
+            ("signature", |p| p.device.as_mut().unwrap().signature = "AAAA".into()),
         ];
         for (name, change) in changes {
             assert_eq!(run(&case(Form::V3, 4), change), Err(DeviceFault::Signature), "{name}");
@@ -268,11 +254,11 @@ mod tests {
     #[test]
     fn refusals_come_in_the_reference_order_with_its_texts() {
         let stale_and_foreign = Case { age_ms: 900_000, nonce: Some("other"), ..case(Form::V2, 3) };
-        assert_eq!(run(&stale_and_foreign, |p, _| p.id = "00"), Err(DeviceFault::IdMismatch));
-        assert_eq!(run(&stale_and_foreign, |_, _| {}), Err(DeviceFault::Expired));
+        assert_eq!(run(&stale_and_foreign, claimed(|p| p.id = "00".into())), Err(DeviceFault::IdMismatch));
+        assert_eq!(run(&stale_and_foreign, |_| {}), Err(DeviceFault::Expired));
         let foreign = Case { nonce: Some("other"), ..case(Form::V2, 3) };
-        assert_eq!(run(&foreign, |_, _| {}), Err(DeviceFault::NonceMismatch));
-        assert_eq!(run(&foreign, |p, _| p.public_key = "?"), Err(DeviceFault::PublicKey));
+        assert_eq!(run(&foreign, |_| {}), Err(DeviceFault::NonceMismatch));
+        assert_eq!(run(&foreign, claimed(|p| p.public_key = "?".into())), Err(DeviceFault::PublicKey));
         let wire = DeviceFault::Expired.wire().to_value();
         assert_eq!(
             wire,
@@ -285,7 +271,7 @@ mod tests {
     fn a_pem_key_is_stored_in_wire_form() {
         let key = SecretKey::from_seed([3; 32]).unwrap();
         let pem = key.public().to_pem();
-        let device = run(&case(Form::V3, 4), |p, _| p.public_key = Box::leak(pem.clone().into_boxed_str())).unwrap();
+        let device = run(&case(Form::V3, 4), claimed(|p| p.public_key = pem.clone())).unwrap();
         assert_eq!(device, ProvenDevice { id: key.public().device_id(), public_key: key.public().encode() });
     }
 }

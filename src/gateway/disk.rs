@@ -3,22 +3,28 @@
 //! Knows no protocol and no policy.
 
 use std::collections::VecDeque;
-use std::path::PathBuf;
+use std::convert::Infallible;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::thread::JoinHandle;
+use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use serde_json::Value;
 
 use super::agent_files::{self, FileAsk};
 use super::approvals_file::{self, ApprovalChange};
 use super::event::{ConnId, Event, Input};
 use super::handshake::Greeting;
+use super::journal::{self, OpenRun};
 use super::notes::Note;
 use super::roster::{self, Renewal, Renewed};
 use super::runs::RunNo;
+use super::session_key;
 use super::sessions::{self, Shelf};
 use super::transcripts::{self, Addition, Ask};
+use crate::agent::model::failover::Change;
+use crate::agent::model::keys::AuthProfiles;
 use crate::config::env::Env;
 use crate::config::load::{self, Snapshot};
 use crate::config::paths::Paths;
@@ -26,6 +32,7 @@ use crate::limits;
 use crate::protocol::errors::WireError;
 use crate::store::atomic;
 use crate::store::session::archive::{self, Reason};
+use crate::store::session::retain::{self, Retain};
 use crate::store::sessions::Index;
 use crate::store::tail::{self, Tail, TailRequest};
 use crate::sys::thread;
@@ -56,6 +63,14 @@ pub enum Job {
     ApprovalsChange(ApprovalChange),
     /// Rename transcripts out of the way.
     PutAway(Vec<PathBuf>, u64),
+    /// Change the journal of turns.
+    Journal(PathBuf, journal::Change),
+    /// Read what the journal of the last process says, with a seed for the lines of restored messages.
+    Recover(PathBuf, [u8; 32]),
+    /// Enter into a profiles file what happened with its accounts.
+    Profiles(PathBuf, Vec<Change>, u64),
+    /// Let old transcripts go.
+    Retain(Vec<Retain>),
     /// Replace session indexes.
     Indexes(Vec<(PathBuf, Arc<Index>)>),
 }
@@ -89,6 +104,8 @@ pub enum Done {
     Config(Box<Snapshot>),
     /// Session indexes by agent.
     Sessions(Vec<(String, Shelf)>),
+    /// Turns the last process broke off.
+    Recovered(Vec<OpenRun>),
     /// A serialised answer about a transcript.
     Transcript(Result<String, String>),
     /// The last added message's entry.
@@ -99,7 +116,7 @@ pub enum Done {
     Renewed(Box<Result<Renewed, WireError>>),
     /// Where transcripts are now.
     PutAway(Vec<String>),
-    /// The queue was full.
+    /// It was not done: the queue was full, or a bug got in the way.
     Refused,
 }
 
@@ -107,12 +124,15 @@ impl Done {
     /// The outcome of a job that was never taken.
     pub fn refused(job: &Job) -> Done {
         match job {
-            Job::Write(_) | Job::Indexes(_) => Done::Written(Err("too many writes are waiting".to_string())),
+            Job::Write(_) | Job::Indexes(_) | Job::Retain(_) | Job::Profiles(..) | Job::Journal(..) => {
+                Done::Written(Err("too many writes are waiting".to_string()))
+            }
             Job::Tail(_) => Done::Tail(Err("too many reads are waiting".to_string())),
             Job::Transcript(_) => Done::Transcript(Err("too many reads are waiting".to_string())),
             Job::Add(_) => Done::Added(Err("too many writes are waiting".to_string())),
             Job::Config
             | Job::Sessions(_)
+            | Job::Recover(..)
             | Job::PutAway(..)
             | Job::ApprovalsGet
             | Job::Renew(_)
@@ -150,6 +170,8 @@ pub enum Then {
     Sessions,
     /// Answer with what was read of a transcript.
     Transcript(Waiting),
+    /// Answer `sessions.compact`; the session goes on.
+    Shortened(Waiting, session_key::Place),
     /// Answer and tell once messages of the gateway are in a transcript.
     Added(Box<Note>),
     /// Pass the answer on.
@@ -171,8 +193,14 @@ pub struct Commit {
     pub revoked: Vec<ConnId>,
     /// Sessions that changed, for their followers.
     pub changed: Vec<Value>,
-    /// A run that may start once its session is on disk.
+    /// A run that does not start if its session cannot be saved.
     pub run: Option<RunNo>,
+    /// A session in which nothing starts before this is known.
+    pub held: Option<String>,
+    /// Under which name a repeated call finds the answer.
+    pub remembered: Option<String>,
+    /// A deleted session's transcript, and who is answered once it is put away.
+    pub put_away: Option<(PathBuf, Waiting, String)>,
 }
 
 /// Where the disk thread works.
@@ -195,15 +223,27 @@ impl Place {
 pub struct Store {
     /// Its queue.
     pub jobs: Sender<(Job, Then)>,
-    /// To wait for its end.
-    pub thread: JoinHandle<()>,
+    /// Closed when the thread ends.
+    pub ended: Receiver<Infallible>,
 }
 
 /// Starts the thread. It ends when the sender is dropped, after everything queued is on disk.
 pub fn spawn(place: Place, events: Sender<Event>) -> std::io::Result<Store> {
     let (jobs, queue) = bounded(limits::STORE_QUEUE);
-    let handle = thread::spawn("store", limits::STACK_PARSER, move || run(&place, &queue, &events))?;
-    Ok(Store { jobs, thread: handle })
+    let (alive, ended) = bounded(0);
+    thread::spawn("store", limits::STACK_PARSER, move || {
+        let _alive = alive;
+        run(&place, &queue, &events);
+    })?;
+    Ok(Store { jobs, ended })
+}
+
+/// Waits until everything queued is on disk, but not for ever: what hangs now was acknowledged to nobody.
+pub fn wait(ended: &Receiver<Infallible>, longest: Duration) {
+    if ended.recv_timeout(longest) == Err(RecvTimeoutError::Timeout) {
+        let waited = longest.as_secs();
+        log::error!(target: "store", "the disk did not answer for {waited} s; leaving without the last changes, which nobody was told are saved");
+    }
 }
 
 fn run(place: &Place, queue: &Receiver<(Job, Then)>, events: &Sender<Event>) {
@@ -213,10 +253,18 @@ fn run(place: &Place, queue: &Receiver<(Job, Then)>, events: &Sender<Event>) {
             if superseded(&job, &then, &batch) {
                 continue;
             }
-            let done = perform(place, job);
+            let done = guarded(|| perform(place, job));
             let _ = events.send(Event::Input(Input::Stored { then, done }));
         }
     }
+}
+
+/// A bug in one job costs that job: without this thread nothing would be saved any more.
+fn guarded(job: impl FnOnce() -> Done) -> Done {
+    catch_unwind(AssertUnwindSafe(job)).unwrap_or_else(|_| {
+        log::error!(target: "store", "a disk job panicked; see the line before");
+        Done::Refused
+    })
 }
 
 /// A write that nobody waits for is left out when a later one to the same files waits behind it.
@@ -258,6 +306,21 @@ fn perform(place: &Place, job: Job) -> Done {
             approvals_file::change(&place.approvals(), &change);
             Done::Written(Ok(()))
         }
+        Job::Recover(path, seed) => Done::Recovered(journal::recover(&path, seed)),
+        Job::Journal(path, change) => Done::Written(journal::write(&path, &change).map_err(|error| {
+            log::error!(target: "store", "cannot write file={} error={error}", path.display());
+            format!("cannot write {}: {error}", path.display())
+        })),
+        Job::Profiles(path, changes, now_ms) => {
+            if let Err(error) = note_profiles(&path, &changes, now_ms) {
+                log::warn!(target: "store", "auth profiles not updated file={} error={error}", path.display());
+            }
+            Done::Written(Ok(()))
+        }
+        Job::Retain(wishes) => {
+            wishes.iter().for_each(let_go);
+            Done::Written(Ok(()))
+        }
         Job::PutAway(files, now_ms) => Done::PutAway(put_away(&files, now_ms)),
         Job::Tail(ask) => Done::Tail(read_log(place, ask)),
         Job::Config => Done::Config(Box::new(load::load(&place.paths, &place.env))),
@@ -267,6 +330,36 @@ fn perform(place: &Place, job: Job) -> Done {
 
 fn text(answer: Result<Value, WireError>) -> Result<String, WireError> {
     answer.map(|answer| answer.to_string())
+}
+
+/// The file is a person's; nothing is written unless it names one of the accounts.
+fn note_profiles(path: &Path, changes: &[Change], now_ms: u64) -> Result<(), String> {
+    let Some(bytes) = atomic::read_bounded(path, limits::AUTH_PROFILES_BYTES).map_err(|error| error.to_string())?
+    else {
+        return Ok(());
+    };
+    let mut profiles = AuthProfiles::parse(&bytes)?;
+    let known = |change: &&Change| profiles.ids().any(|id| id == change.account);
+    let known: Vec<&Change> = changes.iter().filter(known).collect();
+    if known.is_empty() {
+        return Ok(());
+    }
+    for change in known {
+        profiles.note(&change.account, change.noted, now_ms);
+    }
+    atomic::write(path, profiles.to_json().as_bytes(), atomic::PRIVATE).map_err(|error| error.to_string())
+}
+
+fn let_go(wish: &Retain) {
+    match retain::retain(wish) {
+        Ok((0, 0)) => {}
+        Ok((away, removed)) => log::info!(
+            target: "store", "old transcripts put away={away} removed={removed} folder={}", wish.folder.display()
+        ),
+        Err(error) => log::warn!(
+            target: "store", "old transcripts cannot be let go folder={} error={error}", wish.folder.display()
+        ),
+    }
 }
 
 fn put_away(files: &[PathBuf], now_ms: u64) -> Vec<String> {
@@ -293,4 +386,39 @@ fn write(file: &FileWrite) -> Result<(), String> {
         log::error!(target: "store", "cannot write file={} error={error}", file.path.display());
         format!("cannot write {}: {error}", file.path.display())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_that_hangs_does_not_hold_the_end_up() {
+        let (alive, ended) = bounded(0);
+        wait(&ended, Duration::from_millis(1));
+        drop(alive);
+        wait(&ended, Duration::MAX);
+    }
+
+    #[test]
+    fn a_job_that_panics_is_answered_and_the_next_one_is_done() {
+        let state = std::env::temp_dir().join(format!("openclaw-disk-{}", std::process::id()));
+        let env = Env::of([("OPENCLAW_STATE_DIR", state.to_str().unwrap())]);
+        let paths = Paths::resolve(&env, &crate::config::Profile::none());
+        let place = Place { paths, env, log_file: Box::new(|| panic!("on purpose, in a test")) };
+        let (events, told) = bounded(8);
+        let store = spawn(place, events).unwrap();
+        let waiting = || Waiting { conn: ConnId(1), id: "r".into() };
+        let tail = Job::Tail(TailAsk { cursor: None, limit: 1, max_bytes: 1 });
+        store.jobs.send((tail, Then::LogsTail(waiting()))).unwrap();
+        store.jobs.send((Job::Write(Vec::new()), Then::Sessions)).unwrap();
+        let done = || match told.recv_timeout(std::time::Duration::from_secs(10)) {
+            Ok(Event::Input(Input::Stored { done, .. })) => done,
+            _ => panic!("no answer"),
+        };
+        assert!(matches!(done(), Done::Refused));
+        assert!(matches!(done(), Done::Written(Ok(()))));
+        drop(store.jobs);
+        wait(&store.ended, Duration::from_secs(10));
+    }
 }

@@ -75,12 +75,15 @@ fn answer(state: &mut State, conn: ConnId, id: &str, call: Call, now: Now, fx: &
         Call::Unknown(name) => return Err(unknown(&name)),
     };
     let params = params.map_err(WireError::invalid)?;
-    if !state.sessions.ready && asks_sessions(row) && state.held.len() < limits::EVENT_QUEUE {
+    if !state.sessions.ready && asks_sessions(row) {
+        if state.held.len() >= limits::EVENT_QUEUE {
+            return Err(starting());
+        }
         state.held.push((conn, id.to_string(), Call::Known(row, Ok(params))));
         return Ok(Answer::Later);
     }
     let remembered = row.idempotent.then(|| dedupe::key(row.name, &params)).flatten();
-    match remembered.as_ref().and_then(|key| state.memory.recall(key, now.wall_ms)) {
+    match remembered.as_ref().and_then(|key| state.memory.recall(key, now.mono)) {
         Some(Remembered::Ended(answer)) => return answer.clone().map(Answer::Json),
         Some(Remembered::Running(Some(first))) => return Ok(Answer::Json(first.clone())),
         Some(Remembered::Running(None)) => return Err(WireError::unavailable("the same call is still running")),
@@ -98,19 +101,18 @@ fn asks_sessions(row: &Method) -> bool {
     row.name == "agent" || row.name.starts_with("chat.") || row.name.starts_with("sessions.")
 }
 
-/// Keeps the answer for a repeated call; one that comes later is kept by whoever gives it.
+/// Keeps the answer for a repeated call; one that comes later is kept by whoever gives it. A refused call had no
+/// effect: the same key may come again, put right or at a better time.
 fn remember(state: &mut State, key: String, handled: &Handled, now: Now) {
     let ended = match handled {
         Ok(Answer::Json(payload)) => Remembered::Ended(Ok(payload.clone())),
         Ok(Answer::Raw(_)) => return,
         // Whoever answers later may have noted more than that it runs.
-        Ok(Answer::Later) if state.memory.recall(&key, now.wall_ms).is_some() => return,
+        Ok(Answer::Later) if state.memory.recall(&key, now.mono).is_some() => return,
         Ok(Answer::Later) => Remembered::Running(None),
-        // A refused call had no effect: the same key may come again, put right.
-        Err(error) if error.code == Code::InvalidRequest => return,
-        Err(error) => Remembered::Ended(Err(error.clone())),
+        Err(_) => return,
     };
-    state.memory.note(key, ended, now.wall_ms);
+    state.memory.note(key, ended, now.mono);
 }
 
 /// Runs the handler so that a bug in it costs one answer, not the process.
@@ -126,6 +128,11 @@ fn run(state: &mut State, row: &'static Method, request: Request<'_>, fx: &mut V
             Err(WireError::unavailable("internal error; see the gateway log"))
         }
     }
+}
+
+fn starting() -> WireError {
+    let error = WireError::unavailable("the gateway is starting; try again");
+    WireError { retryable: Some(true), retry_after_ms: Some(500), ..error }
 }
 
 fn closing() -> WireError {
@@ -240,14 +247,14 @@ fn handler(state: &mut State, handler: Handler, request: Request<'_>, fx: &mut V
         Handler::NodePairVerify => nodes::verify(state, &request),
         Handler::NodeRename => nodes::rename(state, &request, fx),
         Handler::SessionsList => sessions::list(state, &request, fx),
-        Handler::CommandsList => chat::commands_list(),
+        Handler::CommandsList => chat::commands_list(&request),
         Handler::ToolsCatalog => tools::catalog(state, &request),
         Handler::ExecApprovalRequest => approvals::request(state, &request, fx),
         Handler::ExecApprovalResolve => approvals::resolve(state, &request, fx),
         Handler::ExecApprovalList => approvals::list(state),
         Handler::ExecApprovalGet => approvals::get(state, &request),
         Handler::ExecApprovalWaitDecision => approvals::wait(state, &request),
-        Handler::ExecApprovalsGet => approvals::file(&request, fx),
+        Handler::ExecApprovalsGet => approvals::file(state, &request, fx),
         Handler::ExecApprovalsSet => approvals::set(state, &request, fx),
         Handler::Agent => agent::run(state, &request, fx),
         Handler::AgentWait => agent::wait(state, &request, fx),

@@ -10,11 +10,13 @@ use crossbeam_channel::Sender;
 use serde_json::Value;
 
 use super::conn::{Bytes, Link, Peer};
+use super::connect_params::ConnectRequest;
 use super::desk::ToolAsk;
 use super::disk::{Done, Job, Then};
 use super::errand::Errand;
 use super::runs::RunNo;
 use crate::agent::control::AbortReason;
+use crate::agent::message::Block;
 use crate::agent::run::{RunEvent, RunSpec};
 use crate::agent::tool::approval::pending::Decision;
 use crate::agent::tool::desk::{DeskFault, Note};
@@ -131,8 +133,8 @@ pub enum Inbound {
     Connect {
         /// Request id.
         id: String,
-        /// The parameters, or the text that refuses them.
-        params: Result<Value, String>,
+        /// What it asks, or what refuses it.
+        request: Result<Box<ConnectRequest>, WireError>,
     },
     /// Any other request.
     Call {
@@ -243,6 +245,8 @@ pub enum Timer {
     RunOverdue(RunNo),
     /// Save session indexes that nobody waits for.
     SaveSessions,
+    /// Messages that waited for silence may be due.
+    Runs,
     /// An approval may have expired.
     Approvals,
     /// A tool has waited long enough for a turn.
@@ -328,6 +332,8 @@ pub enum ToolReply {
         /// When it expires.
         expires_at_ms: u64,
     },
+    /// What the person said meanwhile.
+    Said(Vec<Vec<Block>>),
     /// No.
     Refused(DeskFault),
 }

@@ -13,6 +13,7 @@ use super::event::{ConnId, Effect, Ended, HttpAnswer, HttpAsk, Inbound, Input, N
 use super::handshake;
 use super::methods::{agent, config, system};
 use super::roster::Renewed;
+use super::session_key::Place;
 use super::state::{Conn, Phase, State};
 use super::tool_asks::Approver;
 use super::trouble::Trouble;
@@ -70,8 +71,8 @@ fn inbound(state: &mut State, conn: ConnId, frame: Inbound, now: Now, fx: &mut V
     match (&entry.phase, frame) {
         (Phase::Closing(_), _) => {}
         (_, Inbound::Fatal(violation)) => violated(state, conn, violation, now, fx),
-        (Phase::Challenged { .. }, Inbound::Connect { id, params }) => {
-            handshake::connect(state, conn, &id, params, now, fx);
+        (Phase::Challenged { .. }, Inbound::Connect { id, request }) => {
+            handshake::connect(state, conn, &id, request, now, fx);
         }
         (Phase::Challenged { .. }, Inbound::Call { id, .. }) => {
             let text = "invalid handshake: first request must be connect";
@@ -140,7 +141,8 @@ fn stored(state: &mut State, then: Then, done: Done, now: Now, fx: &mut Vec<Effe
     | Then::ConfigGet(waiting)
     | Then::SecretsReload(waiting)
     | Then::Renew(waiting)
-    | Then::Answer(waiting) = &then
+    | Then::Answer(waiting)
+    | Then::Transcript(waiting) = &then
     {
         state.read_done(waiting.conn);
     }
@@ -157,9 +159,11 @@ fn stored(state: &mut State, then: Then, done: Done, now: Now, fx: &mut Vec<Effe
         (then @ (Then::SecretsReload(_) | Then::Renew(_)), Done::Renewed(result)) => {
             renewed(state, then, *result, now, fx);
         }
+        (Then::Sessions, Done::Recovered(broken)) => state.broken_off = broken,
         (Then::Sessions, Done::Sessions(shelves)) => {
             state.sessions.fill(shelves);
             state.sessions.ready = true;
+            state.show_broken_off(now, fx);
             if !state.sessions.is_empty() {
                 state.refresh_health(now, fx);
             }
@@ -171,6 +175,7 @@ fn stored(state: &mut State, then: Then, done: Done, now: Now, fx: &mut Vec<Effe
             broadcast::reply_raw(fx, waiting.conn, &waiting.id, &payload);
         }
         (Then::Transcript(waiting), Done::Transcript(Err(text))) => answer(state, &waiting, Err(text), "", fx),
+        (Then::Shortened(waiting, place), done) => shortened(state, &waiting, &place, done, now, fx),
         (Then::Answer(waiting), Done::Answer(result)) => wired(state, &waiting, result, fx),
         (Then::Added(note), Done::Added(result)) => state.messages_added(*note, result, now, fx),
         (Then::PutAway(waiting, key), Done::PutAway(archived)) => {
@@ -191,7 +196,10 @@ fn stored(state: &mut State, then: Then, done: Done, now: Now, fx: &mut Vec<Effe
         }
         (Then::Commit(commit), _) => state.not_committed(commit, "the disk is busy", now, fx),
         (Then::Added(note), _) => state.messages_added(*note, Err("the disk is busy".to_string()), now, fx),
-        (Then::Sessions, Done::Written(Err(_))) => state.sessions.not_saved(),
+        (Then::Sessions, Done::Written(Err(_)) | Done::Refused) => {
+            state.trouble.add(Trouble::WriteFailed, None, now.wall_ms);
+            state.sessions.not_saved();
+        }
         (Then::Sessions, _) => {}
     }
 }
@@ -204,6 +212,20 @@ fn answer(state: &mut State, waiting: &Waiting, result: Result<Value, String>, p
             broadcast::fail(fx, waiting.conn, &waiting.id, &WireError::unavailable(format!("{prefix}{text}")));
         }
     }
+}
+
+/// A transcript was shortened, or was not: the session goes on.
+fn shortened(state: &mut State, waiting: &Waiting, place: &Place, done: Done, now: Now, fx: &mut Vec<Effect>) {
+    match done {
+        Done::Transcript(Ok(payload)) => {
+            broadcast::reply_raw(fx, waiting.conn, &waiting.id, &payload);
+            let changed = state.change_of(&place.agent, &place.key, "compact", now);
+            state.tell_changes(changed.as_slice(), fx);
+        }
+        Done::Transcript(Err(text)) => answer(state, waiting, Err(text), "", fx),
+        _ => answer(state, waiting, Err("the disk is busy; try again".to_string()), "", fx),
+    }
+    state.let_go(&place.key, now, fx);
 }
 
 fn wired(state: &mut State, waiting: &Waiting, result: Result<String, WireError>, fx: &mut Vec<Effect>) {
@@ -267,6 +289,7 @@ fn due(state: &mut State, timer: Timer, now: Now, fx: &mut Vec<Effect>) {
         Timer::Approvals => state.approvals_due(now, fx),
         Timer::ToolWait(ticket) => state.tool_wait_is_over(ticket, fx),
         Timer::SaveSessions => state.save_sessions(fx),
+        Timer::Runs => state.start_due_runs(now, fx),
         Timer::ChatDelta(no) => state.chat_delta_due(no, now, fx),
         Timer::RunOverdue(no) => state.run_overdue(no, fx),
         Timer::AgentWait(ticket) => agent::wait_is_over(state, ticket, fx),
@@ -317,6 +340,9 @@ fn ping(state: &mut State, now: Now, fx: &mut Vec<Effect>) {
 fn sweep(state: &mut State, now: Now, fx: &mut Vec<Effect>) {
     state.expire(now);
     state.save_unsaved(fx);
+    // What could not be written before is tried again, even if nothing else changes.
+    state.save_sessions(fx);
+    state.retain_sessions(now, fx);
     fx.push(Effect::Timer(limits::SWEEP, Timer::Sweep));
 }
 

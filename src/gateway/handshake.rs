@@ -1,12 +1,10 @@
 //! The `connect` request, step by step in the order of protocol.md 2.2: version, role, origin,
 //! device, credentials, pairing, greeting. Pure; every refusal is one error and one close.
 
-use serde_json::Value;
-
 use super::auth::{self, Caller, Method, Presented};
 use super::broadcast;
-use super::connect_params::ConnectParams;
-use super::device::{self, Attempt, Proof, ProvenDevice};
+use super::connect_params::{ConnectParams, ConnectRequest};
+use super::device::{self, Attempt, ProvenDevice};
 use super::disk::Commit;
 use super::event::{Admission, ConnId, Effect};
 use super::hello;
@@ -17,7 +15,6 @@ use super::pairing::{Verdict, effective_scopes};
 use super::pairing_devices::{self, Arrival, Decision, IssuedToken};
 use super::state::{Phase, Role, Session, State, device_token};
 use super::trouble::Trouble;
-use crate::identity::signing_token;
 use crate::protocol::errors::WireError;
 use crate::sys::clock::Now;
 
@@ -49,12 +46,12 @@ pub fn connect(
     state: &mut State,
     conn: ConnId,
     id: &str,
-    params: Result<Value, String>,
+    request: Result<Box<ConnectRequest>, WireError>,
     now: Now,
     fx: &mut Vec<Effect>,
 ) {
-    let outcome = params.map_err(WireError::invalid).and_then(ConnectParams::read).map_err(Refusal::from);
-    if let Err(refusal) = outcome.and_then(|params| admit(state, conn, id, &params, now, fx)) {
+    let outcome = request.map_err(Refusal::from);
+    if let Err(refusal) = outcome.and_then(|request| admit(state, conn, id, &request, now, fx)) {
         refuse(state, conn, id, refusal, now, fx);
     }
 }
@@ -91,10 +88,11 @@ fn admit(
     state: &mut State,
     conn: ConnId,
     id: &str,
-    params: &ConnectParams,
+    request: &ConnectRequest,
     now: Now,
     fx: &mut Vec<Effect>,
 ) -> Result<(), Refusal> {
+    let params = &request.params;
     let Some(door) = Door::of(state, conn) else { return Ok(()) };
     let protocol = params.negotiate().map_err(|error| Refusal { error, code: 1002, reason: None })?;
     let role = params.role().ok_or_else(|| WireError::invalid("invalid role"))?;
@@ -115,7 +113,7 @@ fn admit(
     let local = if protocol >= 4 { side.is_direct_loopback() } else { side.is_local() };
     let asked = Asked { protocol, role, local };
 
-    let device = prove(params, &asked, &door, now)?;
+    let device = prove(request, &asked, &door, now)?;
     let bare = bare(state, params, &asked, device.is_some());
     let method = authenticate(state, params, &bare, device.as_ref(), &door, now)?;
     let wanted = effective_scopes(protocol, role.name(), Some(&params.scopes));
@@ -156,35 +154,10 @@ fn bare<'a>(state: &State, params: &'a ConnectParams, asked: &Asked, has_device:
     Bare { caller, role: asked.role.name(), ui_exempt: ui.allow_insecure_auth || ui.dangerously_disable_device_auth }
 }
 
-fn prove(params: &ConnectParams, asked: &Asked, door: &Door, now: Now) -> Result<Option<ProvenDevice>, WireError> {
-    let Some(claim) = &params.device else { return Ok(None) };
-    let credentials = &params.auth;
-    let token = signing_token(
-        credentials.token.as_deref(),
-        credentials.device_token.as_deref(),
-        credentials.bootstrap_token.as_deref(),
-    );
-    let proof = Proof {
-        id: &claim.id,
-        public_key: &claim.public_key,
-        signature: &claim.signature,
-        signed_at_ms: u64::try_from(claim.signed_at).unwrap_or(0),
-        nonce: claim.nonce.as_deref(),
-    };
-    let attempt = Attempt {
-        protocol: asked.protocol,
-        local: asked.local,
-        challenge: &door.nonce,
-        client_id: &params.client.id,
-        client_mode: &params.client.mode,
-        role: asked.role.name(),
-        scopes: &params.scopes,
-        token,
-        platform: &params.client.platform,
-        device_family: params.client.device_family.as_deref().unwrap_or_default(),
-        now_ms: now.wall_ms,
-    };
-    device::check(&proof, &attempt).map(Some).map_err(|fault| fault.wire())
+fn prove(request: &ConnectRequest, asked: &Asked, door: &Door, now: Now) -> Result<Option<ProvenDevice>, WireError> {
+    let (Some(claim), Some(signed)) = (&request.params.device, request.signed) else { return Ok(None) };
+    let attempt = Attempt { protocol: asked.protocol, local: asked.local, challenge: &door.nonce, now_ms: now.wall_ms };
+    device::check(claim, signed, &attempt).map(Some).map_err(|fault| fault.wire())
 }
 
 /// Shared secret first, then the device's own token (protocol.md 3.6); without a device the rules of 3.3.

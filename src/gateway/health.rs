@@ -100,10 +100,9 @@ impl State {
     }
 
     fn agent_sessions(&self, agent: &str, now: Now, most: usize) -> Value {
-        let rows: Vec<SessionRow> = self.sessions.rows().into_iter().filter(|row| row.agent == agent).collect();
-        let recent: Vec<Value> =
-            rows.iter().take(most).map(|found| row::recent(found.key, found.entry, now.wall_ms)).collect();
-        json!({"path": self.sessions_file(agent), "count": rows.len(), "recent": recent})
+        let (count, rows) = self.sessions.newest(Some(agent), most);
+        let recent: Vec<Value> = rows.iter().map(|found| row::recent(found.key, found.entry, now.wall_ms)).collect();
+        json!({"path": self.sessions_file(agent), "count": count, "recent": recent})
     }
 
     /// The agent's session index on disk.
@@ -134,17 +133,16 @@ impl State {
                 "paths": paths,
                 "count": self.sessions.len(),
                 "defaults": self.defaults().to_wire(),
-                "recent": self.sessions.rows().iter().take(RECENT_STATUS).map(|row| status_row(row, &self.defaults(), now)).collect::<Vec<_>>(),
+                "recent": self.sessions.newest(None, RECENT_STATUS).1.iter().map(|row| status_row(row, &self.defaults(), now)).collect::<Vec<_>>(),
                 "byAgent": by_agent,
             },
         })
     }
 
     fn agent_status(&self, agent: &str, now: Now) -> Value {
-        let rows: Vec<SessionRow> = self.sessions.rows().into_iter().filter(|row| row.agent == agent).collect();
-        let recent: Vec<Value> =
-            rows.iter().take(RECENT_STATUS).map(|row| status_row(row, &self.defaults(), now)).collect();
-        json!({"agentId": agent, "path": self.sessions_file(agent), "count": rows.len(), "recent": recent})
+        let (count, rows) = self.sessions.newest(Some(agent), RECENT_STATUS);
+        let recent: Vec<Value> = rows.iter().map(|row| status_row(row, &self.defaults(), now)).collect();
+        json!({"agentId": agent, "path": self.sessions_file(agent), "count": count, "recent": recent})
     }
 
     /// What sessions without settings of their own use; `null` where no model is configured.

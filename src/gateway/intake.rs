@@ -4,19 +4,25 @@
 use serde_json::Value;
 
 use super::dedupe::Remembered;
-use super::disk::{Commit, Then, Waiting};
+use super::disk::{Commit, Job, Then, Waiting};
 use super::dispatch::Request;
 use super::event::{Answer, ConnId, Effect, Handled};
+use super::journal::OpenRun;
 use super::runs::said::Said;
-use super::runs::{Asker, Origin, Phase, Run, RunNo, Verbose};
-use super::session_key::Place;
+use super::runs::{Asker, Dress, Origin, Phase, Run, RunNo, Verbose, Waits};
+use super::session_key::{self, Place};
 use super::state::State;
 use crate::agent::control::AbortReason;
 use crate::agent::message::Block;
+use crate::agent::model::failover::Cooldowns;
 use crate::agent::model::{ModelRef, Thinking};
-use crate::agent::run::RunSpec;
+use crate::agent::run::{Prompt, RunSpec, Task};
 use crate::limits;
 use crate::protocol::errors::WireError;
+use crate::session::key::KeyRules;
+use crate::session::lifecycle;
+use crate::session::queue::Lost;
+use crate::session::settings::{SendPolicy, Settings};
 use crate::store::session::archive;
 use crate::store::session::entry::Entry;
 use crate::sys::clock::Now;
@@ -50,34 +56,96 @@ pub struct Intake {
     pub repeated: Value,
     /// The first answer.
     pub ack: Value,
+    /// Why the answer will not be delivered, when it should be.
+    pub undelivered: Option<&'static str>,
+    /// What the run is for.
+    pub task: Task,
+    /// How much of tool calls is shown, for this turn.
+    pub verbose: Option<Verbose>,
+    /// Which thoughts are shown, for this turn.
+    pub reasoning: Option<String>,
+    /// Whether the conversation has begun just now and may not be on disk yet.
+    pub is_first: bool,
+    /// Whether the conversation may be over by now, so that this message starts another.
+    pub may_renew: bool,
+    /// What the message itself says about waiting.
+    pub queue_mode: Option<String>,
+}
+
+impl Intake {
+    /// A message without wishes whose sender gets no answer.
+    pub fn new(place: Place, run_id: String, origin: Origin, prompt: Vec<Block>, limit: Option<Duration>) -> Intake {
+        Intake {
+            place,
+            run_id,
+            origin,
+            prompt,
+            limit,
+            thinking: None,
+            model: None,
+            extra_system: None,
+            label: None,
+            spawned_by: None,
+            remembered: None,
+            repeated: Value::Null,
+            ack: Value::Null,
+            undelivered: None,
+            task: Task::Answer,
+            verbose: None,
+            reasoning: None,
+            is_first: false,
+            may_renew: false,
+            queue_mode: None,
+        }
+    }
 }
 
 impl State {
     /// Takes a message in. The answer comes at once, or when a new session is on disk.
     pub fn take_in(&mut self, request: &Request<'_>, intake: Intake, fx: &mut Vec<Effect>) -> Handled {
-        self.check_room(&intake.run_id)?;
+        self.check_room(&intake.run_id, &intake.place)?;
+        let way = self.make_way(&intake, request.now, fx)?;
         let (entry, created) = self.open_session(&intake, request.now)?;
+        let created = created || intake.is_first;
         let waiting = || Waiting { conn: request.conn, id: request.id.to_string() };
         let asker = (intake.origin == Origin::Agent).then(|| Asker::Client(waiting()));
         let remembered = intake.remembered.clone();
         let (ack, repeated) = (intake.ack.clone(), intake.repeated.clone());
-        let run = self.plan(intake, &entry, Some(request.conn), asker, request.now)?;
-        let (agent, key) = (run.agent_id.clone(), run.session_key.clone());
-        let no = self.enqueue_run(run);
+        let Place { agent, key } = intake.place.clone();
+        let open = self.open_line(&intake, &entry, request.now);
+        let no = match (way.join, way.rules) {
+            (Some(no), Some(rules)) => {
+                self.join_run(no, intake, &rules, request.now);
+                no
+            }
+            (_, rules) => {
+                let mut run = self.plan(intake, &entry, Some(request.conn), asker, request.now)?;
+                run.waits = way.waits;
+                run.not_before = rules.map(|rules| request.now.mono + rules.debounce);
+                self.enqueue_run(run)
+            }
+        };
+        if let Some(rules) = way.rules {
+            self.shed(&key, &rules, request.now, fx);
+        }
         if let Some(name) = remembered {
-            self.memory.note(name, Remembered::Running(Some(repeated)), request.now.wall_ms);
+            self.memory.note(name, Remembered::Running(Some(repeated)), request.now.mono);
         }
         let reason = if created { "create" } else { "send" };
         let changed = self.change_of(&agent, &key, reason, request.now);
-        if created {
-            let reply = Some((Waiting { conn: request.conn, id: request.id.to_string() }, ack));
-            let commit = Commit { reply, changed: changed.into_iter().collect(), run: Some(no), ..Commit::default() };
-            self.commit_sessions(commit, fx);
-            return Ok(Answer::Later);
+        let reply = Some((waiting(), ack));
+        let run = way.join.is_none().then_some(no);
+        let held = run.map(|_| key);
+        if let Some(key) = &held {
+            self.runs.hold(key);
         }
-        self.tell_changes(changed.as_slice(), fx);
-        super::broadcast::reply(fx, request.conn, request.id, &ack);
-        self.start_due_runs(fx);
+        let commit = Commit { reply, changed: changed.into_iter().collect(), run, held, ..Commit::default() };
+        if created {
+            fx.extend(open.map(|job| Effect::Disk(job, Then::Nothing)));
+            self.commit_sessions(commit, fx);
+        } else {
+            fx.push(Effect::Disk(open.unwrap_or(Job::Write(Vec::new())), Then::Commit(commit)));
+        }
         Ok(Answer::Later)
     }
 
@@ -90,16 +158,18 @@ impl State {
         now: Now,
         fx: &mut Vec<Effect>,
     ) -> Result<(), WireError> {
-        self.check_room(&intake.run_id)?;
+        self.check_room(&intake.run_id, &intake.place)?;
         let (entry, _) = self.open_session(&intake, now)?;
+        fx.extend(self.open_line(&intake, &entry, now).map(|job| Effect::Disk(job, Then::Nothing)));
         let run = self.plan(intake, &entry, conn, asker, now)?;
         self.enqueue_run(run);
         self.save_sessions_soon(fx);
-        self.start_due_runs(fx);
+        self.start_due_runs(now, fx);
         Ok(())
     }
 
-    fn check_room(&self, run_id: &str) -> Result<(), WireError> {
+    fn check_room(&self, run_id: &str, place: &Place) -> Result<(), WireError> {
+        self.check_policy(place)?;
         if self.runs.len() >= limits::RUNS {
             let text = format!("too many runs are waiting (limit {})", limits::RUNS);
             return Err(WireError { retry_after_ms: Some(1000), ..WireError::unavailable(text) });
@@ -110,19 +180,36 @@ impl State {
         }
     }
 
+    /// The message's line in the journal; none for work that is no message.
+    fn open_line(&mut self, intake: &Intake, entry: &Entry, now: Now) -> Option<Job> {
+        let Place { agent, key } = &intake.place;
+        let store = self.config.session_store(&self.facts.paths, agent);
+        let run = OpenRun {
+            run_id: intake.run_id.clone(),
+            agent: agent.clone(),
+            key: key.clone(),
+            session: entry.session_id()?.into_owned(),
+            transcript: archive::transcript(store.parent()?, entry)?,
+            workspace: self.config.workspace(&self.facts.paths, agent),
+            ms: now.wall_ms,
+            text: OpenRun::text_of(&intake.prompt),
+        };
+        (intake.task == Task::Answer).then(|| self.journal_open(&run))
+    }
+
     /// The session's entry after this message touched it, and whether it is new.
     fn open_session(&mut self, intake: &Intake, now: Now) -> Result<(Entry, bool), WireError> {
         let Place { agent, key } = &intake.place;
         let path = self.config.session_store(&self.facts.paths, agent);
-        let fresh = self.entropy.uuid();
+        let fresh = self.session_id_for(key);
+        let known = self.sessions.get(agent, key).cloned();
+        let over = intake.may_renew && self.is_over(&intake.place, known.as_ref(), now);
         let index = self.sessions.open(agent, || path)?;
-        let known = index.get(key).cloned();
-        if known.as_ref().and_then(|entry| entry.text("sendPolicy")).as_deref() == Some("deny") {
-            return Err(WireError::invalid("send blocked by session policy"));
-        }
-        let created = known.as_ref().and_then(|entry| entry.session_id()).is_none();
+        let created = over || known.as_ref().and_then(|entry| entry.session_id()).is_none();
         let mut entry = known.unwrap_or_default();
-        if created {
+        if over {
+            entry = lifecycle::reset(Some(&entry), &fresh, now.wall_ms);
+        } else if created {
             entry.set("sessionId", fresh);
         }
         entry.touch(now.wall_ms);
@@ -137,6 +224,57 @@ impl State {
         }
         index.insert(key, entry.clone());
         Ok((entry, created))
+    }
+
+    /// Whether the session's rules end its conversation before this message (agent.md 9); never under a running turn.
+    fn is_over(&self, place: &Place, known: Option<&Entry>, now: Now) -> bool {
+        let Some(entry) = known.filter(|entry| entry.session_id().is_some()) else { return false };
+        let Some(key) = KeyRules::of(&self.config).canonical(&place.key) else { return false };
+        if self.runs.of_session(&place.key).next().is_some() {
+            return false;
+        }
+        let settings = Settings::read(&self.config.raw);
+        let channel = entry.text("lastChannel").or_else(|| entry.text("channel"));
+        let rule = settings.freshness.of(&key, channel.as_deref());
+        let over = !rule.holds(entry.updated_ms(), now.wall_ms, &self.facts.zone);
+        if over {
+            log::info!(target: "agent", "the conversation is over, a new one begins session={key} (session.reset)");
+        }
+        over
+    }
+
+    /// Refuses a message for a session whose policy is not to be spoken to (`session.sendPolicy`).
+    fn check_policy(&self, place: &Place) -> Result<(), WireError> {
+        let entry = self.sessions.get(&place.agent, &place.key);
+        let word = |name: &str| entry.and_then(|entry| entry.text(name));
+        let Some(key) = KeyRules::of(&self.config).canonical(&place.key) else { return Ok(()) };
+        let channel = word("lastChannel").or_else(|| word("channel"));
+        let chat = word("chatType").map_or_else(|| key.kind().name().to_string(), |kind| kind.into_owned());
+        let policy = Settings::read(&self.config.raw).send_policy(
+            &key,
+            word("sendPolicy").as_deref(),
+            channel.as_deref().or(key.channel()),
+            &chat,
+        );
+        match policy {
+            SendPolicy::Allow => Ok(()),
+            SendPolicy::Deny => Err(WireError::invalid("send blocked by session policy")),
+        }
+    }
+
+    /// The id a new session gets: the one its key asks for, unless another session has it.
+    fn session_id_for(&mut self, key: &str) -> String {
+        let taken = |id: &&str| self.sessions.rows().iter().any(|row| row.entry.session_id().as_deref() == Some(*id));
+        match session_key::explicit_id(key).filter(|id| !taken(id)) {
+            Some(id) => id.to_string(),
+            None => self.entropy.uuid(),
+        }
+    }
+
+    /// What the session is to hear beside the message.
+    fn note_block(&mut self, place: &Place) -> Option<Block> {
+        let lines: Vec<String> = self.take_notes(place).iter().map(|line| format!("System: {line}")).collect();
+        (!lines.is_empty()).then(|| Block::text(lines.join("\n")))
     }
 
     fn plan(
@@ -155,16 +293,18 @@ impl State {
             .ok_or_else(|| WireError::unavailable(format!("session {} has an unusable transcript name", place.key)))?;
         let mut seed = [0_u8; 32];
         self.entropy.fill(&mut seed);
-        let own_model = match (entry.text("providerOverride"), entry.text("modelOverride")) {
-            (Some(provider), Some(model)) => Some(ModelRef::new(provider, model)),
-            (None, Some(model)) => ModelRef::parse(&model),
-            _ => None,
+        let prompts = match intake.task {
+            Task::Answer => {
+                let content = self.note_block(&place).into_iter().chain(intake.prompt).collect();
+                vec![Prompt { run_id: intake.run_id.clone(), content }]
+            }
+            Task::Compact(_) => Vec::new(),
         };
-        let notes = self.take_notes(&place);
-        let notes = notes.iter().map(|line| format!("System: {line}")).collect::<Vec<_>>().join("\n");
-        let notes = (!notes.is_empty()).then(|| Block::text(notes));
         let Place { agent, key } = place;
         let word = |name: &str| entry.text(name).map(|word| word.into_owned());
+        let reasoning = intake.reasoning.or_else(|| word("reasoningLevel"));
+        let dress =
+            Dress { thoughts: reasoning.as_deref() == Some("on"), usage: word("responseUsage").unwrap_or_default() };
         let spec = RunSpec {
             run_id: intake.run_id.clone(),
             session_key: key.clone(),
@@ -172,10 +312,15 @@ impl State {
             session_id: session_id.clone(),
             transcript,
             workspace: self.config.workspace(&self.facts.paths, &agent),
-            prompt: notes.into_iter().chain(intake.prompt).collect(),
+            prompts,
+            task: intake.task,
+            shows_thoughts: reasoning.as_deref() == Some("stream"),
             exec_security: word("execSecurity"),
             exec_ask: word("execAsk"),
-            model: intake.model.or(own_model),
+            model: intake.model.or_else(|| own_model(entry)),
+            auth_profile: word("authProfileOverride"),
+            cooldowns: Cooldowns::default(),
+            found: None,
             thinking: intake.thinking.or_else(|| entry.text("thinkingLevel").and_then(|level| Thinking::parse(&level))),
             limit: intake.limit,
             extra_system: intake.extra_system,
@@ -187,6 +332,11 @@ impl State {
         };
         Ok(Run {
             id: intake.run_id,
+            joined: Vec::new(),
+            undelivered: intake.undelivered,
+            waits: Waits::Turn,
+            not_before: None,
+            lost: Lost::default(),
             origin: intake.origin,
             session_key: key,
             agent_id: agent,
@@ -196,7 +346,8 @@ impl State {
             remembered: intake.remembered,
             phase: Phase::Queued,
             spec: Some(Box::new(spec)),
-            verbose: Verbose::parse(entry.text("verboseLevel").as_deref()),
+            verbose: intake.verbose.unwrap_or_else(|| Verbose::parse(entry.text("verboseLevel").as_deref())),
+            dress,
             said: Said::default(),
             started_ms: None,
             accepted_ms: now.wall_ms,
@@ -204,10 +355,10 @@ impl State {
     }
 
     /// A new session could not be saved: its run does not start.
-    pub fn drop_run(&mut self, no: RunNo) {
-        if let Some(run) = self.runs.remove(no)
-            && let Some(name) = run.remembered
-        {
+    pub fn drop_run(&mut self, no: RunNo, fx: &mut Vec<Effect>) {
+        let Some(run) = self.runs.remove(no) else { return };
+        run.ids().for_each(|id| self.journal_close(id, fx));
+        if let Some(name) = run.remembered {
             self.memory.drop(&name);
         }
     }
@@ -217,7 +368,7 @@ impl State {
         match self.sessions.unsaved() {
             Some(job) => fx.push(Effect::Disk(job, Then::Commit(commit))),
             // An earlier job of this very moment carries the change; its place in the queue is before ours.
-            None => fx.push(Effect::Disk(super::disk::Job::Write(Vec::new()), Then::Commit(commit))),
+            None => fx.push(Effect::Disk(Job::Write(Vec::new()), Then::Commit(commit))),
         }
     }
 
@@ -261,5 +412,14 @@ impl State {
         let id = run.id.clone();
         let error = WireError { retryable: Some(true), ..WireError::unavailable("the gateway is stopping") };
         self.tell_asker(&asker, &id, Err(&error), fx);
+    }
+}
+
+/// The model the session has chosen.
+fn own_model(entry: &Entry) -> Option<ModelRef> {
+    match (entry.text("providerOverride"), entry.text("modelOverride")) {
+        (Some(provider), Some(model)) => Some(ModelRef::new(provider, model)),
+        (None, Some(model)) => ModelRef::parse(&model),
+        _ => None,
     }
 }

@@ -75,7 +75,13 @@ impl State {
     pub fn expire(&mut self, now: Now) {
         self.presence.expire(now.wall_ms);
         self.logins.sweep(now.wall_ms);
-        self.memory.sweep(now.wall_ms);
+        for (_, run) in self.runs.all() {
+            let joined = run.joined.iter().filter_map(|joined| joined.remembered.as_ref());
+            for name in run.remembered.iter().chain(joined) {
+                self.memory.renew(name, now.mono);
+            }
+        }
+        self.memory.sweep(now.mono);
         let devices = self.devices.expire(now.wall_ms);
         self.devices_unsaved = self.devices_unsaved.and(devices);
         let nodes = self.nodes.expire(now.wall_ms);
@@ -83,9 +89,13 @@ impl State {
     }
 
     /// Has the session indexes of all agents read.
-    pub fn load_sessions(&self, fx: &mut Vec<Effect>) {
+    pub fn load_sessions(&mut self, fx: &mut Vec<Effect>) {
         let agents = self.config.agents.resolved();
         let stores = agents.iter().map(|agent| (agent.id.clone(), self.sessions_file(&agent.id).into())).collect();
+        // First, so that nobody writes into a transcript that gets a message of the last process back.
+        let mut seed = [0_u8; 32];
+        self.entropy.fill(&mut seed);
+        fx.push(Effect::Disk(Job::Recover(self.facts.paths.open_runs(), seed), Then::Sessions));
         fx.push(Effect::Disk(Job::Sessions(stores), Then::Sessions));
     }
 

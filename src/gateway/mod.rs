@@ -25,9 +25,11 @@ pub mod handshake;
 pub mod health;
 pub mod hello;
 pub mod intake;
+pub mod journal;
 mod living;
 pub mod logins;
 pub mod methods;
+mod model_memory;
 pub mod no_device;
 pub mod node_commands;
 pub mod node_list;
@@ -38,6 +40,7 @@ pub mod pairing_devices;
 pub mod pairing_nodes;
 pub mod presence;
 mod renewal;
+mod retention;
 pub mod roster;
 pub mod runs;
 #[cfg(test)]
@@ -46,6 +49,8 @@ mod script;
 mod script_tests;
 pub mod session_change;
 pub mod session_key;
+#[cfg(test)]
+mod session_tests;
 pub mod sessions;
 pub mod start;
 pub mod state;
@@ -108,6 +113,8 @@ pub enum StartError {
     Locked(PathBuf, String),
     /// A state file cannot be read; going on would overwrite it.
     State(PathBuf, String),
+    /// A file of the state cannot be made.
+    Unwritable(PathBuf, io::Error),
     /// The system refuses something.
     System(&'static str, io::Error),
     /// Signals cannot be handled.
@@ -123,6 +130,7 @@ impl fmt::Display for StartError {
                 write!(f, "gateway already running{owner}; lock timeout on {}", file.display())
             }
             StartError::State(file, cause) => write!(f, "cannot read {}: {cause}", file.display()),
+            StartError::Unwritable(file, cause) => write!(f, "cannot write {}: {cause}", file.display()),
             StartError::System(what, cause) => write!(f, "{what}: {cause}"),
             StartError::Signals(cause) => write!(f, "{cause}"),
         }
@@ -192,7 +200,7 @@ pub fn run(boot: Boot, listeners: Listeners, ready: impl FnOnce()) -> Result<(),
     let mut core = Core::new(state, clock, hub, queue, store.jobs, notifier);
     core.run();
     core.finish();
-    let _ = store.thread.join();
+    disk::wait(&store.ended, limits::STORE_END);
     log::info!(target: "gateway", "stopped");
     log::logger().flush();
     Ok(())

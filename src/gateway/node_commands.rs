@@ -3,6 +3,8 @@
 
 use std::collections::BTreeSet;
 
+use crate::sys::order;
+
 /// What a node runs on, as far as its default commands depend on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Platform {
@@ -95,7 +97,7 @@ impl Platform {
 /// The commands a platform may use: its defaults and the allowed ones, without the denied ones.
 pub fn allowlist(platform: Platform, allow: &[String], deny: &[String]) -> BTreeSet<String> {
     let defaults = platform.defaults().map(str::to_string);
-    let mut commands: BTreeSet<String> = defaults.chain(allow.iter().map(|entry| entry.trim().to_string())).collect();
+    let mut commands = order::set(defaults.chain(allow.iter().map(|entry| entry.trim().to_string())));
     commands.remove("");
     for entry in deny {
         commands.remove(entry.trim());
@@ -105,7 +107,7 @@ pub fn allowlist(platform: Platform, allow: &[String], deny: &[String]) -> BTree
 
 /// The declared commands that are kept at connect: trimmed, allowed, sorted, each once.
 pub fn kept(declared: &[String], allowlist: &BTreeSet<String>) -> Vec<String> {
-    let declared: BTreeSet<&str> = declared.iter().map(|command| command.trim()).collect();
+    let declared = order::set(declared.iter().map(|command| command.trim()));
     declared.into_iter().filter(|command| allowlist.contains(*command)).map(str::to_string).collect()
 }
 

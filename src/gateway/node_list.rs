@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::pairing::PairFault;
 use crate::store::devices::PairedDevice;
+use crate::sys::order;
 
 /// A connected node.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -118,17 +119,20 @@ fn entries<'a>(
     connected: impl Iterator<Item = &'a ConnectedNode>,
 ) -> Vec<Entry> {
     let nodes = devices.filter(|device| has_role_node(device));
-    let mut known: BTreeMap<&str, Entry> = nodes.map(|device| (device.device_id.as_str(), offline(device))).collect();
+    let mut known = order::map(nodes.map(|device| (device.device_id.as_str(), offline(device))));
     for node in connected {
         let paired = known.remove(node.node_id.as_str());
         known.insert(&node.node_id, online(node, paired));
     }
-    let mut entries: Vec<Entry> = known.into_values().collect();
-    entries.sort_by_cached_key(|entry| {
+    let keyed = known.into_values().map(|entry| {
         let name = entry.display_name.as_deref().unwrap_or(&entry.node_id).to_lowercase();
-        (!entry.connected, name, entry.node_id.clone())
+        (!entry.connected, name, entry)
     });
-    entries
+    let mut keyed: Vec<(bool, String, Entry)> = keyed.collect();
+    order::by(&mut keyed, |(off, name, entry), other| {
+        (off, name, &entry.node_id).cmp(&(&other.0, &other.1, &other.2.node_id))
+    });
+    keyed.into_iter().map(|(_, _, entry)| entry).collect()
 }
 
 fn has_role_node(device: &PairedDevice) -> bool {
@@ -181,7 +185,7 @@ fn online(node: &ConnectedNode, paired: Option<Entry>) -> Entry {
 
 fn sorted(items: &[String]) -> Vec<String> {
     let mut items = items.to_vec();
-    items.sort();
+    order::by(&mut items, Ord::cmp);
     items.dedup();
     items
 }

@@ -41,13 +41,14 @@ impl State {
         let store = self.config.session_store(&self.facts.paths, agent);
         let path = archive::transcript(store.parent().unwrap_or(&store), entry)
             .ok_or_else(|| WireError::unavailable("the session has no usable transcript"))?;
-        if self.runs.of_session(key).any(|(_, run)| run.started_ms.is_some()) {
+        if self.runs.of_session(key).any(|(_, run)| run.spec.is_none()) {
             let error = WireError::unavailable("a turn is running in this session; try again when it is over");
             return Err(WireError { retry_after_ms: Some(1000), ..error });
         }
         let mut seed = [0_u8; 32];
         self.entropy.fill(&mut seed);
         let workspace = self.config.workspace(&self.facts.paths, agent);
+        self.runs.hold(key);
         let addition = Addition { path, session_id, workspace, messages, now_ms: now.wall_ms, seed };
         fx.push(Effect::Disk(Job::Add(Box::new(addition)), Then::Added(Box::new(note))));
         Ok(())
@@ -55,6 +56,12 @@ impl State {
 
     /// The messages are written, or are not.
     pub fn messages_added(&mut self, note: Note, result: Result<String, String>, now: Now, fx: &mut Vec<Effect>) {
+        let key = note.place.key.clone();
+        self.tell_added(note, result, now, fx);
+        self.let_go(&key, now, fx);
+    }
+
+    fn tell_added(&mut self, note: Note, result: Result<String, String>, now: Now, fx: &mut Vec<Effect>) {
         let Note { waiting, place, run_id, seq, message } = note;
         let id = match result {
             Ok(id) => id,
@@ -63,6 +70,9 @@ impl State {
                 if let Some(waiting) = waiting {
                     self.counters.failed += 1;
                     broadcast::fail(fx, waiting.conn, &waiting.id, &WireError::unavailable(text));
+                } else if let Some(run_id) = run_id {
+                    // The sender of a command waits for its words.
+                    self.tell_chat_note(&place.key, &place.agent, &run_id, seq, message, fx);
                 }
                 return;
             }

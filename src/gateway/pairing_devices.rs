@@ -13,6 +13,7 @@ use crate::identity::PublicKey;
 use crate::limits;
 use crate::protocol::errors::{Code, WireError};
 use crate::store::devices::{DeviceToken, Extra, PairedDevice, PendingDevice, Records, print};
+use crate::sys::order;
 
 /// A proven device that wants to connect; authentication has already passed.
 #[derive(Debug, Clone, Copy)]
@@ -429,9 +430,9 @@ impl DeviceBook {
     pub fn list(&self, now_ms: u64) -> Value {
         let age_ms = u64::try_from(limits::PAIRING_AGE.as_millis()).unwrap_or(u64::MAX);
         let mut pending: Vec<_> = self.pending.values().filter(|r| now_ms.abs_diff(r.ts) <= age_ms).collect();
-        pending.sort_by_key(|request| std::cmp::Reverse(request.ts));
+        order::by_key(&mut pending, |request| std::cmp::Reverse(request.ts));
         let mut paired: Vec<_> = self.paired.values().collect();
-        paired.sort_by_key(|device| std::cmp::Reverse(device.approved_at_ms));
+        order::by_key(&mut paired, |device| std::cmp::Reverse(device.approved_at_ms));
         json!({
             "pending": pending.into_iter().map(request_view).collect::<Vec<_>>(),
             "paired": paired.into_iter().map(device_view).collect::<Vec<_>>(),

@@ -10,6 +10,7 @@ use super::field;
 use super::pairing::{Change, PairFault, Verdict, Write};
 use crate::limits;
 use crate::store::nodes::{Extra, NodeFacts, PairedNode, PendingNode, Records, print};
+use crate::sys::order;
 
 /// Commands that an approver needs admin rights for: they run programs or drive a browser.
 const ADMIN_COMMANDS: &[&str] =
@@ -162,9 +163,9 @@ impl NodeBook {
     /// The answer of `node.pair.list`: newest first, without tokens.
     pub fn list(&self, now_ms: u64) -> Value {
         let mut pending: Vec<_> = self.pending.values().filter(|request| is_current(request, now_ms)).collect();
-        pending.sort_by_key(|request| std::cmp::Reverse(request.ts));
+        order::by_key(&mut pending, |request| std::cmp::Reverse(request.ts));
         let mut paired: Vec<_> = self.paired.values().collect();
-        paired.sort_by_key(|node| std::cmp::Reverse(node.approved_at_ms));
+        order::by_key(&mut paired, |node| std::cmp::Reverse(node.approved_at_ms));
         json!({
             "pending": pending.into_iter().map(request_view).collect::<Vec<_>>(),
             "paired": paired.into_iter().map(node_view).collect::<Vec<_>>(),
@@ -230,7 +231,7 @@ fn bounded(facts: NodeFacts) -> NodeFacts {
     let list = |raw: Option<Vec<String>>| raw.map(|items| field::list(items.iter().map(String::as_str)));
     let permissions = facts.permissions.map(|map| {
         let kept = map.into_iter().filter_map(|(name, granted)| Some((field::text(&name)?, granted)));
-        kept.take(limits::PRESENCE_LIST_ITEMS).collect()
+        order::map(kept.take(limits::PRESENCE_LIST_ITEMS))
     });
     NodeFacts {
         display_name: text(facts.display_name),

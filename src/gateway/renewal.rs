@@ -28,7 +28,7 @@ impl State {
         self.sessions.keep(|agent| self.config.agents.find(agent).is_some());
         self.sessions.fill(shelves);
         self.refresh_health(now, fx);
-        self.start_due_runs(fx);
+        self.start_due_runs(now, fx);
     }
 
     fn adopt(&mut self, snapshot: Snapshot) {

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::access::Access;
 use super::conn::Peer;
+use super::connect_params::ConnectRequest;
 use super::disk::{Done, Job, Then};
 use super::event::{Call, ConnId, Effect, Ended, Inbound, Input, Timer};
 use super::handle::handle;
@@ -130,6 +131,12 @@ impl Script {
         handle(&mut self.state, Input::Stored { then, done }, self.now, &mut self.effects);
     }
 
+    /// Feeds one input and gives back what is wanted, undone: for tests in which the disk takes its time.
+    pub fn raw(&mut self, input: Input) -> Vec<Effect> {
+        handle(&mut self.state, input, self.now, &mut self.effects);
+        std::mem::take(&mut self.effects)
+    }
+
     /// Opens a connection from this machine.
     pub fn open(&mut self, conn: u64) -> Vec<Did> {
         let peer = Peer {
@@ -146,7 +153,8 @@ impl Script {
     pub fn connect(&mut self, conn: u64, params: Value) -> Vec<Did> {
         let faults = check::check(methods::find("connect").unwrap().params, &params);
         assert!(faults.is_empty(), "{faults:?}");
-        self.feed(Input::Frame { conn: ConnId(conn), frame: Inbound::Connect { id: "c".into(), params: Ok(params) } })
+        let request = ConnectRequest::read(params).map(Box::new);
+        self.feed(Input::Frame { conn: ConnId(conn), frame: Inbound::Connect { id: "c".into(), request } })
     }
 
     /// Opens and connects in one go; the client is `gateway-client` with everything allowed.

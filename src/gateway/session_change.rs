@@ -9,7 +9,7 @@ use super::runs::outcome::Outcome;
 use super::runs::{Run, RunNo};
 use super::state::State;
 use crate::session::lifecycle::{self, Finished};
-use crate::session::row;
+use crate::session::{prompt, row};
 use crate::sys::clock::Now;
 
 impl State {
@@ -54,7 +54,7 @@ impl State {
     /// A message stands in a session's transcript: its followers get it.
     pub fn tell_message(&mut self, agent: &str, key: &str, id: &str, message: Value, now: Now, fx: &mut Vec<Effect>) {
         let followers = self.followers(key);
-        if followers.is_empty() {
+        if followers.is_empty() || prompt::is_silence(&message) {
             return;
         }
         let mut payload = json!({
@@ -108,6 +108,12 @@ impl State {
             compactions: account.compactions,
         };
         lifecycle::finish(entry, &finished, now.wall_ms);
+        if let Some(tokens) = account.shortened_to {
+            entry.set("totalTokens", tokens);
+        }
+        if let Some(model) = account.model.as_ref().filter(|_| !account.paid_by.is_empty()) {
+            self.models.paid_by.insert(model.provider.clone(), account.paid_by.clone());
+        }
         self.save_sessions_soon(fx);
         let change = self.change_of(&run.agent_id, &run.session_key, "end", now);
         self.tell_changes(change.as_slice(), fx);

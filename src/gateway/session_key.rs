@@ -3,8 +3,10 @@
 use serde_json::Value;
 
 use crate::config::model::Config;
+use crate::limits;
 use crate::protocol::errors::WireError;
-use crate::session::key::KeyRules;
+use crate::session::key::{self, KeyRules};
+use crate::store::session::archive;
 
 /// A session, whether it exists or not.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +27,19 @@ pub fn of_key(config: &Config, written: &str, agent: Option<&str>) -> Place {
     Place { agent: owner, key: key.as_str().to_string() }
 }
 
+/// How a key says that the session was asked for by its id.
+const EXPLICIT: &str = "explicit:";
+
+/// The session that is begun for an id.
+pub fn of_id(config: &Config, id: &str, agent: &str) -> Place {
+    of_key(config, &format!("{EXPLICIT}{id}"), Some(agent))
+}
+
+/// The session id a key asks for, if it is of that kind.
+pub fn explicit_id(key: &str) -> Option<&str> {
+    key::rest_of(key).strip_prefix(EXPLICIT).filter(|id| archive::is_plain(id))
+}
+
 /// The session the parameters of a method name, checked: `agentId` must exist and agree with the key.
 pub fn of_params(config: &Config, method: &str, params: &Value, key_member: &str) -> Result<Place, WireError> {
     let text = |name: &str| params.get(name).and_then(Value::as_str).map(str::trim).filter(|text| !text.is_empty());
@@ -34,6 +49,10 @@ pub fn of_params(config: &Config, method: &str, params: &Value, key_member: &str
         && config.agents.find(id).is_none()
     {
         return Err(refuse(format!("unknown agent id \"{id}\"")));
+    }
+    if text(key_member).is_some_and(|key| key.chars().count() > limits::SESSION_KEY_CHARS) {
+        let most = limits::SESSION_KEY_CHARS;
+        return Err(refuse(format!("at /{key_member}: must NOT have more than {most} characters")));
     }
     let place = of_key(config, text(key_member).unwrap_or_default(), named.as_deref());
     if let Some(id) = named.filter(|id| *id != place.agent) {
@@ -57,6 +76,9 @@ mod tests {
         assert_eq!(of(json!({})).unwrap(), "agent:main:main");
         assert_eq!(of(json!({"agentId": "Ops"})).unwrap(), "agent:ops:main");
         let text = |params: Value| of(params).unwrap_err().message;
+        assert!(of(json!({"sessionKey": "k".repeat(limits::SESSION_KEY_CHARS)})).is_ok());
+        let long = text(json!({"sessionKey": "k".repeat(limits::SESSION_KEY_CHARS + 1)}));
+        assert_eq!(long, "invalid agent params: at /sessionKey: must NOT have more than 512 characters");
         assert_eq!(text(json!({"agentId": "ghost"})), "invalid agent params: unknown agent id \"ghost\"");
         assert_eq!(text(json!({"sessionKey": "agent:ghost:main"})), "invalid agent params: unknown agent id \"ghost\"");
         assert_eq!(

@@ -1,6 +1,7 @@
 //! The sessions of all agents as the state thread owns them: one index per agent, read once, changed here, written by
 //! the disk thread. Lists and finds; what a session's transcript says is not its business.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,6 +10,7 @@ use super::disk::Job;
 use crate::protocol::errors::WireError;
 use crate::store::session::entry::Entry;
 use crate::store::sessions::Index;
+use crate::sys::order;
 
 /// One agent's index, as it was read or why it could not be.
 pub struct Shelf {
@@ -58,10 +60,12 @@ pub struct SessionRow<'a> {
 }
 
 impl SessionBook {
-    /// Takes over what was read; what is known already counts more.
+    /// Takes over what was read; what is known already counts more, unless it could not be read before.
     pub fn fill(&mut self, shelves: Vec<(String, Shelf)>) {
         for (agent, shelf) in shelves {
-            self.shelves.entry(agent).or_insert(shelf);
+            if self.shelves.get(&agent).is_none_or(|known| known.fault.is_some()) {
+                self.shelves.insert(agent, shelf);
+            }
         }
     }
 
@@ -137,8 +141,31 @@ impl SessionBook {
             .iter()
             .flat_map(|(agent, shelf)| shelf.index.iter().map(move |(key, entry)| SessionRow { agent, key, entry }));
         let mut rows: Vec<SessionRow<'_>> = all.collect();
-        rows.sort_by(|a, b| b.entry.updated_ms().cmp(&a.entry.updated_ms()).then_with(|| a.key.cmp(b.key)));
+        order::by(&mut rows, |a, b| b.entry.updated_ms().cmp(&a.entry.updated_ms()).then_with(|| a.key.cmp(b.key)));
         rows
+    }
+
+    /// How many sessions there are, of one agent or of all, and the newest of them. Health asks for this all the time:
+    /// nothing is sorted but what is shown.
+    pub fn newest(&self, agent: Option<&str>, most: usize) -> (usize, Vec<SessionRow<'_>>) {
+        let shelves = self.shelves.iter().filter(|(id, _)| agent.is_none_or(|wanted| wanted == id.as_str()));
+        let mut rows: Vec<(Reverse<u64>, &str, SessionRow<'_>)> = shelves
+            .flat_map(|(agent, shelf)| {
+                shelf.index.iter().map(move |(key, entry)| {
+                    (Reverse(entry.updated_ms()), key, SessionRow { agent: agent.as_str(), key, entry })
+                })
+            })
+            .collect();
+        let count = rows.len();
+        let newer = |a: &(Reverse<u64>, &str, SessionRow<'_>), b: &(Reverse<u64>, &str, SessionRow<'_>)| {
+            (a.0, a.1).cmp(&(b.0, b.1))
+        };
+        if count > most {
+            rows.select_nth_unstable_by(most, newer);
+            rows.truncate(most);
+        }
+        order::by(&mut rows, newer);
+        (count, rows.into_iter().map(|(_, _, row)| row).collect())
     }
 
     /// The row of a session.
@@ -195,6 +222,21 @@ mod tests {
         assert!(book.open("main", || "x".into()).unwrap_err().message.contains("torn"));
         book.not_saved();
         assert!(book.unsaved().is_none());
+    }
+
+    #[test]
+    fn the_newest_are_found_among_many() {
+        let entries: Vec<String> =
+            (0..100).map(|n| format!("\"k{n:02}\": {{\"updatedAt\": {}}}", n * 37 % 50)).collect();
+        let book = book(&format!("{{{}}}", entries.join(",")));
+        let all: Vec<&str> = book.rows().iter().map(|row| row.key).collect();
+        for most in [0, 1, 7, 99, 100, 500] {
+            let (count, rows) = book.newest(Some("main"), most);
+            let found: Vec<&str> = rows.iter().map(|row| row.key).collect();
+            assert_eq!((count, found), (100, all.iter().copied().take(most).collect()), "{most}");
+        }
+        assert_eq!(book.newest(Some("ghost"), 5).0, 0);
+        assert_eq!(book.newest(None, 5).1.len(), 5);
     }
 
     #[test]

@@ -41,7 +41,7 @@ pub fn lock(paths: &Paths, env: &Env) -> Result<Lock, StartError> {
     if env.truthy("OPENCLAW_ALLOW_MULTI_GATEWAY") {
         return Ok(Lock(None));
     }
-    let fail = |error| StartError::System("cannot create the lock file", error);
+    let fail = |error| StartError::Unwritable(paths.lock_file.clone(), error);
     atomic::create_dir(&paths.state_dir).map_err(fail)?;
     let mut file = open_lock(&paths.lock_file).map_err(fail)?;
     let end = Instant::now() + limits::LOCK_WAIT;
@@ -263,7 +263,7 @@ mod tests {
     fn takes_no_more_connections_than_there_are_files() {
         assert_eq!(room(256, None), 256);
         assert_eq!(room(256, Some(1024)), 256);
-        assert_eq!(room(256, Some(64)), 32);
+        assert_eq!(room(256, Some(64)), 64 - limits::FILES_RESERVED);
         assert_eq!(room(256, Some(8)), 1);
     }
 }

@@ -14,6 +14,8 @@ use super::connect_params::Client;
 use super::dedupe::Memory;
 use super::event::{Call, ConnId, Effect, Timer};
 use super::health::HealthCache;
+use super::journal::{Journal, OpenRun};
+use super::model_memory::ModelMemory;
 use super::pairing::Change;
 use super::pairing_devices::{DeviceBook, TokenForm};
 use super::pairing_nodes::NodeBook;
@@ -239,6 +241,16 @@ pub struct State {
     pub session_notes: BTreeMap<String, VecDeque<String>>,
     /// Calls that wait for the session indexes.
     pub held: Vec<(ConnId, String, Call)>,
+    /// Turns that have not ended, as they stand on disk.
+    pub journal: Journal,
+    /// Turns the last process broke off, until the indexes are there.
+    pub broken_off: Vec<OpenRun>,
+    /// When the next look at approvals is due, on the monotonic clock.
+    pub approvals_at: Option<Duration>,
+    /// What turns have learnt about models.
+    pub models: ModelMemory,
+    /// When old sessions were last looked for.
+    pub retained: Option<Duration>,
     /// A save of the indexes is due by timer.
     pub sessions_gate: bool,
     /// Who follows which sessions.
@@ -324,6 +336,11 @@ impl State {
             approvals: Approvals::default(),
             session_notes: BTreeMap::new(),
             held: Vec::new(),
+            journal: Journal::default(),
+            broken_off: Vec::new(),
+            approvals_at: None,
+            models: ModelMemory::default(),
+            retained: None,
             sessions_gate: false,
             watch: Watch::default(),
             heartbeats: Heartbeats { enabled: true, last: None },

@@ -32,6 +32,7 @@ impl State {
     /// Answers a tool, now or (for a turn it waits for) later.
     pub fn tool_asks(&mut self, run: RunNo, ticket: u64, ask: ToolAsk, now: Now, fx: &mut Vec<Effect>) {
         let reply = match ask {
+            ToolAsk::Steering => Ok(ToolReply::Said(self.steering(run))),
             ToolAsk::Approve(request) => self.file_approval(ticket, request, now, fx),
             ToolAsk::Ask(Ask::Status { session_key }) => self.tool_status(run, session_key.as_deref(), now),
             ToolAsk::Ask(Ask::List { limit, active_minutes, search }) => {
@@ -70,7 +71,7 @@ impl State {
         };
         let entry = self.sessions.get(&place.agent, &place.key);
         let entry = entry.ok_or_else(|| DeskFault::Refused(format!("no session {}", place.key)))?;
-        let text = commands::status(self, &place, entry, now.wall_ms);
+        let text = commands::status(self, &place, entry, now);
         Ok(ToolReply::Value(json!({"sessionKey": place.key, "text": text})))
     }
 
@@ -135,21 +136,9 @@ impl State {
         let refused = |error: crate::protocol::errors::WireError| DeskFault::Refused(error.message);
         agent::check_size("sessions_send", message).map_err(refused)?;
         let note = format!("(from session {}) {message}", own.key);
-        let intake = Intake {
-            prompt: agent::prompt(self, &note, Vec::new(), Some(&run_id), now),
-            limit: Some(self.config.agents.defaults.timeout),
-            remembered: None,
-            repeated: Value::Null,
-            ack: Value::Null,
-            origin: Origin::Agent,
-            run_id: run_id.clone(),
-            thinking: None,
-            model: None,
-            extra_system: None,
-            label: None,
-            spawned_by: None,
-            place: place.clone(),
-        };
+        let prompt = agent::prompt(self, &note, Vec::new(), Some(&run_id), now);
+        let limit = Some(self.config.agents.defaults.timeout);
+        let intake = Intake::new(place.clone(), run_id.clone(), Origin::Agent, prompt, limit);
         let asker = (!wait.is_zero()).then_some(Asker::Tool(ticket));
         let waits = asker.is_some();
         self.take_in_for(None, asker, intake, now, fx).map_err(refused)?;
@@ -197,16 +186,23 @@ impl State {
         Ok(ToolReply::Filed { id, expires_at_ms })
     }
 
-    /// Wakes the state thread when the next approval expires.
-    pub fn approval_timer(&self, now: Now, fx: &mut Vec<Effect>) {
-        if let Some(at) = self.approvals.next_expiry() {
-            let wait = std::time::Duration::from_millis(at.saturating_sub(now.wall_ms));
+    /// Wakes the state thread when the next approval expires. One timer is enough, unless this one is earlier.
+    pub fn approval_timer(&mut self, now: Now, fx: &mut Vec<Effect>) {
+        let Some(at) = self.approvals.next_expiry() else { return };
+        let wait = std::time::Duration::from_millis(at.saturating_sub(now.wall_ms));
+        let due = now.mono + wait;
+        if self.approvals_at.is_none_or(|set| due < set) {
+            self.approvals_at = Some(due);
             fx.push(Effect::Timer(wait, Timer::Approvals));
         }
     }
 
-    /// Ends approvals that nobody decided.
+    /// Ends approvals that nobody decided. A timer that was overtaken by an earlier one does nothing.
     pub fn approvals_due(&mut self, now: Now, fx: &mut Vec<Effect>) {
+        if self.approvals_at.is_some_and(|at| now.mono < at) {
+            return;
+        }
+        self.approvals_at = None;
         for settled in self.approvals.expire(now.wall_ms) {
             self.approval_settled(settled, fx);
         }

@@ -189,6 +189,8 @@ fn shorten(path: Option<&Path>, session_id: &str, max_lines: usize, now_ms: u64)
     let copy = archive::name(path, Reason::Shortened, now_ms)
         .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the transcript has no usable name"))?;
     std::fs::copy(path, &copy)?;
+    // The lines that are cut off stand only there from now on.
+    std::fs::File::open(&copy)?.sync_all()?;
     atomic::write(path, shortened.text.as_bytes(), atomic::PRIVATE)?;
     Ok(Outcome::Done { kept: shortened.kept, archived: copy.display().to_string() })
 }

@@ -3,10 +3,11 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::event::ConnId;
 use crate::limits;
+use crate::sys::order;
 
 /// Kinds of trouble worth remembering.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -89,8 +90,7 @@ impl Record {
         let fits = |entry: &&Entry| entry.seq > query.since && query.kind.is_none_or(|kind| kind == entry.what.name());
         let all: Vec<&Entry> = self.entries.iter().filter(fits).collect();
         let shown = all.get(all.len().saturating_sub(query.limit)..).unwrap_or_default();
-        let by_type: Map<String, Value> =
-            self.counts.iter().map(|(what, count)| (what.name().to_string(), (*count).into())).collect();
+        let by_type = order::object(self.counts.iter().map(|(what, count)| (what.name().to_string(), (*count).into())));
         let mut answer = json!({
             "generatedAt": generated_at,
             "capacity": limits::TROUBLE_ENTRIES,

@@ -16,6 +16,7 @@ use crate::store::session::archive;
 use crate::store::session::entry::Entry;
 use crate::store::sessions::Index;
 use crate::store::transcript::Transcript;
+use crate::sys::order;
 use crate::sys::zone::Zone;
 
 /// What is wanted.
@@ -197,7 +198,7 @@ fn files(folder: &Path, span: &Span) -> Vec<(PathBuf, Metadata)> {
     let paths = entries.take(limits::DIR_ENTRIES).filter_map(Result::ok).map(|entry| entry.path());
     let transcripts = paths.filter(|path| path.extension().is_some_and(|end| end == "jsonl"));
     let mut found: Vec<(PathBuf, Metadata)> = transcripts.filter_map(|path| recent(path, span)).collect();
-    found.sort_by_key(|(_, facts)| std::cmp::Reverse(facts.modified().ok()));
+    order::by(&mut found, |(_, one), (_, two)| two.modified().ok().cmp(&one.modified().ok()));
     found.truncate(limits::USAGE_FILES);
     found
 }
@@ -242,7 +243,7 @@ fn sessions(
 ) -> Result<String, WireError> {
     let mut seen: Vec<Seen> = ask.stores.iter().flat_map(|store| of_store(store, span)).collect();
     seen.retain(|seen| keys.is_none_or(|keys| keys.contains(&seen.key)));
-    seen.sort_by_key(|seen| std::cmp::Reverse(seen.entry.updated_ms()));
+    order::by(&mut seen, |one, two| two.entry.updated_ms().cmp(&one.entry.updated_ms()));
     seen.truncate(limit);
     let mut rows = Vec::new();
     let paths: Vec<String> = seen.iter().map(|seen| seen.path.display().to_string()).collect();

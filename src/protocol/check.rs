@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use serde_json::{Map, Number, Value};
 
 use super::kinds::{Field, Kind, Object};
-use crate::limits::{FAULT_NAME_CHARS, FAULTS};
+use crate::limits::{FAULT_NAME_CHARS, FAULTS, JSON_VALUES};
 
 /// One thing that is wrong with a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -306,6 +306,25 @@ pub(super) fn whole_float(float: f64) -> Option<i64> {
     }
     // Exact: an integral value below 2^53 prints without exponent or fraction.
     format!("{float:.0}").parse().ok()
+}
+
+/// A parsed value takes twenty times the two bytes of its text, so a text is bounded by values too.
+/// Counts what begins or separates values outside of strings; short ones cannot have too many.
+pub fn has_too_many_values(text: &str) -> bool {
+    if text.len() <= JSON_VALUES {
+        return false;
+    }
+    let (mut values, mut in_string, mut escaped) = (0_usize, false, false);
+    for byte in text.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = in_string,
+            b'"' => in_string = !in_string,
+            b',' | b'[' | b'{' if !in_string => values += 1,
+            _ => {}
+        }
+    }
+    values > JSON_VALUES
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 
 use super::defs::{SESSION_ROW, closed, open};
 use super::kinds::{BOOL, COUNT, Def, Field, Kind, NULLABLE_TEXT, OPEN, POSITIVE, STRING, TEXT, list, opt, req, short};
+use crate::limits::{IDEMPOTENCY_KEY_CHARS, SESSION_KEY_CHARS};
 
 const NULLABLE_STRING: Kind = Kind::Nullable(&STRING);
 const UNUSED: &str = "Accepted and unused.";
@@ -16,6 +17,8 @@ const fn unused(name: &'static str) -> Field {
 pub const SESSION_KEY: Field = req("sessionKey", TEXT).doc("The session.");
 /// A member naming the session in `sessions.*`.
 pub const KEY: Field = req("key", TEXT).doc("The session.");
+/// A client's name for a call.
+pub const CALL_NAME: Kind = short(IDEMPOTENCY_KEY_CHARS);
 /// A member naming the run.
 pub const RUN_ID: Field = req("runId", TEXT).doc("The run.");
 
@@ -87,7 +90,7 @@ pub const AGENT_PARAMS: Def = Def {
     doc: "A turn to run.",
     kind: closed![
         req("message", TEXT).doc("What the person says."),
-        req("idempotencyKey", TEXT).doc("Name of this call; becomes the name of the run."),
+        req("idempotencyKey", CALL_NAME).doc("Name of this call; becomes the name of the run."),
         opt("agentId", TEXT).doc("The agent."),
         opt("sessionKey", STRING).doc("The session."),
         opt("sessionId", STRING).doc("The session by its transcript."),
@@ -110,9 +113,9 @@ pub const AGENT_PARAMS: Def = Def {
         opt("lane", STRING).doc(UNUSED),
         opt("extraSystemPrompt", STRING).doc("More for the system prompt."),
         opt("label", short(512)).doc("A name for the session."),
-        opt("spawnedBy", STRING).doc("The session that asked for this."),
+        opt("spawnedBy", Kind::Str { min: 0, max: SESSION_KEY_CHARS }).doc("The session that asked for this."),
         opt("cwd", TEXT).doc(UNUSED),
-        opt("bestEffortDeliver", BOOL).doc(UNUSED),
+        opt("bestEffortDeliver", BOOL).doc("Whether the turn runs although its answer cannot be delivered."),
         unused("expectedExistingSessionId"),
         unused("cleanupBundleMcpOnRunEnd"),
         unused("modelRun"),
@@ -145,7 +148,7 @@ pub const CHAT_SEND_PARAMS: Def = Def {
     kind: closed![
         req("sessionKey", short(512)).doc("The session."),
         req("message", STRING).doc("What the person says; may be empty with attachments."),
-        req("idempotencyKey", TEXT).doc("Name of this call; becomes the name of the run."),
+        req("idempotencyKey", CALL_NAME).doc("Name of this call; becomes the name of the run."),
         opt("agentId", TEXT).doc("The agent."),
         opt("sessionId", STRING).doc("The transcript the client sees."),
         opt("thinking", STRING).doc("How much the model thinks."),

@@ -9,7 +9,7 @@ use super::defs::{
     UPDATE_AVAILABLE, closed, open,
 };
 use super::defs_agent::{
-    AGENT_ANSWER, AGENT_FILE, AGENT_KEPT, AGENT_PARAMS, AGENT_REMOVED, CHAT_HISTORY_PARAMS, CHAT_MESSAGE,
+    AGENT_ANSWER, AGENT_FILE, AGENT_KEPT, AGENT_PARAMS, AGENT_REMOVED, CALL_NAME, CHAT_HISTORY_PARAMS, CHAT_MESSAGE,
     CHAT_SEND_PARAMS, EXEC_APPROVAL, EXEC_APPROVAL_PARAMS, EXEC_APPROVALS_FILE, EXEC_DECISION, KEY, PROVIDER_AUTH,
     RUN_ID, SESSION_KEY, SESSION_PREVIEW, SESSIONS_PATCH_PARAMS, USAGE_TOTALS,
 };
@@ -84,7 +84,7 @@ const USAGE_DETAIL: Kind =
 const SESSION_MESSAGE: Kind = closed![
     KEY,
     req("message", STRING).doc("What the person says."),
-    opt("idempotencyKey", TEXT).doc("Name of this call."),
+    opt("idempotencyKey", CALL_NAME).doc("Name of this call."),
     opt("thinking", STRING).doc("How much the model thinks."),
     opt("attachments", list(&Kind::Any)).doc("Pictures, in base64."),
     opt("timeoutMs", COUNT).doc("Time limit."),
@@ -120,7 +120,10 @@ pub const METHODS: &[Method] = &[
         ]),
     row("agent.wait", Handler::AgentWait, "Waits for the end of a run.")
         .scope_both(Scope::Write)
-        .takes(&closed![RUN_ID, opt("timeoutMs", COUNT).doc("How long to wait; 0 only looks.")])
+        .takes(&closed![
+            req("runId", CALL_NAME).doc("The run."),
+            opt("timeoutMs", COUNT).doc("How long to wait; 0 only looks.")
+        ])
         .gives(&open![
             RUN_ID,
             req("status", Kind::OneOf(&["ok", "error", "timeout"])).doc("How it ended, or that it did not in time."),
@@ -268,7 +271,13 @@ pub const METHODS: &[Method] = &[
         ]),
     row("commands.list", Handler::CommandsList, "Commands a person can type.")
         .only_v4(Scope::Read)
-        .takes(&open![AGENT_ID])
+        .takes(&closed![
+            AGENT_ID,
+            opt("sessionKey", TEXT).doc("The session."),
+            opt("provider", TEXT).doc("Accepted and unused."),
+            opt("scope", Kind::OneOf(&["text", "native", "both"])).doc("Only commands of this kind."),
+            opt("includeArgs", BOOL).doc("Whether their words are told; they are by default."),
+        ])
         .gives(&open![req("commands", list(&OPEN)).doc("The commands.")]),
     row("config.get", Handler::ConfigGet, "The configuration, without secrets.")
         .scopes(Scope::Admin, Scope::Read)
@@ -553,7 +562,7 @@ pub const METHODS: &[Method] = &[
             opt("message", STRING).doc("The first message."),
             opt("task", STRING).doc("The same."),
             opt("timeoutMs", COUNT).doc("Time limit of the first turn."),
-            opt("idempotencyKey", TEXT).doc("Name of this call."),
+            opt("idempotencyKey", CALL_NAME).doc("Name of this call."),
         ])
         .gives(&open![
             OK,
@@ -679,7 +688,11 @@ pub const METHODS: &[Method] = &[
             opt("includeUnknown", BOOL).doc("Whether sessions of unknown kind count."),
             opt("allowMissing", BOOL).doc("Whether no session is an answer too."),
         ])
-        .gives(&open![req("ok", BOOL).doc("Whether there is one."), opt("key", TEXT).doc("The session, in full.")]),
+        .gives(&open![
+            req("ok", BOOL).doc("Whether there is one."),
+            opt("key", TEXT).doc("The session, in full."),
+            opt("agentId", TEXT).doc("Its agent."),
+        ]),
     Method {
         idempotent: true,
         ..row("sessions.send", Handler::SessionsSend, "Gives a session a message; events tell what becomes of it.")

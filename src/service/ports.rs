@@ -8,6 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::limits;
+use crate::sys::order;
 
 /// A listening socket.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -53,7 +54,7 @@ pub fn inspect(port: u16, stop: &str) -> Port {
         return answering(port);
     }
     let mut listeners: Vec<Listener> = sockets.iter().map(|(address, inode)| owned(address, *inode)).collect();
-    listeners.sort_by(|a, b| a.address.cmp(&b.address));
+    order::by(&mut listeners, |a, b| a.address.cmp(&b.address));
     let status = if listeners.is_empty() { "free" } else { "busy" };
     let hints = hints(&listeners, stop);
     Port { port, status, listeners, hints }
@@ -182,7 +183,7 @@ fn hints(listeners: &[Listener], stop: &str) -> Vec<String> {
         hints.push("Another process is listening on this port.".to_string());
     }
     let mut pids: Vec<u32> = listeners.iter().filter_map(|listener| listener.pid).collect();
-    pids.sort_unstable();
+    order::by(&mut pids, Ord::cmp);
     pids.dedup();
     if pids.len() > 1 {
         hints.push(

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::Paths;
 use crate::limits;
+use crate::sys::order;
 
 /// Words that mark a unit file, in the order in which they are looked for.
 const MARKERS: [&str; 3] = ["openclaw", "clawdbot", "moltbot"];
@@ -46,7 +47,7 @@ fn scan(dir: &Path, own_unit: &str, system: bool) -> Vec<Extra> {
     let Ok(entries) = fs::read_dir(dir) else { return Vec::new() };
     let mut files: Vec<PathBuf> =
         entries.filter_map(Result::ok).map(|entry| entry.path()).take(limits::UNIT_FILES).collect();
-    files.sort();
+    order::by(&mut files, Ord::cmp);
     files.into_iter().filter_map(|path| extra(path, own_unit, system)).collect()
 }
 

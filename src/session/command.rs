@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use crate::limits;
 
 use super::patch;
+use super::queue::{Mode, Overflow};
 
 /// Words that stop a run when they are the whole message (agent.md 5).
 const STOP_WORDS: [&str; 6] = ["stop", "esc", "abort", "wait", "exit", "interrupt"];
@@ -185,16 +186,33 @@ const fn row(
     Row { name, aliases, args, doc, category, read }
 }
 
-/// The answer of `commands.list`.
-pub fn list() -> Value {
-    let entry = |row: &Row| {
-        let aliases: Vec<String> = [row.name].iter().chain(row.aliases).map(|name| format!("/{name}")).collect();
-        json!({
-            "name": row.name, "textAliases": aliases, "description": row.doc, "category": row.category,
-            "source": "native", "scope": "text", "acceptsArgs": !row.args.is_empty(),
-        })
-    };
-    json!({"commands": TABLE.iter().map(entry).collect::<Vec<_>>()})
+/// The rows of `commands.list` a caller wants: none of ours has a native form, and words are told when they are asked
+/// for (protocol.md 8.5).
+pub fn list(scope: Option<&str>, with_args: bool) -> Vec<Value> {
+    // Nothing reads when to answer in a group as long as there are no groups.
+    let rows = TABLE.iter().filter(|row| scope != Some("native") && row.name != "activation");
+    rows.map(|row| entry(row, with_args)).collect()
+}
+
+fn entry(row: &Row, with_args: bool) -> Value {
+    let aliases: Vec<String> = [row.name].iter().chain(row.aliases).map(|name| format!("/{name}")).collect();
+    let mut entry = json!({
+        "name": row.name, "textAliases": aliases, "description": row.doc, "category": row.category,
+        "source": "native", "scope": "text", "acceptsArgs": !row.args.is_empty(),
+    });
+    if with_args && !row.args.is_empty() {
+        let fixed = !row.args.contains([' ', '[', '<']);
+        let names = row.args.split('|').filter(|_| fixed);
+        let choices: Vec<Value> = names.map(|name| json!({"value": name, "label": name})).collect();
+        let mut word = json!({"name": "value", "description": row.args, "type": "string"});
+        if let Some(members) = word.as_object_mut().filter(|_| fixed) {
+            members.insert("choices".into(), choices.into());
+        }
+        if let Some(members) = entry.as_object_mut() {
+            members.insert("args".into(), json!([word]));
+        }
+    }
+    entry
 }
 
 /// Reads a message of an authorised sender. `reset_words` are further words that start a new conversation.
@@ -339,8 +357,8 @@ fn queue_word(wish: &mut QueueWish, word: &str) -> bool {
         ("default" | "reset" | "clear" | "inherit", "") => wish.clear = true,
         ("debounce", value) => return keep(&mut wish.debounce_ms, millis(value)),
         ("cap", value) => return keep(&mut wish.cap, value.parse().ok().filter(|cap| *cap > 0)),
-        ("drop", value) => return keep(&mut wish.drop, drop_mode(value)),
-        (mode, "") => return keep(&mut wish.mode, queue_mode(mode)),
+        ("drop", value) => return keep(&mut wish.drop, Overflow::parse(value).map(Overflow::name)),
+        (mode, "") => return keep(&mut wish.mode, Mode::parse(mode).map(Mode::name)),
         _ => return false,
     }
     true
@@ -350,21 +368,6 @@ fn keep<T>(place: &mut Option<T>, found: Option<T>) -> bool {
     let any = found.is_some();
     *place = found.or(place.take());
     any
-}
-
-fn queue_mode(word: &str) -> Option<&'static str> {
-    match word {
-        "collect" => Some("collect"),
-        "followup" | "follow-up" | "queue" => Some("followup"),
-        "steer" => Some("steer"),
-        "steer-backlog" | "steer+backlog" => Some("steer-backlog"),
-        "interrupt" => Some("interrupt"),
-        _ => None,
-    }
-}
-
-fn drop_mode(word: &str) -> Option<&'static str> {
-    ["old", "new", "summarize"].into_iter().find(|mode| *mode == word)
 }
 
 /// `500ms`, `2s`, `1m`, or milliseconds.
@@ -478,11 +481,16 @@ mod tests {
         let names: Vec<&str> = TABLE.iter().flat_map(|row| row.aliases.iter().copied().chain([row.name])).collect();
         let unique: std::collections::BTreeSet<&str> = names.iter().copied().collect();
         assert_eq!(unique.len(), names.len());
-        let listed = list();
-        assert_eq!(listed["commands"][3]["textAliases"], json!(["/whoami", "/id"]));
-        assert_eq!(
-            (&listed["commands"][3]["acceptsArgs"], &listed["commands"][4]["acceptsArgs"]),
-            (&false.into(), &true.into())
-        );
+    }
+
+    #[test]
+    fn the_list_has_the_words_of_the_official_schema() {
+        let listed = list(None, true);
+        assert_eq!((&listed[3]["textAliases"], &listed[3]["acceptsArgs"]), (&json!(["/whoami", "/id"]), &false.into()));
+        assert!(listed.iter().all(|row| row["source"] == "native" && row["scope"] == "text"));
+        let think = listed.iter().find(|row| row["name"] == "think").unwrap();
+        assert_eq!(think["args"][0]["choices"][1], json!({"value": "minimal", "label": "minimal"}));
+        assert!(listed[3]["args"].is_null() && list(None, false).iter().all(|row| row["args"].is_null()));
+        assert_eq!((list(Some("native"), true).len(), list(Some("text"), true).len()), (0, TABLE.len() - 1));
     }
 }

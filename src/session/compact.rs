@@ -1,6 +1,8 @@
 //! Making a conversation smaller: the plain shortening of `sessions.compact`, and the plan of an automatic compaction
 //! near the end of the context window (agent.md 10, 11, 22). Pure; the model that summarises is called elsewhere.
 
+use std::collections::HashSet;
+
 use serde_json::{Value, json};
 
 use crate::agent::message::{Block, Message, StopReason};
@@ -41,19 +43,20 @@ pub fn shorten(transcript: &Transcript, header: &str, max_lines: usize) -> Resul
     }
     let kept = all.get(all.len() - max_lines..).unwrap_or_default();
     let first = transcript.header().and_then(|_| transcript.text(0)).unwrap_or(header);
-    let known: Vec<&str> = kept.iter().filter_map(|at| transcript.lines().get(*at)).map(|line| &*line.id).collect();
+    let first_kept = kept.first().and_then(|at| transcript.lines().get(*at)).map(|line| &*line.id);
+    let known: HashSet<&str> = kept.iter().filter_map(|at| transcript.lines().get(*at)).map(|line| &*line.id).collect();
     let mut text = format!("{first}\n");
     for at in kept {
-        text.push_str(&rehung(transcript.text(*at).unwrap_or_default(), &known));
+        text.push_str(&rehung(transcript.text(*at).unwrap_or_default(), &known, first_kept));
         text.push('\n');
     }
     Ok(Shortened { text, kept: kept.len() })
 }
 
 /// A line whose references to lines that are gone are taken off.
-fn rehung(line: &str, known: &[&str]) -> String {
+fn rehung(line: &str, known: &HashSet<&str>, first_kept: Option<&str>) -> String {
     let Ok(mut object) = Object::parse(line) else { return line.to_string() };
-    let gone = |name: &str| object.text(name).is_some_and(|id| !known.contains(&id.as_ref()));
+    let gone = |name: &str| object.text(name).is_some_and(|id| !known.contains(id.as_ref()));
     let (parent, kept) = (gone("parentId"), gone("firstKeptEntryId"));
     if !parent && !kept {
         return line.to_string();
@@ -61,8 +64,8 @@ fn rehung(line: &str, known: &[&str]) -> String {
     if parent {
         object.set("parentId", Field::Raw("null".into()));
     }
-    if let Some(first) = known.first().filter(|_| kept) {
-        object.set("firstKeptEntryId", *first);
+    if let Some(first) = first_kept.filter(|_| kept) {
+        object.set("firstKeptEntryId", first);
     }
     object.print()
 }
@@ -111,11 +114,13 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// The budget of a window: at most a quarter free, at most a quarter kept.
-    pub fn of(window: u64, fixed: u64) -> Budget {
+    /// The budget of a window: at most a quarter free, or half of it when the configuration says how much; at most a
+    /// quarter kept.
+    pub fn of(window: u64, fixed: u64, reserve: Option<u64>) -> Budget {
+        let usual = limits::COMPACTION_RESERVE_TOKENS.min(window / 4);
         Budget {
             window,
-            reserve: limits::COMPACTION_RESERVE_TOKENS.min(window / 4),
+            reserve: reserve.map_or(usual, |reserve| reserve.min(window / 2)),
             keep: limits::COMPACTION_KEEP_TOKENS.min(window / 4),
             fixed,
         }
@@ -139,11 +144,13 @@ pub fn plan(context: &Context, budget: &Budget, force: Force) -> Option<Plan> {
     if force == Force::No && tokens_before <= budget.window.saturating_sub(budget.reserve) {
         return None;
     }
+    // Whoever asks for it, or found that our idea of the window is wrong, wants it to become much shorter.
+    let keep = if force == Force::Yes { budget.keep.min(tokens_before / 4) } else { budget.keep };
     let mut kept = 0;
     let mut cut = None;
     for (at, item) in context.items.iter().enumerate().rev() {
         kept += estimate(&item.message);
-        if kept > budget.keep && cut.is_some() {
+        if kept > keep && cut.is_some() {
             break;
         }
         if at > 0 && can_begin(item) {
@@ -170,7 +177,8 @@ fn can_begin(item: &Item) -> bool {
     item.id.is_some() && !matches!(item.message, Message::ToolResult(_))
 }
 
-/// Tokens of a context: what the provider counted at the last answer, and an estimate of what came after.
+/// Tokens of a context: what the provider counted at the last answer, and an estimate of what came after. Some servers
+/// count only what was not cached, or what was left after they cut the prompt: then the estimate of the whole counts.
 pub fn tokens(context: &Context, fixed: u64) -> u64 {
     let counted = |item: &Item| match &item.message {
         Message::Assistant(answer) if answer.stop_reason != StopReason::Error => {
@@ -182,7 +190,12 @@ pub fn tokens(context: &Context, fixed: u64) -> u64 {
     let last = last.filter(|at| *at >= context.fresh_from);
     let after = context.items.iter().skip(last.map_or(0, |at| at + 1)).map(|item| estimate(&item.message)).sum::<u64>();
     let base = last.and_then(|at| context.items.get(at)).and_then(counted).unwrap_or(fixed);
-    base.saturating_add(after)
+    base.saturating_add(after).max(estimated(context, fixed) / 4 * 3)
+}
+
+/// A rough number of tokens of a whole context, so that two can be compared.
+pub fn estimated(context: &Context, fixed: u64) -> u64 {
+    fixed + context.items.iter().map(|item| estimate(&item.message)).sum::<u64>()
 }
 
 /// A rough number of tokens.
@@ -362,8 +375,8 @@ mod tests {
     #[test]
     fn a_plan_is_made_only_near_the_end_of_the_window() {
         let context = conversation(10, 4000);
-        assert_eq!(plan(&context, &Budget::of(200_000, 500), Force::No), None);
-        let plan = plan(&context, &Budget::of(20_000, 500), Force::No).unwrap();
+        assert_eq!(plan(&context, &Budget::of(200_000, 500, None), Force::No), None);
+        let plan = plan(&context, &Budget::of(20_000, 500, None), Force::No).unwrap();
         assert!(plan.tokens_before > 15_000 && plan.summarise > 0);
         let kept: u64 = context.items[plan.summarise..].iter().map(|item| estimate(&item.message)).sum();
         assert!(kept <= 5_000, "{kept}");
@@ -373,19 +386,19 @@ mod tests {
 
     #[test]
     fn force_makes_one_even_with_room_but_never_of_nothing() {
-        assert!(plan(&conversation(2, 10), &Budget::of(200_000, 0), Force::Yes).is_some());
-        assert_eq!(plan(&Context::default(), &Budget::of(1000, 0), Force::Yes), None);
+        assert!(plan(&conversation(2, 10), &Budget::of(200_000, 0, None), Force::Yes).is_some());
+        assert_eq!(plan(&Context::default(), &Budget::of(1000, 0, None), Force::Yes), None);
         let mut only_summary = conversation(1, 10);
         only_summary.items.truncate(1);
         only_summary.items.insert(0, Item { id: None, message: Message::user("s", 0) });
-        assert_eq!(plan(&only_summary, &Budget::of(10, 0), Force::No), None, "a summary is not summarised alone");
+        assert_eq!(plan(&only_summary, &Budget::of(10, 0, None), Force::No), None, "a summary is not summarised alone");
     }
 
     #[test]
     fn one_message_larger_than_the_window_is_still_cut_off_from_the_rest() {
         let mut context = conversation(3, 10);
         context.items.push(Item { id: Some("ffff".into()), message: Message::user("x".repeat(400_000), 0) });
-        let plan = plan(&context, &Budget::of(20_000, 0), Force::No).unwrap();
+        let plan = plan(&context, &Budget::of(20_000, 0, None), Force::No).unwrap();
         assert_eq!(plan.first_kept, "ffff");
     }
 

@@ -1,8 +1,6 @@
 //! What the model gets of a transcript (agent.md 10): the path to the leaf, from the last compaction on, without failed
 //! answers, with a result for every tool call. Pure; the transcript is read elsewhere.
 
-use std::collections::BTreeSet;
-
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -10,6 +8,7 @@ use crate::agent::message::{AssistantMessage, Block, Message, StopReason, ToolRe
 use crate::store::transcript::{Branch, Kind, Transcript};
 
 use super::member;
+use crate::sys::order;
 
 /// What stands before a summary.
 const SUMMARY_HEAD: &str = "[Summary of the conversation so far; the messages it covers are no longer shown]";
@@ -84,8 +83,7 @@ pub fn context(transcript: &Transcript, leaf: Option<usize>) -> Context {
     }
     let items = shown.iter().filter_map(|at| item(transcript, *at)).collect();
     context.items.extend(answered(items));
-    let fresh: BTreeSet<&str> =
-        fresh.iter().filter_map(|at| transcript.lines().get(*at)).map(|line| &*line.id).collect();
+    let fresh = order::set(fresh.iter().filter_map(|at| transcript.lines().get(*at)).map(|line| &*line.id));
     let is_fresh = |item: &Item| item.id.as_deref().is_some_and(|id| fresh.contains(id));
     context.fresh_from = context.items.iter().position(is_fresh).unwrap_or(context.items.len());
     context

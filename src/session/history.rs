@@ -9,6 +9,7 @@ use crate::store::transcript::{Kind, Transcript};
 use crate::sys::date;
 
 use super::member::number;
+use super::prompt::{SILENT, is_silence};
 use super::stamp;
 
 /// What is asked.
@@ -105,18 +106,20 @@ fn shown_lines(transcript: &Transcript) -> impl Iterator<Item = usize> {
 fn shown(transcript: &Transcript, at: usize) -> Option<Shown> {
     let line = transcript.lines().get(at)?;
     let json = match line.kind {
-        Kind::Message => message(transcript.message(at)?.get())?,
+        Kind::Message => with_id(message(transcript.message(at)?.get())?, &line.id),
         Kind::Compaction => compaction(&Object::parse(transcript.text(at)?).ok()?),
         _ => return None,
     };
     Some(Shown { id: line.id.clone(), json })
 }
 
-/// A message's JSON, members in the file's order, users' texts without what the gateway put around them.
+/// A message's JSON, members in the file's order, users' texts without what the gateway put around them; none for one
+/// that says nothing to people.
 pub fn message(json: &str) -> Option<String> {
     let mut object = Object::parse(json).ok()?;
     if object.text("role").as_deref() != Some("user") {
-        return Some(object.print());
+        let silent = json.contains(SILENT) && serde_json::from_str(json).is_ok_and(|value| is_silence(&value));
+        return (!silent).then(|| object.print());
     }
     match object.get("content")? {
         Field::Text(text) => {
@@ -131,6 +134,13 @@ pub fn message(json: &str) -> Option<String> {
         _ => {}
     }
     Some(object.print())
+}
+
+/// A message with the name under which `chat.message.get` finds it, where the newer original has it.
+fn with_id(mut json: String, id: &str) -> String {
+    // An object with a role ends in a brace and is not empty.
+    json.pop();
+    json + r#","__openclaw":{"id":"# + &quote(id) + "}}"
 }
 
 fn bare(mut block: Object) -> Object {
@@ -199,12 +209,16 @@ mod tests {
     }
 
     #[test]
-    fn shows_all_messages_without_stamps_and_else_byte_for_byte() {
+    fn shows_all_messages_with_ids_without_stamps_and_else_byte_for_byte() {
         let page = page(&read(EXAMPLE), &Ask::default());
         assert_eq!((page.messages.len(), page.has_more, page.total), (4, false, Some(4)));
-        let user = r#"{"role":"user","content":[{"type":"text","text":"run the two echo commands"}],"timestamp":1795226293164}"#;
+        let user = r#"{"role":"user","content":[{"type":"text","text":"run the two echo commands"}],"timestamp":1795226293164,"__openclaw":{"id":"77067bf2"}}"#;
         assert_eq!(page.messages[0].json, user);
-        assert!(EXAMPLE.contains(&page.messages[1].json) && EXAMPLE.contains(&page.messages[2].json));
+        for message in &page.messages[1..3] {
+            let marked = format!(",\"__openclaw\":{{\"id\":\"{}\"}}}}", message.id);
+            let plain = message.json.strip_suffix(&marked).expect("every message carries its id, at its end");
+            assert!(EXAMPLE.contains(&format!("{plain}}}")));
+        }
         assert!(page.json().starts_with("[{\"role\":\"user\"") && page.json().ends_with("}]"));
     }
 
@@ -237,7 +251,9 @@ mod tests {
         let page = page(&read(text), &Ask::default());
         let texts: Vec<&str> = page.messages.iter().map(|message| message.json.as_str()).collect();
         let marker = r#"{"role":"system","content":[{"type":"text","text":"Compaction"}],"timestamp":1795238420727,"__openclaw":{"kind":"compaction","id":"d"}}"#;
-        assert_eq!(texts, [r#"{"role":"user","content":"x"}"#, r#"{"role":"user","content":7}"#, marker]);
+        let x = r#"{"role":"user","content":"x","__openclaw":{"id":"a"}}"#;
+        let seven = r#"{"role":"user","content":7,"__openclaw":{"id":"b"}}"#;
+        assert_eq!(texts, [x, seven, marker]);
     }
 
     #[test]

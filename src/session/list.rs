@@ -11,6 +11,7 @@ use crate::store::sessions::Index;
 use super::fault::Refusal;
 use super::key::{self, KeyKind, KeyRules, SessionKey};
 use super::row::{self, Defaults};
+use crate::sys::order;
 
 /// The parameters of `sessions.list`; unknown ones are ignored.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -75,7 +76,7 @@ impl Filter {
         let search = self.search.as_deref().map(str::trim).filter(|text| !text.is_empty()).map(str::to_lowercase);
         let all = indexes.flat_map(|(agent, index)| index.iter().map(move |(key, entry)| Found { agent, key, entry }));
         let mut rows: Vec<Found<'a>> = all.filter(|found| self.wants(found, search.as_deref(), now_ms)).collect();
-        rows.sort_by(|a, b| b.entry.updated_ms().cmp(&a.entry.updated_ms()).then_with(|| a.key.cmp(b.key)));
+        order::by(&mut rows, |a, b| b.entry.updated_ms().cmp(&a.entry.updated_ms()).then_with(|| a.key.cmp(b.key)));
         let total = rows.len();
         let limit = self.limit.unwrap_or(limits::SESSION_ROWS).clamp(1, limits::SESSION_ROWS_MAX);
         let offset = self.offset.unwrap_or(0);

@@ -16,6 +16,7 @@ mod member;
 pub mod patch;
 pub mod preview;
 pub mod prompt;
+pub mod queue;
 pub mod reply;
 pub mod retention;
 pub mod row;

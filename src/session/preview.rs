@@ -142,6 +142,9 @@ fn parsed(transcript: &Transcript, at: usize) -> Option<Value> {
 }
 
 fn said(message: &Value, max_chars: usize) -> Option<Said> {
+    if super::prompt::is_silence(message) {
+        return None;
+    }
     let content = at(message, "content");
     let blocks = content.as_array().map(Vec::as_slice).unwrap_or_default();
     let calls: Vec<&str> = blocks

@@ -3,6 +3,8 @@
 
 use std::fmt::Write;
 
+use serde_json::Value;
+
 use super::workspace::{Content, Found};
 
 /// The whole answer of a run that has nothing to say.
@@ -155,9 +157,29 @@ pub fn spoken(answer: &str) -> Option<&str> {
     (!text.is_empty() && bare != SILENT).then_some(text)
 }
 
+/// Whether the beginning of an answer may become the token of silence.
+pub fn may_be_silence(beginning: &str) -> bool {
+    let bare = beginning.trim_matches(|c: char| matches!(c, '*' | '`' | '_' | '"') || c.is_whitespace());
+    SILENT.starts_with(bare) || spoken(beginning).is_none()
+}
+
+/// Whether a message of a transcript is an answer of silence: the model sees it again, people do not.
+pub fn is_silence(message: &Value) -> bool {
+    let blocks = message.get("content").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let silent = |block: &Value| block.get("text").and_then(Value::as_str).is_some_and(|text| spoken(text).is_none());
+    message.get("role").and_then(Value::as_str) == Some("assistant")
+        && blocks.iter().any(silent)
+        && blocks.iter().all(|block| match block.get("type").and_then(Value::as_str) {
+            Some("text") => silent(block),
+            Some("thinking") => true,
+            _ => false,
+        })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
     use std::path::PathBuf;
 
     fn files() -> Vec<Found> {
@@ -211,5 +233,18 @@ mod tests {
         assert_eq!(spoken("**NO_REPLY**"), None);
         assert_eq!(spoken("\n"), None);
         assert_eq!(spoken("I say NO_REPLY often"), Some("I say NO_REPLY often"));
+        assert!(["", "NO", "**NO_RE", "NO_REPLY", "NO_REPLY."].iter().all(|text| may_be_silence(text)));
+        assert!(["No", "NO way", "NO_REPLY is", "x"].iter().all(|text| !may_be_silence(text)));
+    }
+
+    #[test]
+    fn a_silent_message_says_nothing_else() {
+        let message = |content: Value| json!({"role": "assistant", "content": content});
+        let silent = json!({"type": "text", "text": "NO_REPLY"});
+        let thought = json!({"type": "thinking", "thinking": "hm"});
+        let call = json!({"type": "toolCall", "id": "1", "name": "exec", "arguments": {}});
+        assert!(is_silence(&message(json!([thought, silent]))));
+        assert!(!is_silence(&message(json!([silent, call]))) && !is_silence(&message(json!([thought]))));
+        assert!(!is_silence(&json!({"role": "user", "content": [silent]})));
     }
 }

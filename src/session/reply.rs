@@ -3,11 +3,13 @@
 
 use std::fmt::Write;
 
+use serde_json::Value;
+
 use crate::store::session::entry::Entry;
 
 use super::command::{Command, QueueWish, TABLE, Wish};
 use super::key::SessionKey;
-use super::patch;
+use super::{patch, queue};
 
 /// A switch that was used: the entry to store, and the words.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,7 +21,7 @@ pub struct Switched {
 }
 
 /// Carries out a command that only changes switches; `None` for all others.
-pub fn switch(command: &Command, entry: &Entry, now_ms: u64) -> Option<Switched> {
+pub fn switch(command: &Command, entry: &Entry, config: &Value, now_ms: u64) -> Option<Switched> {
     let mut changed = entry.clone();
     let text = match command {
         Command::Think(wish) => {
@@ -37,7 +39,7 @@ pub fn switch(command: &Command, entry: &Entry, now_ms: u64) -> Option<Switched>
         Command::Activation(wish) => {
             set(&mut changed, wish, "groupActivation", "Group activation", "mention", "mention, always")
         }
-        Command::Queue(wish) => queue(&mut changed, wish),
+        Command::Queue(wish) => queue(&mut changed, wish, config),
         _ => return None,
     };
     if changed != *entry {
@@ -62,7 +64,7 @@ fn set(entry: &mut Entry, wish: &Wish, field: &str, name: &str, usual: &str, opt
     }
 }
 
-fn queue(entry: &mut Entry, wish: &QueueWish) -> String {
+fn queue(entry: &mut Entry, wish: &QueueWish, config: &Value) -> String {
     if wish.clear {
         for name in ["queueMode", "queueDebounceMs", "queueCap", "queueDrop"] {
             entry.clear(name);
@@ -80,7 +82,7 @@ fn queue(entry: &mut Entry, wish: &QueueWish) -> String {
     if let Some(drop) = wish.drop {
         entry.set("queueDrop", drop);
     }
-    let mut text = format!("Queue: {}.", queue_words(entry));
+    let mut text = format!("Queue: {}.", queue::Rules::of(config, Some(entry), "webchat", None).describe());
     if let Some(word) = wish.unknown.first() {
         put(&mut text, format_args!(" Not understood: \"{}\".", short(word)));
     }
@@ -88,18 +90,6 @@ fn queue(entry: &mut Entry, wish: &QueueWish) -> String {
         " Modes: collect, followup, steer, steer-backlog, interrupt; debounce:2s, cap:20, drop:old|new|summarize.",
     );
     text
-}
-
-fn queue_words(entry: &Entry) -> String {
-    let text = |name: &str, usual: &str| entry.text(name).map_or(usual.to_string(), |value| value.into_owned());
-    let number = |name: &str, usual: u64| entry.number(name).unwrap_or(usual);
-    format!(
-        "{}, wait {} ms, at most {}, drop {}",
-        text("queueMode", "collect"),
-        number("queueDebounceMs", 1000),
-        number("queueCap", 20),
-        text("queueDrop", "summarize")
-    )
 }
 
 /// The answer of `/help`.
@@ -149,6 +139,8 @@ pub struct Status<'a> {
     pub window: Option<u64>,
     /// What runs the turns, such as `direct` or the name of a command-line backend.
     pub runtime: &'a str,
+    /// What happens to messages during a turn.
+    pub queue: &'a str,
     /// Messages waiting.
     pub queued: usize,
     /// Whether a run is going on.
@@ -178,7 +170,7 @@ pub fn status(key: &SessionKey, entry: &Entry, status: &Status<'_>, now_ms: u64)
         ),
     );
     let state = if status.running { "running" } else { "idle" };
-    put(&mut text, format_args!("Queue: {}; {} waiting, {state}", queue_words(entry), status.queued));
+    put(&mut text, format_args!("Queue: {}; {} waiting, {state}", status.queue, status.queued));
     text
 }
 
@@ -199,9 +191,9 @@ pub fn model_set(provider: &str, model: &str) -> String {
 }
 
 /// The answer of `/model` without a name: the numbers work with `/model`, too.
-pub fn models(current: &str, list: &[String]) -> String {
+pub fn models(current: &str, list: impl Iterator<Item = (usize, String)>) -> String {
     let mut text = format!("Model: {current}\n");
-    for (at, name) in list.iter().enumerate() {
+    for (at, name) in list {
         put(&mut text, format_args!("{}. {name}\n", at + 1));
     }
     text.push_str("Choose with /model <name|number>; /model default goes back.");
@@ -212,7 +204,7 @@ pub fn models(current: &str, list: &[String]) -> String {
 pub fn footer(mode: &str, input: u64, output: u64, cost: f64) -> Option<String> {
     let tokens = format!("{} in, {} out", count(input), count(output));
     match mode {
-        "tokens" => Some(format!("Usage: {tokens}")),
+        "tokens" | "on" => Some(format!("Usage: {tokens}")),
         "full" if cost > 0.0 => Some(format!("Usage: {tokens}, cost {cost:.4}")),
         "full" => Some(format!("Usage: {tokens}")),
         _ => None,
@@ -260,7 +252,7 @@ mod tests {
     fn used(entry: &str, text: &str) -> (String, String) {
         let entry = Entry::from(Object::parse(entry).unwrap());
         let Parsed::Command(command) = parse(text, &[]) else { panic!("{text}") };
-        let done = switch(&command, &entry, 9).unwrap();
+        let done = switch(&command, &entry, &Value::Null, 9).unwrap();
         (done.entry.print(), done.text)
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::store::sessions::Index;
 
 use super::key::{self, KeyKind, KeyRules};
+use crate::sys::order;
 
 /// What is kept.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -48,7 +49,7 @@ impl Keep {
         };
         let mut rows: Vec<(u64, &str)> =
             index.iter().filter(|(key, _)| !stays(key)).map(|(key, entry)| (entry.updated_ms(), key)).collect();
-        rows.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(b.1)));
+        order::by(&mut rows, |a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(b.1)));
         let room = self.count.map(|count| count.saturating_sub(index.len().saturating_sub(rows.len())));
         let why = |place: usize, updated: u64| match () {
             () if self.age.is_some_and(|age| u128::from(now_ms.saturating_sub(updated)) > age.as_millis()) => {

@@ -12,6 +12,7 @@ use super::freshness::{Freshness, Rules};
 use super::key::{IdentityLinks, SessionKey};
 use super::member::{at, number, text};
 use super::retention::Keep;
+use crate::sys::order;
 
 /// Hour of the daily reset (agent.md 9).
 const AT_HOUR: u32 = 4;
@@ -64,6 +65,8 @@ pub struct Settings {
     pub keep: Keep,
     /// Characters of one workspace file in the prompt.
     pub file_chars: usize,
+    /// Tokens kept free before a conversation is shortened; none leaves it to the size of the window.
+    pub reserve_tokens: Option<u64>,
     /// Name of the time zone in time stamps; the host's when none.
     pub zone: Option<String>,
     send: Vec<SendRule>,
@@ -90,6 +93,10 @@ impl Settings {
             reset_triggers: texts(at(session, "resetTriggers")),
             keep: keep(at(session, "maintenance")),
             file_chars: chars.filter(|n| *n > 0).unwrap_or(limits::WORKSPACE_FILE_CHARS),
+            reserve_tokens: ["reserveTokens", "reserveTokensFloor"]
+                .iter()
+                .filter_map(|name| number(at(defaults, "compaction"), name))
+                .max(),
             zone: text(defaults, "userTimezone").map(str::trim).filter(|zone| !zone.is_empty()).map(String::from),
             send: at(send, "rules").as_array().into_iter().flatten().map(send_rule).collect(),
             send_default_deny: text(send, "default") == Some("deny"),
@@ -139,7 +146,7 @@ fn texts(value: &Value) -> Vec<String> {
 
 fn identity_links(value: &Value) -> IdentityLinks {
     let members = value.as_object().into_iter().flatten();
-    IdentityLinks(members.map(|(name, peers)| (name.to_lowercase(), texts(peers))).collect())
+    IdentityLinks(order::map(members.map(|(name, peers)| (name.to_lowercase(), texts(peers)))))
 }
 
 fn send_rule(value: &Value) -> SendRule {
@@ -163,7 +170,7 @@ fn freshness(session: &Value) -> Rules {
     let named = |name: &str| -> BTreeMap<String, Freshness> {
         let members = at(session, name).as_object().into_iter().flatten();
         let spelled = |kind: &str| if kind == "dm" { "direct".to_string() } else { kind.to_lowercase() };
-        members.map(|(kind, value)| (spelled(kind), rule(value, &base, legacy))).collect()
+        order::map(members.map(|(kind, value)| (spelled(kind), rule(value, &base, legacy))))
     };
     Rules { by_kind: named("resetByType"), by_channel: named("resetByChannel"), base }
 }

@@ -73,7 +73,7 @@ fn stored_messages_read_as_typed_ones() {
 /// Everything that is ever asked of a transcript.
 fn use_all(transcript: &Transcript) {
     let context = context(transcript, None);
-    let _ = compact::plan(&context, &Budget::of(100, 10), Force::Yes);
+    let _ = compact::plan(&context, &Budget::of(100, 10, None), Force::Yes);
     let _ = compact::log_text(&context.items, None, 500);
     let _ = compact::shorten(transcript, "{}", 3);
     let page = history::page(transcript, &history::Ask::default());

@@ -13,6 +13,7 @@ use super::atomic;
 use super::session::entry::Entry;
 use super::session::layout;
 use super::session::object::{Field, Object, quote};
+use crate::sys::order;
 
 /// Why an index cannot be used.
 #[derive(Debug)]
@@ -96,7 +97,7 @@ impl Index {
     /// The file's text: two-space JSON without a final line end, as the original writes it.
     pub fn print(&self) -> String {
         let mut slots: Vec<(&String, &Slot)> = self.slots.iter().collect();
-        slots.sort_by_key(|(_, slot)| slot.rank);
+        order::by_key(&mut slots, |(_, slot)| slot.rank);
         if slots.is_empty() {
             return "{}".to_string();
         }

@@ -22,6 +22,8 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 use crate::limits;
 
 static COUNTER: AtomicU64 = AtomicU64::new(0);
+/// Names that are tried for a new file: more leftovers than that in one directory are somebody's intent.
+const TRIES: u32 = 64;
 
 /// How directories on the way are opened: where the system can, without asking for the right to list them.
 #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -304,15 +306,28 @@ fn io_fault(path: &Path, fault: Errno) -> BeneathFault {
     BeneathFault::Io(path.to_owned(), fault.into())
 }
 
+/// A new file beside, and its name. A process that had our number and was killed may have left one of that name: in a
+/// container, every start has the same number.
+fn beside(spot: &Spot) -> io::Result<(File, OsString)> {
+    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL;
+    let mut tries = 0;
+    loop {
+        let number = COUNTER.fetch_add(1, Ordering::Relaxed);
+        let temp = OsString::from(format!(".{}-{number}.openclaw.tmp", process::id()));
+        match open_in(&spot.dir, &temp, flags, Mode::from_bits_truncate(0o666)) {
+            Err(Errno::EEXIST) if tries < TRIES => tries += 1,
+            opened => return Ok((opened?, temp)),
+        }
+    }
+}
+
 /// Writes beside and renames over, both inside the open directory.
 fn replace(spot: &Spot, bytes: &[u8], old: Option<&Metadata>) -> io::Result<()> {
-    let number = COUNTER.fetch_add(1, Ordering::Relaxed);
-    let temp = OsString::from(format!(".{}-{number}.openclaw.tmp", process::id()));
-    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL;
-    let mut file = open_in(&spot.dir, &temp, flags, Mode::from_bits_truncate(0o666))?;
+    let (mut file, temp) = beside(spot)?;
     let mut fill = || {
         if let Some(old) = old {
-            file.set_permissions(Permissions::from_mode(old.mode() & 0o7777))?;
+            // whose rights a program runs with is not inherited by what somebody else wrote
+            file.set_permissions(Permissions::from_mode(old.mode() & 0o777))?;
         }
         file.write_all(bytes)?;
         file.sync_all()?;
@@ -463,6 +478,18 @@ mod tests {
         assert!(beneath.exists(Path::new("new/deep")).unwrap() && !beneath.exists(Path::new("new/none/x")).unwrap());
         beneath.remove(Path::new("new/deep/file")).unwrap();
         assert!(!beneath.exists(Path::new("new/deep/file")).unwrap());
+    }
+
+    #[test]
+    fn leftovers_of_a_killed_process_and_special_modes_do_not_matter() {
+        let ground = Ground::new("leftovers");
+        let next = COUNTER.load(Ordering::Relaxed);
+        for number in next..next + 8 {
+            fs::write(ground.0.join(format!("in/.{}-{number}.openclaw.tmp", process::id())), "left").unwrap();
+        }
+        fs::set_permissions(ground.0.join("in/file"), Permissions::from_mode(0o6755)).unwrap();
+        ground.beneath().write(Path::new("file"), b"new").unwrap();
+        assert_eq!(fs::metadata(ground.0.join("in/file")).unwrap().mode() & 0o7777, 0o755);
     }
 
     /// What a step meets when a link appeared after the look: the race below seldom hits that moment.

@@ -61,10 +61,16 @@ fn soft_limit(table: &str) -> Option<usize> {
     line.split_whitespace().next()?.parse().ok()
 }
 
-/// The number of the user this process runs as; `None` where it cannot be learnt without unsafe code.
+/// The number of the account this process runs as.
+#[cfg(unix)]
 pub fn user_id() -> Option<u32> {
-    use std::os::unix::fs::MetadataExt;
-    std::fs::metadata("/proc/self").ok().map(|facts| facts.uid())
+    Some(nix::unistd::getuid().as_raw())
+}
+
+/// Accounts have no numbers here.
+#[cfg(not(unix))]
+pub fn user_id() -> Option<u32> {
+    None
 }
 
 fn outward(address: Ipv4Addr) -> bool {

@@ -12,6 +12,7 @@ pub mod id;
 pub mod log;
 pub mod memory;
 pub mod notify;
+pub mod order;
 pub mod redact;
 pub mod signals;
 pub mod thread;

@@ -7,7 +7,7 @@ use std::ops::Range;
 /// What stands for a secret.
 const MASK: &str = "***";
 /// Ends of names whose values are secrets, lower case, with `-` and `_` left out.
-const NAMES: [&str; 14] = [
+const NAMES: [&str; 16] = [
     "token",
     "password",
     "passwd",
@@ -22,6 +22,8 @@ const NAMES: [&str; 14] = [
     "credentials",
     "cookie",
     "accesskey",
+    "secretkey",
+    "serviceaccount",
 ];
 /// Words that follow such a name in prose and are no secrets.
 const WORDS: [&str; 26] = [
@@ -233,7 +235,8 @@ fn name_before(text: &str, sign: usize) -> Option<&str> {
     before.get(before.len() - size..).filter(|name| !name.is_empty())
 }
 
-fn is_secret_name(name: &str) -> bool {
+/// Whether a name ends like those of secrets do, `-`, `_` and case aside.
+pub fn is_secret_name(name: &str) -> bool {
     let last = name.as_bytes().last().map(u8::to_ascii_lowercase);
     // most names end in another letter: no copy for them
     if !matches!(last, Some(b'n' | b'd' | b'e' | b't' | b'y' | b'l' | b's' | b'm')) {

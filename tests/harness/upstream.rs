@@ -24,10 +24,18 @@ pub enum Act {
     SayWhenTold(&'static str),
     /// Asks for a tool with these arguments.
     Call(&'static str, Value),
+    /// Asks for a tool after the word was given.
+    CallWhenTold(&'static str, Value),
     /// Answers with this status, further header lines and body.
     Refuse(u16, &'static str, &'static str),
     /// Sends this text as the body of a stream.
     Raw(&'static [u8]),
+    /// The same in chunks of one byte.
+    Dribble(Vec<u8>),
+    /// Streams so many bytes of text in pieces, as long as somebody takes them.
+    Flood(usize),
+    /// Accepts the question and says nothing.
+    Hang,
 }
 
 /// The running server.
@@ -35,6 +43,7 @@ pub struct Upstream {
     /// Where it listens.
     pub port: u16,
     asked: Receiver<Value>,
+    keys: Receiver<String>,
     gone: Receiver<()>,
     go: Sender<()>,
 }
@@ -42,6 +51,7 @@ pub struct Upstream {
 struct Shared {
     script: Mutex<VecDeque<Act>>,
     asked: Sender<Value>,
+    keys: Sender<String>,
     gone: Sender<()>,
     go: Mutex<Receiver<()>>,
 }
@@ -51,8 +61,9 @@ impl Upstream {
     pub fn play(script: Vec<Act>) -> Upstream {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
+        let (keys, keys_end) = channel();
         let ((asked, asked_end), (gone, gone_end), (go, go_end)) = (channel(), channel(), channel());
-        let shared = Arc::new(Shared { script: Mutex::new(script.into()), asked, gone, go: Mutex::new(go_end) });
+        let shared = Arc::new(Shared { script: Mutex::new(script.into()), asked, keys, gone, go: Mutex::new(go_end) });
         thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
                 let shared = Arc::clone(&shared);
@@ -62,12 +73,17 @@ impl Upstream {
                 });
             }
         });
-        Upstream { port, asked: asked_end, gone: gone_end, go }
+        Upstream { port, asked: asked_end, keys: keys_end, gone: gone_end, go }
     }
 
     /// The body of the next request.
     pub fn asked(&self) -> Value {
         self.asked.recv_timeout(PATIENCE).expect("the model was not asked")
+    }
+
+    /// The key of the next request.
+    pub fn key(&self) -> String {
+        self.keys.recv_timeout(PATIENCE).expect("the model was not asked")
     }
 
     /// Whether the model was asked again.
@@ -101,6 +117,8 @@ fn serve(stream: TcpStream, shared: &Shared) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream.try_clone()?);
     let mut stream = stream;
     while let Some(body) = request(&mut reader)? {
+        let (body, key) = body;
+        let _ = shared.keys.send(key);
         let act = shared.script.lock().unwrap().pop_front().unwrap_or(Act::Say(&["done"]));
         let _ = shared.asked.send(body);
         let whole = act_out(act, &mut stream, &mut reader, shared)?;
@@ -111,8 +129,8 @@ fn serve(stream: TcpStream, shared: &Shared) -> std::io::Result<()> {
     Ok(())
 }
 
-fn request(reader: &mut BufReader<TcpStream>) -> std::io::Result<Option<Value>> {
-    let mut length = 0;
+fn request(reader: &mut BufReader<TcpStream>) -> std::io::Result<Option<(Value, String)>> {
+    let (mut length, mut key) = (0, String::new());
     let mut first = true;
     loop {
         let mut line = String::new();
@@ -124,6 +142,10 @@ fn request(reader: &mut BufReader<TcpStream>) -> std::io::Result<Option<Value>> 
         {
             length = value.trim().parse().unwrap();
         }
+        if let Some(("authorization", bearer)) = line.to_lowercase().split_once(':').map(|(n, v)| (n.trim(), v.trim()))
+        {
+            key = bearer.trim_start_matches("bearer ").to_string();
+        }
         if !first && line.trim().is_empty() {
             break;
         }
@@ -131,7 +153,7 @@ fn request(reader: &mut BufReader<TcpStream>) -> std::io::Result<Option<Value>> 
     }
     let mut body = vec![0; length];
     reader.read_exact(&mut body)?;
-    Ok(Some(serde_json::from_slice(&body).unwrap_or(Value::Null)))
+    Ok(Some((serde_json::from_slice(&body).unwrap_or(Value::Null), key)))
 }
 
 /// Plays one act; false when the connection is over.
@@ -165,6 +187,10 @@ fn act_out(
             pieces.iter().try_for_each(|piece| chunk(stream, &delta(json!({"content": piece}))))?;
             return Ok(false);
         }
+        Act::CallWhenTold(name, arguments) => {
+            shared.go.lock().unwrap().recv_timeout(PATIENCE).ok();
+            return act_out(Act::Call(name, arguments), stream, reader, shared);
+        }
         Act::Call(name, arguments) => {
             begin(stream)?;
             let call = json!({"index": 0, "id": "call_1", "type": "function",
@@ -178,6 +204,25 @@ fn act_out(
                 "HTTP/1.1 {status} No\r\n{headers}content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
                 body.len()
             )?;
+        }
+        Act::Hang => {
+            let _ = reader.read(&mut [0; 1]);
+            let _ = shared.gone.send(());
+            return Ok(false);
+        }
+        Act::Dribble(bytes) => {
+            begin(stream)?;
+            for byte in bytes {
+                stream.write_all(&[b'1', b'\r', b'\n', byte, b'\r', b'\n'])?;
+                stream.flush()?;
+            }
+            stream.write_all(b"0\r\n\r\n")?;
+        }
+        Act::Flood(bytes) => {
+            begin(stream)?;
+            let piece = delta(json!({"content": "x".repeat(32 * 1024)}));
+            (0..bytes / (32 * 1024)).try_for_each(|_| chunk(stream, &piece))?;
+            end(stream, "stop")?;
         }
         Act::Raw(bytes) => {
             begin(stream)?;

@@ -26,7 +26,6 @@ const EVENTS = {
   "tick": "TickEvent",
   "shutdown": "ShutdownEvent",
   "health": "Snapshot/properties/health",
-  "agent": "AgentEvent",
   "chat": "ChatEvent",
   "device.pair.requested": "DevicePairRequestedEvent",
   "device.pair.resolved": "DevicePairResolvedEvent",
@@ -68,6 +67,12 @@ export function eventFaults(frame) {
     const { nonce, ts } = frame.payload ?? {};
     if (typeof nonce !== "string" || nonce === "" || !Number.isInteger(ts) || ts < 0) found.push("connect.challenge without nonce or ts");
     return found;
+  }
+  // The official schema closes `agent` payloads, but 2026.9.6 itself sends these three and its clients read them.
+  if (frame.event === "agent") {
+    const { sessionKey, sessionId, agentId, ...payload } = frame.payload ?? {};
+    for (const each of [sessionKey, sessionId, agentId]) if (each !== undefined && typeof each !== "string") found.push(`agent event with ${each}`);
+    return [...found, ...faults("AgentEvent", payload)];
   }
   return EVENTS[frame.event] ? [...found, ...faults(EVENTS[frame.event], frame.payload)] : found;
 }

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # The interop stage: the original clients against our gateway, our command line against the original gateways.
 #   run.sh BIN                 everything
-#   run.sh BIN schema client   only these parts: schema, client, clis, reverse
+#   run.sh BIN schema client   only these parts: schema, client, chat, clis, turns, ui, reverse (stage.mjs has the list)
 #   run.sh --originals         checks the checks: each original command line against its own gateway
 # Nothing is installed into the repository: the pinned packages go to a cache folder named by the lock files' hash
 # (${XDG_CACHE_HOME:-~/.cache}/openclaw-interop), about 2 GB and 1 to 4 minutes the first time.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 repo=$(cd "$here/../.." && pwd)
-[ $# -ge 1 ] || { echo "usage: run.sh BIN [schema|client|clis|reverse]... | run.sh --originals" >&2; exit 2; }
+[ $# -ge 1 ] || { echo "usage: run.sh BIN [PART]... | run.sh --originals" >&2; exit 2; }
 
 for tool in node npm; do
   if ! command -v "$tool" >/dev/null 2>&1; then
@@ -37,11 +37,41 @@ put() {
   : >"$dir/.done"
 }
 put .
-case " $* " in
-  *" clis "*|*" reverse "*|*" --originals "*) put v3; put v4 ;;
-  *" schema "*|*" client "*) ;;
-  *) put v3; put v4 ;;
-esac
+# The two big ones are left out where no part that is wanted runs an original program.
+parts=${*:2}
+originals=
+for part in ${parts:-all}; do
+  case $part in schema|client|chat|litellm) ;; *) originals=yes ;; esac
+done
+[ "$1" = --originals ] && originals=yes
+[ -z "$originals" ] || { put v3; put v4; }
+
+# The browser is the distribution's; where it is missing and may be installed, it is.
+chromium=$(command -v chromium || command -v chromium-browser || command -v google-chrome || true)
+wants() { case " ${parts:-$1} " in *" $1 "*) return 0 ;; *) return 1 ;; esac; }
+if wants ui && [ -z "$chromium" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+  echo "installing chromium"
+  if (apt-get update && timeout 400 apt-get install -y --no-install-recommends chromium) >"$cache/chromium.log" 2>&1 </dev/null; then
+    chromium=$(command -v chromium || true)
+  else
+    tail -5 "$cache/chromium.log" >&2
+  fi
+fi
+# The LiteLLM proxy, in an environment of its own, named by its list of packages.
+litellm=
+python=$(command -v python3 || true)
+if wants litellm && [ -n "$python" ] && "$python" -c 'import sys, venv, ensurepip; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; then
+  litellm=$root/litellm-$(sha256sum <"$here/litellm/requirements.txt" | cut -c1-16)
+  if [ ! -e "$litellm/.done" ]; then
+    echo "installing litellm/requirements.txt"
+    rm -rf "${litellm:?}"
+    (
+      "$python" -m venv "$litellm"
+      timeout 600 "$litellm/bin/pip" install --disable-pip-version-check --no-deps --only-binary :all: --no-compile -r "$here/litellm/requirements.txt"
+    ) >"$cache/litellm.log" 2>&1 </dev/null || { tail -20 "$cache/litellm.log" >&2; echo "FAIL install litellm: pip did not finish" >&2; exit 1; }
+    : >"$litellm/.done"
+  fi
+fi
 exec 9>&-
 
 # The original programs and their client need Node 22.19 or newer; the pinned one serves Linux on x64, else the system's.
@@ -60,4 +90,6 @@ ln -s "$cache/node_modules" "$work/node_modules"
 bin=$1
 [ "$bin" = --originals ] || bin=$(realpath "$bin")
 shift
-INTEROP_REPO=$repo INTEROP_CACHE=$cache INTEROP_WORK=$work timeout --kill-after=15 1500 "$node" "$work/stage.mjs" "$bin" "$@" </dev/null
+export INTEROP_LITELLM=$litellm
+export INTEROP_REPO=$repo INTEROP_CACHE=$cache INTEROP_WORK=$work INTEROP_OUT=$root/out INTEROP_CHROMIUM=$chromium
+timeout --kill-after=15 1500 "$node" "$work/stage.mjs" "$bin" "$@" </dev/null

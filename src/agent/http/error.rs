@@ -10,6 +10,8 @@ use crate::limits;
 pub enum HttpError {
     /// Not an address this client can call.
     BadUrl(String),
+    /// A header has a character that none may have: its name.
+    BadHeader(String),
     /// `https` in a build without TLS.
     NoTls(String),
     /// The name does not resolve.
@@ -93,6 +95,10 @@ impl fmt::Display for HttpError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             HttpError::BadUrl(url) => write!(f, "not an http address: {url}"),
+            HttpError::BadHeader(name) => write!(
+                f,
+                "the header {name} has a character that no header may have: look at the key or the configured headers"
+            ),
             HttpError::NoTls(host) => write!(
                 f,
                 "https://{host} needs TLS, which this build leaves out: build with `--features tls`, or use a model \

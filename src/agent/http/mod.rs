@@ -15,7 +15,7 @@ use std::io::Read;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ureq::http::{Method, Uri, header};
+use ureq::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
 use ureq::unversioned::transport::{ConnectProxyConnector, Connector, TcpConnector};
 
 pub use self::error::HttpError;
@@ -126,7 +126,8 @@ impl Client {
         let agent = self.agent.clone();
         let registration = control.on_cancel(move || agent.shutdown());
         self.patience.set(request.deadlines.first);
-        let answer = self.exchange(request, control).map_err(|fault| self.fault(fault, control))?;
+        let headers = built_headers(request)?;
+        let answer = self.exchange(request, headers, control).map_err(|fault| self.fault(fault, control))?;
         let (parts, body) = answer.into_parts();
         let headers = parts.headers.iter().filter_map(|(name, value)| Some((name.to_string(), value.to_str().ok()?)));
         Ok(Answer {
@@ -144,14 +145,13 @@ impl Client {
     fn exchange(
         &self,
         request: &Request<'_>,
+        headers: HeaderMap,
         control: &Control,
     ) -> Result<ureq::http::Response<ureq::Body>, ureq::Error> {
         let method = if request.body.is_some() { Method::POST } else { Method::GET };
         let mut built = ureq::http::Request::builder().method(method).uri(request.url);
-        for (name, value) in request.headers {
-            let mut value = ureq::http::HeaderValue::from_str(value.expose()).map_err(ureq::http::Error::from)?;
-            value.set_sensitive(true);
-            built = built.header(name.as_str(), value);
+        if let Some(all) = built.headers_mut() {
+            all.extend(headers);
         }
         let deadlines = request.deadlines;
         match request.body {
@@ -182,6 +182,18 @@ impl Client {
             None => HttpError::of(fault, &self.host, self.https),
         }
     }
+}
+
+/// The headers of a request, or the name of the one that cannot be sent.
+fn built_headers(request: &Request<'_>) -> Result<HeaderMap, HttpError> {
+    let mut all = HeaderMap::new();
+    for (name, value) in request.headers {
+        let bad = || HttpError::BadHeader(name.chars().filter(|c| !c.is_control()).take(100).collect());
+        let mut value = HeaderValue::from_str(value.expose()).map_err(|_| bad())?;
+        value.set_sensitive(true);
+        all.append(HeaderName::from_bytes(name.as_bytes()).map_err(|_| bad())?, value);
+    }
+    Ok(all)
 }
 
 /// The address without query and user, which may hold keys.
@@ -457,6 +469,17 @@ mod tests {
         for url in ["", "ftp://h/", "http://", "h:80", "file:///x?key=canary"] {
             let fault = Client::new(url, &Settings::default(), Reach::Anywhere).unwrap_err();
             assert!(matches!(fault, HttpError::BadUrl(_)) && !fault.to_string().contains("canary"), "{fault:?}");
+        }
+    }
+
+    #[test]
+    fn a_key_that_fits_no_header_is_named_without_being_shown() {
+        let url = "http://127.0.0.1:1/";
+        for (name, value) in [("authorization", "Bearer can\nary"), ("x-key", "can\u{7f}ary"), ("a b", "canary")] {
+            let headers = [plain(name, value)];
+            let request = Request { url, headers: &headers, body: None, deadlines: MODEL };
+            let fault = client(url).send(&request, &Control::new()).unwrap_err().to_string();
+            assert!(fault.contains(&format!("header {name} has")) && !fault.contains("ary"), "{fault}");
         }
     }
 

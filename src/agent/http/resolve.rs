@@ -65,8 +65,10 @@ pub fn is_public(ip: IpAddr) -> bool {
 }
 
 fn is_public_v4(ip: Ipv4Addr) -> bool {
-    let [a, b, c, _] = ip.octets();
+    let [a, b, c, d] = ip.octets();
     let special = match (a, b) {
+        // Azure's wire server: a public number that answers every machine there with its secrets
+        (168, 63) => (c, d) == (129, 16),
         (0 | 10 | 127, _) | (169, 254) | (192, 168) | (198, 18 | 19) => true,
         (172, second) => (16..32).contains(&second),
         (100, second) => (64..128).contains(&second),
@@ -80,14 +82,14 @@ fn is_public_v4(ip: Ipv4Addr) -> bool {
 }
 
 fn is_public_v6(ip: Ipv6Addr) -> bool {
-    let [first, second, .., seventh, eighth] = ip.segments();
+    let [first, second, middle @ .., seventh, eighth] = ip.segments();
     let embedded = Ipv4Addr::from((u32::from(seventh) << 16) | u32::from(eighth));
     if let Some(mapped) = ip.to_ipv4() {
         return is_public_v4(mapped);
     }
     match first {
         // NAT64 and 6to4 carry an IPv4 address inside
-        0x0064 if second == 0xff9b => is_public_v4(embedded),
+        0x0064 if second == 0xff9b => middle == [0; 4] && is_public_v4(embedded),
         0x2002 => {
             let [_, high, low, ..] = ip.segments();
             is_public_v4(Ipv4Addr::from((u32::from(high) << 16) | u32::from(low)))
@@ -127,6 +129,9 @@ mod tests {
             "::ffff:127.0.0.1",
             "::ffff:10.0.0.1",
             "64:ff9b::7f00:1",
+            "64:ff9b:1:7f00:0:100:808:808",
+            "168.63.129.16",
+            "::ffff:168.63.129.16",
             "2002:7f00:1::",
             "2001:db8::1",
             "2001::1",
@@ -134,7 +139,9 @@ mod tests {
         ] {
             assert!(!is_public(text.parse().unwrap()), "{text}");
         }
-        for text in ["1.1.1.1", "172.32.0.1", "100.128.0.1", "192.0.1.1", "2606:4700::1", "64:ff9b::101:101"] {
+        for text in
+            ["1.1.1.1", "168.63.129.17", "172.32.0.1", "100.128.0.1", "192.0.1.1", "2606:4700::1", "64:ff9b::101:101"]
+        {
             assert!(is_public(text.parse().unwrap()), "{text}");
         }
     }

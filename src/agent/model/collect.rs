@@ -6,6 +6,8 @@ use serde_json::{Map, Value};
 use super::{ModelError, ModelEvent};
 use crate::agent::message::{Block, Extra};
 use crate::limits;
+use crate::protocol::check;
+use crate::sys::order;
 
 /// One part under construction.
 #[derive(Debug)]
@@ -92,7 +94,7 @@ impl<'a> Collector<'a> {
     /// A thought the provider hides: only its signature, marked as the original marks it.
     pub(super) fn hidden(&mut self, data: &str) -> Result<(), ModelError> {
         self.count(data.len())?;
-        let extra = Map::from_iter([("redacted".to_string(), Value::Bool(true))]);
+        let extra = order::object([("redacted".to_string(), Value::Bool(true))]);
         self.add(Part::Thinking { text: String::new(), signature: Some(data.to_string()), extra })
     }
 
@@ -205,10 +207,13 @@ fn arguments_of(text: &str) -> Value {
     if text.trim().is_empty() {
         return Value::Object(Map::new());
     }
+    if check::has_too_many_values(text) {
+        return Value::String(text.to_string());
+    }
     match serde_json::from_str(text) {
         Ok(Value::Object(object)) => Value::Object(object),
         Ok(Value::Null) => Value::Object(Map::new()),
-        Ok(Value::String(inner)) => match serde_json::from_str(&inner) {
+        Ok(Value::String(inner)) if !check::has_too_many_values(&inner) => match serde_json::from_str(&inner) {
             Ok(Value::Object(object)) => Value::Object(object),
             _ => Value::String(text.to_string()),
         },
@@ -267,6 +272,12 @@ mod tests {
         assert_eq!(calls(&[(None, "a", "x", "{\"k\":")])[0].2, json!("{\"k\":"));
         assert_eq!(calls(&[(None, "a", "x", "[1]")])[0].2, json!("[1]"));
         assert_eq!(calls(&[(None, "a", "x", "\"{\\\"k\\\":1}\"")])[0].2, json!({"k":1}));
+    }
+
+    #[test]
+    fn arguments_with_too_many_values_stay_text() {
+        let many = format!("{{\"k\":[{}0]}}", "0,".repeat(limits::JSON_VALUES));
+        assert_eq!(calls(&[(None, "a", "x", &many)])[0].2, json!(many));
     }
 
     #[test]

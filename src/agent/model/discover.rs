@@ -37,20 +37,26 @@ impl Default for Places {
 }
 
 impl Places {
-    /// The usual places, with the port of `OLLAMA_HOST`; never another machine than this one.
+    /// The usual places, with the ports that Ollama (`OLLAMA_HOST`) and llama.cpp (`LLAMA_ARG_PORT`) read themselves and
+    /// `OPENCLAW_LMSTUDIO_PORT`; never another machine than this one.
     pub fn of(env: &Env) -> Places {
-        let mut places = Places::default();
         let host = env.get("OLLAMA_HOST").map(|host| host.trim().trim_start_matches("http://").trim_end_matches('/'));
-        let port = host.and_then(|host| host.rsplit_once(':')).and_then(|(_, port)| port.parse::<u16>().ok());
-        if let Some(port) = port {
-            places.ollama = format!("http://127.0.0.1:{port}");
+        let Places { ollama, llamacpp, lmstudio, patience } = Places::default();
+        Places {
+            ollama: at_port(ollama, host.and_then(|host| host.rsplit_once(':')).map(|(_, port)| port)),
+            llamacpp: at_port(llamacpp, env.get("LLAMA_ARG_PORT")),
+            lmstudio: at_port(lmstudio, env.get("OPENCLAW_LMSTUDIO_PORT")),
+            patience,
         }
-        places
     }
 }
 
+fn at_port(usual: String, port: Option<&str>) -> String {
+    port.and_then(|port| port.trim().parse::<u16>().ok()).map_or(usual, |port| format!("http://127.0.0.1:{port}"))
+}
+
 /// A server and its model, ready to be opened.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Found {
     /// Provider id and model.
     pub reference: ModelRef,
@@ -314,5 +320,7 @@ mod tests {
         assert_eq!(place("0.0.0.0:5555"), "http://127.0.0.1:5555");
         assert_eq!(place("http://10.0.0.9:777/"), "http://127.0.0.1:777");
         assert_eq!(place("10.0.0.9"), Places::default().ollama);
+        let own = Places::of(&Env::of([("LLAMA_ARG_PORT", "81"), ("OPENCLAW_LMSTUDIO_PORT", "x")]));
+        assert_eq!((own.llamacpp.as_str(), own.lmstudio), ("http://127.0.0.1:81", Places::default().lmstudio));
     }
 }

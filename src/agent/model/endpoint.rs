@@ -14,6 +14,7 @@ use crate::agent::message::{Cost, StopReason, Usage};
 use crate::config::Secret;
 use crate::config::model::ModelCost;
 use crate::limits;
+use crate::protocol::check;
 
 /// How long the end of a finished stream is waited for, so that its connection can be used again.
 const TAIL: Duration = Duration::from_millis(10);
@@ -29,6 +30,8 @@ pub struct Facts {
     pub reasoning: bool,
     /// Whether it can see.
     pub images: bool,
+    /// Whether its server says that it takes no tools: offering it some would be an error.
+    pub no_tools: bool,
     /// Money per million tokens.
     pub cost: ModelCost,
 }
@@ -204,8 +207,8 @@ impl Endpoint {
         let in_one_piece = wire.framing == Framing::Sse && (media == "application/json" || media.ends_with("+json"));
         if in_one_piece {
             let text = answer.read_all(limits::MODEL_WHOLE_BYTES).map_err(|fault| self.transport(&fault))?;
-            let value: Value = serde_json::from_slice(&text).map_err(|fault| self.unusable(fault))?;
-            decoder.whole(&value, out)?;
+            let text = std::str::from_utf8(&text).map_err(|fault| self.unusable(fault))?;
+            decoder.whole(&self.json(text)?, out)?;
         } else {
             self.stream(&mut answer, wire.framing, decoder, out)?;
         }
@@ -279,9 +282,12 @@ impl Endpoint {
         error
     }
 
-    /// One JSON value of a stream.
+    /// One JSON value of a stream, or the whole answer.
     pub(super) fn json(&self, data: &str) -> Result<Value, ModelError> {
-        serde_json::from_str(data).map_err(|fault| self.unusable(format!("malformed JSON in the stream: {fault}")))
+        if check::has_too_many_values(data) {
+            return Err(self.unusable(format!("it has more than {} JSON values", limits::JSON_VALUES)));
+        }
+        serde_json::from_str(data).map_err(|fault| self.unusable(format!("malformed JSON: {fault}")))
     }
 }
 

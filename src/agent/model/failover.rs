@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::keys::{AuthProfiles, Noted};
 use super::{ErrorKind, ModelError, ModelRef};
 use crate::limits;
+use crate::sys::order;
 
 /// Pauses of an account after its first, second, third and further failures (agent.md 22).
 const COOLDOWNS: [Duration; 4] =
@@ -52,18 +53,31 @@ impl Cooldowns {
     /// The pauses a profiles file remembers.
     pub fn of_profiles(profiles: &AuthProfiles) -> Cooldowns {
         let standing = |id: &str| Standing { until_ms: profiles.blocked_until(id), errors: profiles.errors(id) };
-        Cooldowns(profiles.ids().map(|id| (id.to_string(), standing(id))).collect())
+        Cooldowns(order::map(profiles.ids().map(|id| (id.to_string(), standing(id)))))
     }
 
-    /// Enters a change.
-    pub fn apply(&mut self, change: &Change) {
+    /// The same with what another record knows: the later pause counts.
+    #[must_use]
+    pub fn with(mut self, other: &Cooldowns) -> Cooldowns {
+        for (account, theirs) in &other.0 {
+            let ours = self.0.entry(account.clone()).or_default();
+            ours.until_ms = ours.until_ms.max(theirs.until_ms);
+            ours.errors = ours.errors.max(theirs.errors);
+        }
+        self
+    }
+
+    /// Enters a change; whether the account had failures before.
+    pub fn apply(&mut self, change: &Change) -> bool {
         let standing = self.0.entry(change.account.clone()).or_default();
+        let failed = standing.errors > 0;
         match change.noted {
             Noted::Used => *standing = Standing::default(),
             Noted::CoolsUntil(until_ms) | Noted::DisabledUntil(until_ms) => {
                 *standing = Standing { until_ms, errors: standing.errors.saturating_add(1) };
             }
         }
+        failed
     }
 
     /// When an account may be called again; none when it may be called now.
@@ -118,7 +132,7 @@ impl Failover {
             (cooldowns.until(account, now_ms).unwrap_or(0), Some(*at) != preferred, *at)
         };
         let mut order: Vec<usize> = (0..candidates.len()).collect();
-        order.sort_by_key(due);
+        order::by_key(&mut order, due);
         let first = order.first().and_then(|at| candidates.get(*at));
         let paused = first.and_then(|first| Some((first, cooldowns.until(&first.account, now_ms)?)));
         let note = paused.map(|(first, until)| {
@@ -126,6 +140,11 @@ impl Failover {
             format!("every account is cooling down; trying {} anyway, which is due in {seconds} s", first.reference)
         });
         Failover { candidates, order, attempt: 1, cooldowns, changes: Vec::new(), failures: Vec::new(), note }
+    }
+
+    /// Candidates in the order in which they are tried.
+    pub fn order(&self) -> &[usize] {
+        &self.order
     }
 
     /// The first step.
@@ -344,7 +363,9 @@ mod tests {
         for minutes in [1, 5, 25, 60, 60] {
             let mut course = Failover::new(candidates(&[("a/m", "a")]), cooldowns.clone(), None, NOW);
             course.failed(error(ErrorKind::Auth), NOW, 0.0);
-            course.changes().iter().for_each(|change| cooldowns.apply(change));
+            course.changes().iter().for_each(|change| {
+                cooldowns.apply(change);
+            });
             assert_eq!(cooldowns.until("a", NOW), Some(NOW + minutes * 60_000));
         }
         cooldowns.apply(&Change { account: "a".into(), noted: Noted::Used });
@@ -352,7 +373,9 @@ mod tests {
         for hours in [5, 10, 20, 24, 24] {
             let mut course = Failover::new(candidates(&[("a/m", "a")]), cooldowns.clone(), None, NOW);
             course.failed(error(ErrorKind::Billing), NOW, 0.0);
-            course.changes().iter().for_each(|change| cooldowns.apply(change));
+            course.changes().iter().for_each(|change| {
+                cooldowns.apply(change);
+            });
             assert_eq!(cooldowns.until("a", NOW), Some(NOW + hours * 3_600_000));
         }
     }

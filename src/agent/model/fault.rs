@@ -60,7 +60,9 @@ impl ModelError {
     /// A connection that failed.
     pub(super) fn transport(provider: &str, fault: &HttpError) -> ModelError {
         let kind = match fault {
-            HttpError::BadUrl(_) | HttpError::NoTls(_) | HttpError::Trust(_) => ErrorKind::NotConfigured,
+            HttpError::BadUrl(_) | HttpError::BadHeader(_) | HttpError::NoTls(_) | HttpError::Trust(_) => {
+                ErrorKind::NotConfigured
+            }
             HttpError::Timeout(..) => ErrorKind::Timeout,
             HttpError::Malformed(..) | HttpError::LargeHead(_) | HttpError::TooLarge(_) => ErrorKind::Protocol,
             HttpError::Stopped(_) => ErrorKind::Aborted,

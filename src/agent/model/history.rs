@@ -5,6 +5,8 @@ use crate::agent::message::{AssistantMessage, Block, Extra, Message, StopReason,
 
 /// What a call without result is answered with: its turn was cut off.
 const NO_RESULT: &str = "no result: the run ended before this tool did";
+/// Longest name of a tool.
+const NAME_CHARS: usize = 64;
 /// What stands for a picture when the model cannot see it.
 const NO_IMAGE: &str = "[a picture was here; this model reads text only]";
 
@@ -37,6 +39,12 @@ fn push_user(out: &mut Vec<Message>, user: &UserMessage, images: bool) {
 }
 
 fn push_assistant(out: &mut Vec<Message>, assistant: &AssistantMessage, later: &[Message], images: bool) {
+    let mut assistant = assistant.clone();
+    for block in &mut assistant.content {
+        if let Block::ToolCall { name, .. } = block {
+            *name = plain_name(name);
+        }
+    }
     out.push(Message::Assistant(assistant.clone()));
     let until_next = later.iter().take_while(|message| !matches!(message, Message::Assistant(_)));
     let results: Vec<&ToolResultMessage> = until_next
@@ -49,10 +57,22 @@ fn push_assistant(out: &mut Vec<Message>, assistant: &AssistantMessage, later: &
         let Block::ToolCall { id, name, .. } = block else { continue };
         let found = results.iter().find(|result| result.tool_call_id == *id);
         out.push(Message::ToolResult(match found {
-            Some(result) => ToolResultMessage { content: visible(&result.content, images), ..(*result).clone() },
+            Some(result) => ToolResultMessage {
+                content: visible(&result.content, images),
+                tool_name: name.clone(),
+                ..(*result).clone()
+            },
             None => missing(id, name, assistant.timestamp),
         }));
     }
+}
+
+/// A name as every server takes it. Small models call tools by names that no server takes back, and one of those in the
+/// history would make every further request fail.
+fn plain_name(name: &str) -> String {
+    let fits = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    let plain: String = name.chars().take(NAME_CHARS).map(|c| if fits(c) { c } else { '_' }).collect();
+    if plain.is_empty() { "unnamed".to_string() } else { plain }
 }
 
 fn missing(id: &str, name: &str, timestamp: u64) -> ToolResultMessage {
@@ -132,6 +152,25 @@ mod tests {
             result("3"),
         ];
         assert_eq!(shape(&messages), ["a", "r:1", "r:2", "r!3", "u", "a"]);
+    }
+
+    #[test]
+    fn names_that_no_server_takes_back_are_made_plain() {
+        let calls =
+            ["", "exec", "exec<|channel|>", &"x".repeat(65)].map(|name| Block::tool_call(name, name, json!({})));
+        let sent = sendable(&[assistant(calls.to_vec(), StopReason::ToolUse), result("exec<|channel|>")], false);
+        let names: Vec<&str> = sent[0]
+            .content()
+            .iter()
+            .filter_map(|block| match block {
+                Block::ToolCall { name, .. } => Some(name.as_str()),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(names, ["unnamed", "exec", "exec__channel__", &"x".repeat(64)]);
+        assert!(
+            matches!(&sent[3], Message::ToolResult(result) if result.tool_name == "exec__channel__" && !result.is_error)
+        );
     }
 
     #[test]

@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 use crate::config::{Config, Env, Secret};
 use crate::limits;
 use crate::store::atomic;
+use crate::sys::order;
 
 /// Environment variables of well-known providers, in the order they are looked at.
 const VARIABLES: [(&str, &[&str]); 20] = [
@@ -126,10 +127,9 @@ impl AuthProfiles {
         }
     }
 
-    /// Reads an agent's file; one that cannot be read counts as empty, and the log says so.
-    pub fn of_agent(agents_dir: &std::path::Path, agent: &str) -> AuthProfiles {
-        let file = agents_dir.join(agent).join("agent").join("auth-profiles.json");
-        let read = atomic::read_bounded(&file, limits::AUTH_PROFILES_BYTES).map_err(|error| error.to_string());
+    /// Reads a file; one that cannot be read counts as empty, and the log says so.
+    pub fn open(file: &std::path::Path) -> AuthProfiles {
+        let read = atomic::read_bounded(file, limits::AUTH_PROFILES_BYTES).map_err(|error| error.to_string());
         let parsed = read.and_then(|bytes| bytes.map(|bytes| AuthProfiles::parse(&bytes)).transpose());
         parsed
             .unwrap_or_else(|why| {
@@ -186,7 +186,7 @@ impl AuthProfiles {
             let known = |id: &String| self.provider_of(id) == Some(provider);
             return order.into_iter().filter(known).collect();
         }
-        rest.sort_by_key(|id| self.stat(id, "lastUsed"));
+        order::by_key(&mut rest, |id| self.stat(id, "lastUsed"));
         rest.into_iter().map(String::from).collect()
     }
 

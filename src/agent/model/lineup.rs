@@ -110,13 +110,27 @@ impl<'a> Lineup<'a> {
         Lineup { entries, open, cooldowns, changes: Vec::new(), preferred: None }
     }
 
-    /// The model that is asked next, if it can be opened: for its context window and abilities.
+    /// The model that is asked next: for its context window and abilities. One that cannot be opened (no key) gives way
+    /// to the next, as it will when it is asked; when none can, the first one's error tells why.
     pub fn first(&mut self) -> Result<&dyn Model, ModelError> {
-        let order = self.failover(clock::wall_ms());
-        match order.begin() {
-            Step::Call(at) | Step::Pause(_, at) => self.model(at),
-            Step::Fail(error) => Err(error),
+        let order = self.failover(clock::wall_ms()).order().to_vec();
+        let mut refused = None;
+        for at in order {
+            match self.model(at).map(|_| ()) {
+                Ok(()) => return self.model(at),
+                Err(error) => drop(refused.get_or_insert(error)),
+            }
         }
+        Err(refused.unwrap_or_else(|| ModelError::new(ErrorKind::NotConfigured, "no model to call")))
+    }
+
+    /// Who paid for the last answer, for people: where the key comes from, and the key masked.
+    pub fn paid_by(&self) -> String {
+        let key = self.preferred.and_then(|at| self.entries.get(at)).map(|entry| &entry.key);
+        key.map_or(String::new(), |key| match key.secret {
+            Some(_) => format!("{}, {}", key.source.describe(), key.masked()),
+            None => key.source.describe(),
+        })
     }
 
     /// What was learnt about accounts; the gateway enters it into its own record and the profiles file.
@@ -303,6 +317,29 @@ mod tests {
         assert!(answer.unwrap().failures.is_empty() && notices.is_empty());
         assert_eq!(*opened.borrow(), ["a", "b"], "each model is opened once");
         assert_eq!(lineup.take_changes().len(), 2);
+    }
+
+    #[test]
+    fn a_model_that_cannot_be_opened_gives_way_to_the_next() {
+        let entries = ["a", "b"].map(|name| {
+            let candidate = Candidate { reference: ModelRef::new(name, "m"), account: name.to_string() };
+            (candidate, Key { secret: None, source: KeySource::None })
+        });
+        let open = |opens: &'static str| -> Open<'static> {
+            Box::new(move |candidate: &Candidate, _: &Key| match candidate.account == opens {
+                true => Ok(Box::new(Scripted { reference: candidate.reference.clone(), answer: None })),
+                false => Err(ModelError::new(ErrorKind::Auth, format!("no key for {}", candidate.account))),
+            })
+        };
+        let mut lineup = Lineup::of(entries.to_vec(), open("b"), Cooldowns::default());
+        assert_eq!(lineup.first().unwrap().reference().provider, "b");
+        assert_eq!(ask(&mut lineup, &mut Fake::default()).0.unwrap().reply.provider, "b");
+        let mut lineup = Lineup::of(entries.to_vec(), open("none"), Cooldowns::default());
+        assert_eq!(lineup.first().err().unwrap().message, "no key for a");
+        assert_eq!(
+            Lineup::of(vec![], open("b"), Cooldowns::default()).first().err().unwrap().kind,
+            ErrorKind::NotConfigured
+        );
     }
 
     #[test]

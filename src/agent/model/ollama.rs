@@ -11,6 +11,7 @@ use super::{Model, ModelError, ModelEvent, ModelRef, ModelReply, ModelRequest, T
 use crate::agent::control::Control;
 use crate::agent::message::{Block, Message, StopReason, Usage, text_of};
 use crate::limits;
+use crate::sys::order;
 
 /// As transcripts name it.
 pub const API: &str = "ollama";
@@ -26,6 +27,10 @@ impl Model for Ollama {
 
     fn context_window(&self) -> u64 {
         context(&self.0)
+    }
+
+    fn takes_tools(&self) -> bool {
+        !self.0.facts.no_tools
     }
 
     fn takes_images(&self) -> bool {
@@ -56,7 +61,7 @@ fn context(endpoint: &Endpoint) -> u64 {
 }
 
 fn body(endpoint: &Endpoint, request: &ModelRequest) -> Value {
-    let mut options = Map::from_iter([("num_ctx".to_string(), json!(context(endpoint)))]);
+    let mut options = order::object([("num_ctx".to_string(), json!(context(endpoint)))]);
     if let Some(limit) = request.max_tokens.or(endpoint.facts.max_tokens) {
         options.insert("num_predict".into(), json!(limit));
     }

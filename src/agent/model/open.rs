@@ -114,6 +114,7 @@ impl Opener<'_> {
         if let Some(found) = found {
             facts.context_window = facts.context_window.or(found.context_window);
             facts.images |= found.images;
+            facts.no_tools |= found.tools == Some(false);
             facts.reasoning |= found.reasoning;
         }
         facts.context_window = facts.context_window.or(guessed);
@@ -230,6 +231,26 @@ mod tests {
         assert_eq!(open(json!({}), "ollama/llama", None).unwrap().context_window(), 32_768);
         #[cfg(feature = "tls")]
         assert_eq!(open(json!({}), "anthropic/claude", Some("k")).unwrap().context_window(), 200_000);
+    }
+
+    #[test]
+    fn a_model_that_was_found_is_what_its_server_says() {
+        let (config, env, http) = (Config::default(), Env::of([]), Settings::default());
+        for (tools, takes) in [(Some(false), false), (Some(true), true), (None, true)] {
+            let found = Found {
+                reference: ModelRef::new("ollama", "m"),
+                base_url: "http://127.0.0.1:1".into(),
+                api: ollama::API,
+                context_window: Some(4096),
+                tools,
+                images: true,
+                reasoning: false,
+                why: String::new(),
+            };
+            let opener = Opener { config: &config, env: &env, http: &http, found: Some(&found) };
+            let model = opener.open(&found.reference, &Key { secret: None, source: KeySource::None }).unwrap();
+            assert_eq!((model.context_window(), model.takes_images(), model.takes_tools()), (4096, true, takes));
+        }
     }
 
     #[test]

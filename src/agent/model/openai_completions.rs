@@ -28,6 +28,10 @@ impl Model for OpenAiCompletions {
         self.0.context_window()
     }
 
+    fn takes_tools(&self) -> bool {
+        !self.0.facts.no_tools
+    }
+
     fn takes_images(&self) -> bool {
         self.0.facts.images
     }
@@ -134,7 +138,7 @@ fn messages(endpoint: &Endpoint, request: &ModelRequest) -> Value {
                 let is_image = |block: &&Block| matches!(block, Block::Image { .. });
                 pictures.extend(result.content.iter().filter(is_image).cloned());
                 out.push(json!({
-                    "role": "tool", "tool_call_id": result.tool_call_id, "content": result_text(&result.content),
+                    "role": "tool", "tool_call_id": call_id(&result.tool_call_id), "content": result_text(&result.content),
                 }));
             }
         }
@@ -179,7 +183,7 @@ fn assistant_message(blocks: &[Block]) -> Value {
         .iter()
         .filter_map(|block| match block {
             Block::ToolCall { id, name, arguments, .. } => Some(json!({
-                "id": id, "type": "function",
+                "id": call_id(id), "type": "function",
                 "function": {"name": name, "arguments": arguments_object(arguments).to_string()},
             })),
             _ => None,
@@ -191,6 +195,11 @@ fn assistant_message(blocks: &[Block]) -> Value {
         message.insert("tool_calls".into(), Value::Array(calls));
     }
     message
+}
+
+/// The original keeps `call id|item id` as a call's id; only the first half names the call, and OpenAI refuses long ones.
+pub(super) fn call_id(id: &str) -> &str {
+    id.split('|').next().unwrap_or(id)
 }
 
 /// What the model wrote as arguments, always an object: servers parse it and fail on anything else.

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use super::collect::{CallKey, Collector};
 use super::endpoint::{Decoder, Ending, Endpoint, Flow, Wire, text, tokens};
 use super::frames::{Frame, Framing};
-use super::openai_completions::{arguments_object, effort, result_text};
+use super::openai_completions::{arguments_object, call_id, effort, result_text};
 use super::{ErrorKind, Model, ModelError, ModelEvent, ModelRef, ModelReply, ModelRequest, ToolChoice, history};
 use crate::agent::control::Control;
 use crate::agent::message::{AssistantMessage, Block, Message, StopReason, Usage};
@@ -120,11 +120,6 @@ fn parts(blocks: &[Block]) -> Value {
     parts.collect()
 }
 
-/// The original keeps `call id|item id` as a call's id; only the first half names the call.
-fn call_id(id: &str) -> &str {
-    id.split('|').next().unwrap_or(id)
-}
-
 fn assistant_items(endpoint: &Endpoint, message: &AssistantMessage, items: &mut Vec<Value>) {
     let ours = message.api == API && message.provider == endpoint.reference.provider;
     for block in &message.content {
@@ -170,7 +165,7 @@ impl<'e> Answer<'e> {
         if text(item, "type") != "function_call" {
             return Ok(());
         }
-        let (id, call) = (text(item, "id"), text(item, "call_id"));
+        let (id, call) = (item_id(item), text(item, "call_id"));
         let call = if call.is_empty() { id } else { call };
         self.calls.push((id.to_string(), call.to_string()));
         out.call(&self.key(id), text(item, "name"), text(item, "arguments"))
@@ -179,11 +174,11 @@ impl<'e> Answer<'e> {
     fn finished(&mut self, item: &Value, out: &mut Collector<'_>) -> Result<(), ModelError> {
         match text(item, "type") {
             "function_call" => {
-                let known = self.calls.iter().any(|(known, _)| known == text(item, "id"));
+                let known = self.calls.iter().any(|(known, _)| known == item_id(item));
                 if !known {
                     self.added(item, out)?;
                 }
-                out.settle(&self.key(text(item, "id")), text(item, "arguments"));
+                out.settle(&self.key(item_id(item)), text(item, "arguments"));
             }
             "reasoning" => out.signature(&item.to_string())?,
             "message" if !std::mem::take(&mut self.streamed) => message_text(item, out)?,
@@ -192,9 +187,34 @@ impl<'e> Answer<'e> {
         Ok(())
     }
 
+    fn failed(&self, response: &Value) -> ModelError {
+        self.fail(response.get("error").filter(|error| !error.is_null()).unwrap_or(&json!("it failed")))
+    }
+
+    /// Calls that stand in the closing event alone: LiteLLM streams none of those it translates, and its item ids change
+    /// from event to event.
+    fn late_calls(&mut self, out: &mut Collector<'_>) -> Result<(), ModelError> {
+        let items =
+            self.response.as_ref().and_then(|response| response.get("output")).and_then(Value::as_array).cloned();
+        for item in items.unwrap_or_default().iter().filter(|item| text(item, "type") == "function_call") {
+            let names = [text(item, "call_id"), text(item, "id")];
+            let known =
+                self.calls.iter().any(|(id, call)| names.contains(&call.as_str()) || names.contains(&id.as_str()));
+            if !known {
+                self.finished(item, out)?;
+            }
+        }
+        Ok(())
+    }
+
     fn fail(&self, error: &Value) -> ModelError {
         ModelError::inside(self.endpoint.provider(), error, self.endpoint.key.as_ref())
     }
+}
+
+/// An item's own name; servers that give it none are told apart by the call.
+fn item_id(item: &Value) -> &str {
+    Some(text(item, "id")).filter(|id| !id.is_empty()).unwrap_or_else(|| text(item, "call_id"))
 }
 
 fn message_text(item: &Value, out: &mut Collector<'_>) -> Result<(), ModelError> {
@@ -226,10 +246,12 @@ impl Decoder for Answer<'_> {
                 out.call(&self.key(text(&event, "item_id")), "", text(&event, "delta"))?;
             }
             "response.output_item.done" => self.finished(event.get("item").unwrap_or(&Value::Null), out)?,
-            "response.completed" | "response.incomplete" | "response.failed" => {
+            "response.completed" | "response.incomplete" => {
                 self.response = event.get("response").cloned();
+                self.late_calls(out)?;
                 return Ok(Flow::Done);
             }
+            "response.failed" => return Err(self.failed(event.get("response").unwrap_or(&event))),
             "error" => return Err(self.fail(event.get("error").unwrap_or(&event))),
             _ => {}
         }
@@ -254,7 +276,7 @@ impl Decoder for Answer<'_> {
         let Some(response) = &self.response else { return Err(self.endpoint.cut()) };
         let reason = response.pointer("/incomplete_details/reason").and_then(Value::as_str);
         let stop = match text(response, "status") {
-            "failed" | "cancelled" => return Err(self.fail(response.get("error").unwrap_or(&json!("it failed")))),
+            "failed" | "cancelled" => return Err(self.failed(response)),
             "incomplete" if reason == Some("content_filter") => {
                 let text = format!("{}: the provider's content filter stopped the answer", self.endpoint.provider());
                 return Err(ModelError::new(ErrorKind::Format, text));

@@ -163,6 +163,7 @@ fn facts_of(model: &Model) -> Facts {
         max_tokens: model.max_tokens,
         reasoning: model.reasoning,
         images: model.input.iter().any(|kind| kind == "image"),
+        no_tools: false,
         cost: model.cost.unwrap_or_default(),
     }
 }

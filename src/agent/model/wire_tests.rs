@@ -100,7 +100,7 @@ fn whole_stream(form: &str) -> String {
             json!({"type": "response.function_call_arguments.delta", "item_id": "f1", "delta": "{\"command\":"}),
             json!({"type": "response.function_call_arguments.delta", "item_id": "f1", "delta": "\"ls -la\"}"}),
             json!({"type": "response.output_item.done", "item": {"type": "function_call", "id": "f1", "call_id": "call_1", "name": "exec", "arguments": "{\"command\":\"ls -la\"}"}}),
-            json!({"type": "response.completed", "response": {"status": "completed", "usage": {"input_tokens": 100, "output_tokens": 20, "input_tokens_details": {"cached_tokens": 40}}}}),
+            json!({"type": "response.completed", "response": {"status": "completed", "output": [{"type": "function_call", "id": "f9", "call_id": "call_1", "name": "exec", "arguments": "{}"}], "usage": {"input_tokens": 100, "output_tokens": 20, "input_tokens_details": {"cached_tokens": 40}}}}),
         ]),
         "anthropic-messages" => named(&[
             json!({"type": "message_start", "message": {"usage": {"input_tokens": 60, "cache_read_input_tokens": 40, "output_tokens": 1}}}),
@@ -309,6 +309,17 @@ fn answers_in_one_piece_are_understood() {
 }
 
 #[test]
+fn a_call_that_stands_in_the_closing_event_alone_is_made() {
+    let call = json!({"type": "function_call", "id": "f", "call_id": "c", "name": "exec", "arguments": "{\"a\":1}"});
+    let empty = json!({"type": "message", "content": [{"type": "output_text", "annotations": []}]});
+    let closing = json!({"type": "response.completed", "response": {"status": "completed", "output": [empty, call]}});
+    let (reply, _) = played("openai-responses", Upstream::stream(&[&closing.to_string()]));
+    let reply = reply.unwrap();
+    assert_eq!((reply.stop, reply.content.len()), (StopReason::ToolUse, 1));
+    assert!(matches!(&reply.content[0], Block::ToolCall { arguments, .. } if *arguments == json!({"a": 1})));
+}
+
+#[test]
 fn the_quirks_of_small_servers_are_understood() {
     let text = |data: &[&str]| {
         let (reply, _) = played("openai-completions", Upstream::stream(data));
@@ -343,6 +354,46 @@ fn the_quirks_of_small_servers_are_understood() {
     );
     let reply = reply.unwrap();
     assert_eq!((reply.stop, reply.usage), (StopReason::Length, Usage::default()), "no usage stays zero");
+}
+
+#[test]
+fn responses_without_item_ids_keep_their_calls_apart_and_a_failed_one_is_no_answer() {
+    let item = |id: &str, n: u8| json!({"type": "function_call", "call_id": id, "name": "x", "arguments": json!({"n": n}).to_string()});
+    let expected = vec![Block::tool_call("a", "x", json!({"n": 1})), Block::tool_call("b", "x", json!({"n": 2}))];
+    let whole = json!({"status": "completed", "output": [item("a", 1), item("b", 2)]});
+    let script = Upstream::answer("200 OK", "Content-Type: application/json\r\n", &whole.to_string());
+    assert_eq!(played("openai-responses", script).0.unwrap().content, expected);
+    let done = |item: Value| json!({"type": "response.output_item.done", "item": item}).to_string();
+    let end = json!({"type": "response.completed", "response": {"status": "completed"}}).to_string();
+    let script = Upstream::stream(&[&done(item("a", 1)), &done(item("b", 2)), &end]);
+    assert_eq!(played("openai-responses", script).0.unwrap().content, expected);
+    let failed = json!({"type": "response.failed", "response": {"error": null}}).to_string();
+    let error = played("openai-responses", Upstream::stream(&[&failed])).0.unwrap_err();
+    assert!(error.kind == ErrorKind::Server && error.message.ends_with("it failed"), "{error}");
+}
+
+#[test]
+fn an_answer_of_countless_values_is_refused_before_it_is_read() {
+    let many = format!("{{\"choices\":[{}0]}}", "0,".repeat(crate::limits::JSON_VALUES));
+    for script in [Upstream::answer("200 OK", "Content-Type: application/json\r\n", &many), Upstream::stream(&[&many])]
+    {
+        let error = played("openai-completions", script).0.unwrap_err();
+        assert!(error.kind == ErrorKind::Protocol && error.message.contains("JSON values"), "{error}");
+    }
+}
+
+#[test]
+fn ids_of_the_other_form_are_cut_to_what_names_the_call() {
+    let id = format!("call_1|fc_{}", "0".repeat(50));
+    let content = vec![Block::tool_call(&id, "exec", json!({}))];
+    let mut request = hello();
+    request.messages.push(Message::Assistant(AssistantMessage { content, ..AssistantMessage::default() }));
+    let result = ToolResultMessage { tool_call_id: id, tool_name: "exec".into(), ..ToolResultMessage::default() };
+    request.messages.push(Message::ToolResult(result));
+    let (body, _) = body_of("openai-completions", &request, |_| ());
+    let messages = body["messages"].as_array().unwrap();
+    assert_eq!(messages.last().unwrap()["tool_call_id"], "call_1");
+    assert_eq!(messages[messages.len() - 2]["tool_calls"][0]["id"], "call_1");
 }
 
 #[test]

@@ -6,8 +6,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
 use super::desk::{Desk, Ground};
-use super::{Account, Cause, Hands, RunEvent, RunFailure, RunSpec, turn};
+use super::{Account, Cause, Hands, RunEvent, RunFailure, RunSpec, Task, turn};
 use crate::agent::control::Control;
+use crate::agent::model::ErrorKind;
 use crate::agent::tool;
 
 /// Runs to the end. Exactly one `Finished` or `Failed` is told, as the last thing.
@@ -23,7 +24,10 @@ pub fn run(spec: RunSpec, hands: Hands, control: &Control, tell: impl Fn(RunEven
         Ok(result) => result.account.took = began.elapsed(),
         Err(failure) => failure.account.took = began.elapsed(),
     }
-    tool::run_ended(&jobs, &run_id);
+    // a command in the background outlives a turn that ended by itself
+    if control.stopped().is_some() {
+        tool::run_ended(&jobs, &run_id);
+    }
     tell(match end {
         Ok(result) => RunEvent::Finished(Box::new(result)),
         Err(failure) => RunEvent::Failed(failure),
@@ -36,10 +40,24 @@ fn work(
     control: &Control,
     tell: &dyn Fn(RunEvent),
 ) -> Result<super::RunResult, Box<RunFailure>> {
-    let prompt = std::mem::take(&mut spec.prompt);
+    let task = std::mem::take(&mut spec.task);
+    let thoughts = spec.shows_thoughts;
+    let prompts = std::mem::take(&mut spec.prompts).into_iter().map(|prompt| prompt.content).collect();
+    let remembered = spec.found.is_some();
     let ground = Ground::prepare(spec, control)?;
+    if let Some(found) = ground.found().filter(|_| !remembered) {
+        tell(RunEvent::Found(Box::new(found.clone())));
+    }
     let mut desk = Desk::open(&ground, hands)?;
-    turn::answer(&mut desk, prompt, control, tell)
+    let end = match task {
+        Task::Answer => turn::answer(&mut desk, prompts, thoughts, control, tell),
+        Task::Compact(mind) => turn::compact(&mut desk, mind.as_deref(), control, tell),
+    };
+    let gone = |failure: &RunFailure| matches!(failure.cause, Cause::Model(ErrorKind::Network | ErrorKind::NotFound));
+    if ground.found().is_some() && end.as_ref().is_err_and(|failure| gone(failure)) {
+        tell(RunEvent::Vanished);
+    }
+    end
 }
 
 /// A run without a thread.

@@ -9,21 +9,23 @@ use super::turn::{Parts, ToolAnswer, ToolCall};
 use super::{Cause, Hands, RunFailure, RunSpec, begin, prompt};
 use crate::agent::control::Control;
 use crate::agent::http::Settings;
-use crate::agent::message::Message;
+use crate::agent::message::{Block, Message};
 use crate::agent::model::discover::{self, Found, Places};
 use crate::agent::model::failover::{Change, Cooldowns};
 use crate::agent::model::keys::{AuthProfiles, KeyRing};
 use crate::agent::model::lineup::{Lineup, Live, Notice};
 use crate::agent::model::open::Opener;
-use crate::agent::model::resolve::{self, Origin, Selection};
+use crate::agent::model::resolve::{self, Selection};
 use crate::agent::model::{
     CallSession, ErrorKind, ModelError, ModelEvent, ModelReply, ModelRequest, Thinking, ToolSpec,
 };
 use crate::agent::tool::approval::judge::{AskMode, Origin as Asked, Rules, Security};
+use crate::agent::tool::desk as tool_desk;
 use crate::agent::tool::web::HttpWeb;
 use crate::agent::tool::{Call, Setup, Toolbox};
 use crate::session::compact::{self, Budget, Force};
 use crate::session::context::{self, Context, Item};
+use crate::session::settings::Settings as SessionSettings;
 use crate::store::session::writer::{NewLine, Safety, Start, Writer};
 use crate::store::transcript::Transcript;
 use crate::sys::clock;
@@ -39,6 +41,11 @@ pub(super) struct Ground {
 }
 
 impl Ground {
+    /// The server on this machine, when nobody chose a model.
+    pub(super) fn found(&self) -> Option<&Found> {
+        self.found.as_ref()
+    }
+
     /// Chooses the model; with none configured looks for one on this machine.
     pub(super) fn prepare(spec: RunSpec, control: &Control) -> Result<Ground, Box<RunFailure>> {
         let chosen =
@@ -46,16 +53,24 @@ impl Ground {
         let (selection, found) = match chosen {
             Some(selection) => (selection, None),
             None => {
-                let found = discover::look(&Places::of(&spec.env), control).map_err(|error| model_failure(&error))?;
-                log::info!(target: "agent", "no model configured; {}", found.why);
-                let primary = found.reference.clone();
-                (Selection { primary, fallbacks: Vec::new(), origin: Origin::Discovered }, Some(found))
+                let found = match spec.found.clone() {
+                    Some(found) => found,
+                    None => look(&spec, control)?,
+                };
+                (found.selection(), Some(found))
             }
         };
-        let profiles = AuthProfiles::of_agent(&spec.paths.agents_dir, &spec.agent_id);
+        let profiles = AuthProfiles::open(&spec.paths.auth_profiles(&spec.agent_id));
         let http = Settings::new(&spec.env, None);
         Ok(Ground { spec, http, profiles, selection, found })
     }
+}
+
+/// Looks for a model server on this machine.
+fn look(spec: &RunSpec, control: &Control) -> Result<Found, Box<RunFailure>> {
+    let found = discover::look(&Places::of(&spec.env), control).map_err(|error| model_failure(&error))?;
+    log::info!(target: "agent", "no model configured; {}", found.why);
+    Ok(found)
 }
 
 fn model_failure(error: &ModelError) -> Box<RunFailure> {
@@ -77,10 +92,11 @@ pub(super) struct Desk<'a> {
     system: String,
     tools: Vec<ToolSpec>,
     toolbox: Option<Toolbox>,
+    gateway: Arc<dyn tool_desk::Desk>,
+    reserve: Option<u64>,
     thinking: Thinking,
     window: u64,
     new_cli_session: String,
-    cooldowns: Vec<Change>,
 }
 
 impl<'a> Desk<'a> {
@@ -96,10 +112,11 @@ impl<'a> Desk<'a> {
         let context = read.map(|transcript| context::context(&transcript, None)).unwrap_or_default();
         let ring = KeyRing { config: &spec.config, env: &spec.env, profiles: &ground.profiles, now_ms };
         let opener = Opener { config: &spec.config, env: &spec.env, http: &ground.http, found: ground.found.as_ref() };
-        let cooldowns = Cooldowns::of_profiles(&ground.profiles);
-        let mut lineup = Lineup::new(&ground.selection, &ring, None, opener, cooldowns);
+        let cooldowns = Cooldowns::of_profiles(&ground.profiles).with(&spec.cooldowns);
+        let mut lineup = Lineup::new(&ground.selection, &ring, spec.auth_profile.as_deref(), opener, cooldowns);
         let first = lineup.first().map_err(|error| model_failure(&error))?;
         let (window, takes_tools) = (first.context_window(), first.takes_tools());
+        let gateway = Arc::clone(&hands.desk);
         let toolbox = match takes_tools {
             true => Some(toolbox(ground, hands, window, branch(&mut entropy)).map_err(|error| storage(&error))?),
             false => None,
@@ -117,11 +134,12 @@ impl<'a> Desk<'a> {
             ),
             tools: toolbox.as_ref().map(Toolbox::specs).unwrap_or_default(),
             toolbox,
+            gateway,
+            reserve: SessionSettings::read(&spec.config.raw).reserve_tokens,
             thinking: spec.thinking.unwrap_or_default(),
             window,
             new_cli_session: entropy.uuid(),
             world: Live(entropy),
-            cooldowns: Vec::new(),
         };
         desk.note_switches(&ground.selection, now_ms).map_err(|error| storage(&error))?;
         Ok(desk)
@@ -149,7 +167,7 @@ impl<'a> Desk<'a> {
     }
 
     fn budget(&self) -> Budget {
-        Budget::of(self.window, self.fixed_tokens())
+        Budget::of(self.window, self.fixed_tokens(), self.reserve)
     }
 
     fn question(&self, system: String, messages: Vec<Message>, tools: Vec<ToolSpec>) -> ModelRequest {
@@ -173,11 +191,11 @@ impl<'a> Desk<'a> {
         }
     }
 
-    fn summary(&mut self, count: usize, control: &Control) -> Result<String, ModelError> {
+    fn summary(&mut self, count: usize, mind: Option<&str>, control: &Control) -> Result<String, ModelError> {
         let items: Vec<Item> = self.context.items.iter().take(count).cloned().collect();
         // A log of half the window leaves room for the task and the summary.
         let chars = usize::try_from(self.window.saturating_mul(2)).unwrap_or(usize::MAX);
-        let log = compact::log_text(&items, None, chars);
+        let log = compact::log_text(&items, mind, chars);
         let request = self.question(compact::SUMMARY_TASK.to_string(), vec![Message::user(log, 0)], Vec::new());
         let answered = self.lineup.ask(&request, control, &mut self.world, &mut |_| {}, &mut note);
         match answered {
@@ -270,7 +288,6 @@ impl Parts for Desk<'_> {
         on: &mut dyn FnMut(ModelEvent),
     ) -> Result<ModelReply, ModelError> {
         let answered = self.lineup.ask(request, control, &mut self.world, on, &mut note);
-        self.cooldowns.extend(self.lineup.take_changes());
         answered.map(|answered| answered.reply)
     }
 
@@ -288,14 +305,30 @@ impl Parts for Desk<'_> {
         }
     }
 
+    fn steering(&mut self, control: &Control) -> Vec<Vec<Block>> {
+        self.gateway.steering(control)
+    }
+
     fn is_crowded(&self) -> bool {
         compact::plan(&self.context, &self.budget(), Force::No).is_some()
     }
 
-    fn compact(&mut self, control: &Control) -> Result<bool, ModelError> {
+    fn context_tokens(&self) -> u64 {
+        compact::estimated(&self.context, self.fixed_tokens())
+    }
+
+    fn learnt(&mut self) -> Vec<Change> {
+        self.lineup.take_changes()
+    }
+
+    fn paid_by(&self) -> String {
+        self.lineup.paid_by()
+    }
+
+    fn compact(&mut self, mind: Option<&str>, control: &Control) -> Result<bool, ModelError> {
         let Some(plan) = compact::plan(&self.context, &self.budget(), Force::Yes) else { return Ok(false) };
         log::info!(target: "agent", "compacting session={} plan={}", self.spec.session_key, compact::describe(&plan));
-        let summary = self.summary(plan.summarise, control)?;
+        let summary = self.summary(plan.summarise, mind, control)?;
         let line =
             NewLine::Compaction { summary: &summary, first_kept: &plan.first_kept, tokens_before: plan.tokens_before };
         let failed = |error: std::io::Error| ModelError::new(ErrorKind::Protocol, format!("cannot compact: {error}"));

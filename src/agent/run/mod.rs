@@ -15,6 +15,8 @@ use serde_json::Value;
 
 use super::control::AbortReason;
 use super::message::{Block, Usage};
+use super::model::discover::Found;
+use super::model::failover::{Change, Cooldowns};
 use super::model::{ErrorKind, ModelRef, Thinking};
 use super::tool::Jobs;
 use super::tool::desk::Desk;
@@ -36,10 +38,20 @@ pub struct RunSpec {
     pub transcript: PathBuf,
     /// Folder the tools work in.
     pub workspace: PathBuf,
-    /// What the person said, stamped.
-    pub prompt: Vec<Block>,
+    /// What it is for.
+    pub task: Task,
+    /// Whether the model's thoughts are told while it thinks.
+    pub shows_thoughts: bool,
+    /// What the person said, stamped; several messages when some waited together.
+    pub prompts: Vec<Prompt>,
     /// The session's model, if another than the agent's.
     pub model: Option<ModelRef>,
+    /// The account the session wants.
+    pub auth_profile: Option<String>,
+    /// What earlier runs learnt about accounts.
+    pub cooldowns: Cooldowns,
+    /// A server that an earlier run found on this machine.
+    pub found: Option<Found>,
     /// How much the model thinks; none leaves it to the configuration.
     pub thinking: Option<Thinking>,
     /// Time limit, counted from the start of the thread; none is no limit.
@@ -62,6 +74,25 @@ pub struct RunSpec {
     pub seed: [u8; 32],
 }
 
+/// What a run is for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Task {
+    /// To answer what the person said.
+    #[default]
+    Answer,
+    /// To shorten the conversation, minding what the person asks to mind.
+    Compact(Option<String>),
+}
+
+/// One message of a person.
+#[derive(Debug, Clone)]
+pub struct Prompt {
+    /// The client's name for it.
+    pub run_id: String,
+    /// What it says.
+    pub content: Vec<Block>,
+}
+
 /// What a run may reach beyond its own files.
 pub struct Hands {
     /// The gateway, for its tools.
@@ -79,6 +110,8 @@ pub enum RunEvent {
     Model(ModelRef),
     /// More text of the assistant's current message.
     Text(String),
+    /// More of the model's thoughts.
+    Thought(String),
     /// The assistant's current message is complete.
     MessageEnd,
     /// A tool begins.
@@ -101,6 +134,12 @@ pub enum RunEvent {
         /// The message.
         message: Value,
     },
+    /// What was learnt about accounts.
+    Learnt(Vec<Change>),
+    /// A server was found on this machine.
+    Found(Box<Found>),
+    /// The one that was found before does not answer.
+    Vanished,
     /// The run ended well.
     Finished(Box<RunResult>),
     /// It did not.
@@ -149,6 +188,12 @@ pub struct ToolEnd {
 pub struct Account {
     /// Texts of the assistant's messages, one each.
     pub texts: Vec<String>,
+    /// The model's thoughts, as far as it shows them.
+    pub thoughts: Vec<String>,
+    /// Who pays for the answers, for people.
+    pub paid_by: String,
+    /// Tokens of the conversation after it was shortened on request.
+    pub shortened_to: Option<u64>,
     /// Tokens of all model calls.
     pub usage: Usage,
     /// Tokens of the last one: the size of the context.

@@ -9,8 +9,10 @@ use super::pieces::Pieces;
 use super::{Account, Cause, RunEvent, RunFailure, RunResult, ToolEnd, ToolStart, ToolUpdate};
 use crate::agent::control::{AbortReason, Control};
 use crate::agent::message::{AssistantMessage, Block, Message, StopReason, ToolResultMessage, UserMessage, text_of};
+use crate::agent::model::failover::Change;
 use crate::agent::model::{ErrorKind, ModelError, ModelEvent, ModelRef, ModelReply, ModelRequest};
 use crate::limits;
+use crate::session::made;
 
 /// What a tool gave back.
 pub struct ToolAnswer {
@@ -49,10 +51,18 @@ pub trait Parts {
     ) -> Result<ModelReply, ModelError>;
     /// Runs a tool.
     fn use_tool(&mut self, call: &ToolCall, control: &Control, show: &mut dyn FnMut(Value)) -> ToolAnswer;
+    /// What the person said meanwhile and wants heard now; each message once.
+    fn steering(&mut self, control: &Control) -> Vec<Vec<Block>>;
     /// Whether the conversation is so long that it should be shortened before the next call.
     fn is_crowded(&self) -> bool;
     /// Shortens it; false when there is nothing left to shorten.
-    fn compact(&mut self, control: &Control) -> Result<bool, ModelError>;
+    fn compact(&mut self, mind: Option<&str>, control: &Control) -> Result<bool, ModelError>;
+    /// Tokens the conversation takes, about.
+    fn context_tokens(&self) -> u64;
+    /// What was learnt about accounts since the last time.
+    fn learnt(&mut self) -> Vec<Change>;
+    /// Who paid for the last answer, for people.
+    fn paid_by(&self) -> String;
     /// Tokens the context of the model in use holds.
     fn context_window(&self) -> u64;
     /// Wall-clock time in milliseconds.
@@ -62,18 +72,26 @@ pub trait Parts {
 /// Answers one message. Everything that goes on is told as it happens.
 pub(super) fn answer(
     parts: &mut dyn Parts,
-    prompt: Vec<Block>,
+    prompts: Vec<Vec<Block>>,
+    thoughts: bool,
     control: &Control,
     tell: &dyn Fn(RunEvent),
 ) -> Result<RunResult, Box<RunFailure>> {
-    let mut turn = Turn { parts, control, tell, account: Account::default(), model: None };
-    match turn.run(prompt) {
-        Ok(stop) => Ok(RunResult { account: turn.account, stop_reason: stop.name() }),
-        Err(end) => {
-            let (cause, message, retry_after) = end.told(control);
-            Err(Box::new(RunFailure { account: turn.account, cause, message, retry_after }))
-        }
-    }
+    let mut turn = Turn { parts, control, tell, thoughts, account: Account::default(), model: None };
+    let stop = turn.run(prompts);
+    turn.end(stop)
+}
+
+/// Shortens the conversation because a person asks for it.
+pub(super) fn compact(
+    parts: &mut dyn Parts,
+    mind: Option<&str>,
+    control: &Control,
+    tell: &dyn Fn(RunEvent),
+) -> Result<RunResult, Box<RunFailure>> {
+    let mut turn = Turn { parts, control, tell, thoughts: false, account: Account::default(), model: None };
+    let stop = turn.shorten(mind);
+    turn.end(stop)
 }
 
 /// Why the loop ended early.
@@ -106,14 +124,25 @@ struct Turn<'a> {
     parts: &'a mut dyn Parts,
     control: &'a Control,
     tell: &'a dyn Fn(RunEvent),
+    thoughts: bool,
     account: Account,
     model: Option<ModelRef>,
 }
 
 impl Turn<'_> {
-    fn run(&mut self, prompt: Vec<Block>) -> Result<StopReason, End> {
-        let timestamp = self.parts.now_ms();
-        self.append(Message::User(UserMessage { content: prompt, timestamp, ..UserMessage::default() }))?;
+    /// What became of it, with everything that is known.
+    fn end(self, stop: Result<StopReason, End>) -> Result<RunResult, Box<RunFailure>> {
+        match stop {
+            Ok(stop) => Ok(RunResult { account: self.account, stop_reason: stop.name() }),
+            Err(end) => {
+                let (cause, message, retry_after) = end.told(self.control);
+                Err(Box::new(RunFailure { account: self.account, cause, message, retry_after }))
+            }
+        }
+    }
+
+    fn run(&mut self, prompts: Vec<Vec<Block>>) -> Result<StopReason, End> {
+        self.hear(prompts)?;
         for _ in 0..limits::RUN_STEPS {
             let reply = self.step()?;
             let calls = calls_of(&reply.content);
@@ -132,20 +161,25 @@ impl Turn<'_> {
             self.check()?;
             if !compacted && self.parts.is_crowded() {
                 compacted = true;
-                if self.compact()? {
+                if self.compact(None)? {
                     continue;
                 }
             }
             let request = self.parts.request().map_err(End::Storage)?;
             let mut pieces = Pieces::default();
-            match self.ask(&request, &mut pieces) {
+            let answer = self.ask(&request, &mut pieces);
+            let learnt = self.parts.learnt();
+            if !learnt.is_empty() {
+                (self.tell)(RunEvent::Learnt(learnt));
+            }
+            match answer {
                 Ok(reply) => {
                     self.heard(&reply, pieces)?;
                     return Ok(reply);
                 }
                 Err(error) if error.kind == ErrorKind::ContextOverflow && !compacted => {
                     compacted = true;
-                    if !self.compact()? {
+                    if !self.compact(None)? {
                         self.broken_off(&pieces, &error)?;
                         return Err(End::Model(error));
                     }
@@ -163,14 +197,19 @@ impl Turn<'_> {
     }
 
     fn ask(&mut self, request: &ModelRequest, pieces: &mut Pieces) -> Result<ModelReply, ModelError> {
-        let tell = self.tell;
-        self.parts.ask(request, self.control, &mut |event| {
-            if let ModelEvent::Text(text) = event
-                && let Some(piece) = pieces.add(&text, Instant::now())
-            {
-                tell(RunEvent::Text(piece));
+        let (tell, shown) = (self.tell, self.thoughts);
+        let mut thoughts = Pieces::default();
+        let answer = self.parts.ask(request, self.control, &mut |event| match event {
+            ModelEvent::Text(text) => {
+                pieces.add(&text, Instant::now()).into_iter().for_each(|piece| tell(RunEvent::Text(piece)));
             }
-        })
+            ModelEvent::Thinking(thought) if shown => {
+                thoughts.add(&thought, Instant::now()).into_iter().for_each(|piece| tell(RunEvent::Thought(piece)));
+            }
+            ModelEvent::Thinking(_) | ModelEvent::ToolCall { .. } => {}
+        });
+        thoughts.take(Instant::now()).into_iter().for_each(|piece| tell(RunEvent::Thought(piece)));
+        answer
     }
 
     /// The model's answer goes into the transcript and out to clients. An answer that came in one piece has not been
@@ -186,6 +225,7 @@ impl Turn<'_> {
             (self.tell)(RunEvent::Text(rest));
         }
         self.account_for(reply, text);
+        self.account.paid_by = self.parts.paid_by();
         self.append(Message::Assistant(AssistantMessage {
             content: reply.content.clone(),
             api: reply.api.to_string(),
@@ -205,6 +245,11 @@ impl Turn<'_> {
         if !text.trim().is_empty() {
             account.texts.push(text);
         }
+        let thought = |block: &Block| match block {
+            Block::Thinking { thinking, .. } => Some(thinking.trim().to_string()),
+            _ => None,
+        };
+        account.thoughts.extend(reply.content.iter().filter_map(thought).filter(|thought| !thought.is_empty()));
         account.usage.add(&reply.usage);
         account.last_usage = reply.usage;
         account.context_window = self.parts.context_window();
@@ -226,7 +271,8 @@ impl Turn<'_> {
         if stopped && text.is_empty() {
             return Ok(());
         }
-        let content = if text.is_empty() { Vec::new() } else { vec![Block::text(text)] };
+        let kept = text.get(..text.floor_char_boundary(limits::BROKEN_OFF_BYTES)).unwrap_or_default();
+        let content = if kept.is_empty() { Vec::new() } else { vec![Block::text(kept)] };
         let model = self.model.clone().unwrap_or_else(|| ModelRef::new("", ""));
         self.append(Message::Assistant(AssistantMessage {
             content,
@@ -239,13 +285,28 @@ impl Turn<'_> {
         }))
     }
 
+    /// What a person says goes into the transcript.
+    fn hear(&mut self, prompts: Vec<Vec<Block>>) -> Result<(), End> {
+        for content in prompts {
+            let timestamp = self.parts.now_ms();
+            self.append(Message::User(UserMessage { content, timestamp, ..UserMessage::default() }))?;
+        }
+        Ok(())
+    }
+
+    /// Every call gets a result, so that the transcript stays whole. A new word of the person comes before the calls
+    /// that are left: they belong to a plan that may not hold any more.
     fn use_tools(&mut self, calls: &[ToolCall]) -> Result<(), End> {
+        let mut said = Vec::new();
         for call in calls {
             let answer = match self.control.stopped() {
-                // Every call gets a result, so that the transcript stays whole.
                 Some(_) => ToolAnswer::refused("the run was stopped before this tool was called"),
+                None if !said.is_empty() => ToolAnswer::refused("skipped: the user has said something new"),
                 None => self.use_tool(call),
             };
+            if said.is_empty() && self.control.stopped().is_none() {
+                said = self.parts.steering(self.control);
+            }
             self.append(Message::ToolResult(ToolResultMessage {
                 tool_call_id: call.id.clone(),
                 tool_name: call.name.clone(),
@@ -256,6 +317,7 @@ impl Turn<'_> {
                 ..ToolResultMessage::default()
             }))?;
         }
+        self.hear(said)?;
         self.check()
     }
 
@@ -283,10 +345,28 @@ impl Turn<'_> {
         answer
     }
 
+    /// The answer to a person who asked for a shorter conversation.
+    fn shorten(&mut self, mind: Option<&str>) -> Result<StopReason, End> {
+        let before = self.parts.context_tokens();
+        let text = match self.compact(mind)? {
+            true => {
+                let after = self.parts.context_tokens();
+                self.account.shortened_to = Some(after);
+                format!("The conversation is summarised: about {after} tokens instead of {before}.")
+            }
+            false => "There is nothing to summarise yet.".to_string(),
+        };
+        (self.tell)(RunEvent::Text(text.clone()));
+        self.append(made::message(&text, made::Cause::Injected, self.parts.now_ms()))?;
+        (self.tell)(RunEvent::MessageEnd);
+        self.account.texts.push(text);
+        Ok(StopReason::Stop)
+    }
+
     /// Whether the conversation is shorter now.
-    fn compact(&mut self) -> Result<bool, End> {
+    fn compact(&mut self, mind: Option<&str>) -> Result<bool, End> {
         (self.tell)(RunEvent::Compaction { done: false, completed: false });
-        let outcome = self.parts.compact(self.control);
+        let outcome = self.parts.compact(mind, self.control);
         let completed = matches!(outcome, Ok(true));
         (self.tell)(RunEvent::Compaction { done: true, completed });
         self.account.compactions += u64::from(completed);

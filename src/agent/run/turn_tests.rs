@@ -19,6 +19,7 @@ struct Script {
     compactions: usize,
     compactable: bool,
     stop_in_tool: bool,
+    steering: VecDeque<&'static str>,
 }
 
 impl Parts for Script {
@@ -47,13 +48,25 @@ impl Parts for Script {
         }
         ToolAnswer { content: vec![Block::text("done")], details: None, is_error: false, meta: "did".into() }
     }
+    fn steering(&mut self, _: &Control) -> Vec<Vec<Block>> {
+        self.steering.pop_front().into_iter().map(|text| vec![Block::text(text)]).collect()
+    }
     fn is_crowded(&self) -> bool {
         self.crowded
     }
-    fn compact(&mut self, _: &Control) -> Result<bool, ModelError> {
+    fn compact(&mut self, _: Option<&str>, _: &Control) -> Result<bool, ModelError> {
         self.compactions += 1;
         self.crowded = false;
         Ok(self.compactable)
+    }
+    fn context_tokens(&self) -> u64 {
+        500 - 100 * self.compactions as u64
+    }
+    fn learnt(&mut self) -> Vec<Change> {
+        Vec::new()
+    }
+    fn paid_by(&self) -> String {
+        "nobody".into()
     }
     fn context_window(&self) -> u64 {
         1000
@@ -96,7 +109,7 @@ fn run(script: &mut Script) -> (Result<RunResult, Box<RunFailure>>, Vec<String>)
             other => format!("{other:?}"),
         });
     };
-    let result = answer(script, vec![Block::text("hi")], &Control::new(), &note);
+    let result = answer(script, vec![vec![Block::text("hi")]], false, &Control::new(), &note);
     (result, told.into_inner())
 }
 
@@ -173,4 +186,33 @@ fn a_model_that_never_stops_calling_tools_is_stopped() {
     let answers = std::iter::repeat_with(|| wants(&["exec"])).take(limits::RUN_STEPS + 1).collect();
     let failure = run(&mut Script { answers, ..Script::default() }).0.unwrap_err();
     assert_eq!(failure.cause, Cause::Model(ErrorKind::Protocol));
+}
+
+#[test]
+fn a_new_word_is_heard_after_the_tool_and_before_the_calls_that_are_left() {
+    let answers = [wants(&["read", "exec"]), says("ok")].into();
+    let mut script = Script { answers, steering: ["rather this"].into(), ..Script::default() };
+    run(&mut script).0.unwrap();
+    assert_eq!(script.tools, ["read"]);
+    let roles: Vec<&str> = script
+        .transcript
+        .iter()
+        .map(|message| match message {
+            Message::User(_) => "user",
+            Message::Assistant(_) => "assistant",
+            Message::ToolResult(result) if result.is_error => "skipped",
+            Message::ToolResult(_) => "result",
+        })
+        .collect();
+    assert_eq!(roles, ["user", "assistant", "result", "skipped", "user", "assistant"]);
+}
+
+#[test]
+fn a_conversation_is_shortened_on_request() {
+    let mut script = Script { compactable: true, ..Script::default() };
+    let done = compact(&mut script, Some("names"), &Control::new(), &|_| ()).unwrap();
+    assert_eq!((done.account.compactions, done.account.shortened_to), (1, Some(400)));
+    assert!(done.account.texts[0].contains("400 tokens instead of 500"), "{:?}", done.account.texts);
+    let done = compact(&mut Script::default(), None, &Control::new(), &|_| ()).unwrap();
+    assert!(done.account.texts[0].contains("nothing") && done.account.shortened_to.is_none());
 }

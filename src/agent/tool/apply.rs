@@ -61,7 +61,7 @@ fn plan(workspace: &Workspace, parts: &[Part]) -> Result<Plan, String> {
                 plan.insert(path.clone(), Some(content.clone()));
             }
             Part::Delete { path } => {
-                current(workspace, &plan, path)?;
+                present(workspace, &plan, path)?;
                 plan.insert(path.clone(), None);
             }
             Part::Update { path, to, hunks } => {
@@ -84,6 +84,14 @@ fn current(workspace: &Workspace, plan: &Plan, path: &str) -> Result<String, Str
         Some(Some(content)) => Ok(content.clone()),
         Some(None) => Err(format!("{path}: removed by an earlier part")),
         None => files::load(workspace, path).map_err(|text| format!("{path}: {text}")),
+    }
+}
+
+/// A file that goes away need not be a text, but it must be one.
+fn present(workspace: &Workspace, plan: &Plan, path: &str) -> Result<(), String> {
+    match plan.get(path) {
+        Some(_) => current(workspace, plan, path).map(drop),
+        None => workspace.read(path).map(drop).map_err(|fault| format!("{path}: {fault}")),
     }
 }
 

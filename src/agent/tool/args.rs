@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::table::Tool;
+use crate::limits;
 use crate::protocol::check;
 use crate::protocol::kinds::Kind;
 
@@ -16,6 +17,9 @@ impl Args {
     pub fn read(tool: &Tool, arguments: &Value) -> Result<Args, String> {
         let parsed = match arguments {
             Value::String(text) if text.trim().is_empty() => Value::Object(Map::new()),
+            Value::String(text) if check::has_too_many_values(text) => {
+                return Err(format!("the arguments have more than {} values", limits::JSON_VALUES));
+            }
             Value::String(text) => {
                 serde_json::from_str(text).map_err(|fault| format!("the arguments are no JSON: {fault}"))?
             }
@@ -123,6 +127,8 @@ mod tests {
         assert_eq!(read("read", json!({"path": "x", "offset": 0})).unwrap_err(), "at /offset: must be >= 1");
         assert_eq!(read("read", json!([])).unwrap_err(), "the arguments must be an object");
         assert!(read("read", json!("{\"path\":")).unwrap_err().starts_with("the arguments are no JSON: EOF"));
+        let many = format!("{{\"path\":[{}0]}}", "0,".repeat(limits::JSON_VALUES));
+        assert!(read("read", json!(many)).unwrap_err().contains("values"), "a text of two bytes a value");
         assert!(read("process", json!({"action": "dance"})).unwrap_err().contains("must be equal to constant"));
     }
 }

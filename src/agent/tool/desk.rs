@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::approval::pending::{Decision, Request};
 use crate::agent::control::Control;
+use crate::agent::message::Block;
 
 /// A question about sessions; the answer is JSON that the model sees.
 #[derive(Clone, Debug, PartialEq)]
@@ -129,6 +130,11 @@ pub trait Desk: Send + Sync {
 
     /// Files a request for approval and tells the operators.
     fn approve(&self, request: Request, control: &Control) -> Result<Waiting, DeskFault>;
+
+    /// What the person said meanwhile and wants the running turn to hear; each message once.
+    fn steering(&self, _: &Control) -> Vec<Vec<Block>> {
+        Vec::new()
+    }
 
     /// Takes a note; never blocks long and never fails.
     fn tell(&self, note: Note);

@@ -111,6 +111,10 @@ fn lines(reader: &mut impl BufRead, offset: usize, wanted: usize) -> std::io::Re
         }
         let Some((bytes, cut)) = line(reader, room)? else { return Ok(page) };
         // a line that does not fit any more stands on the next page, unless it fits no page
+        if cut && page.count > 0 {
+            page.more = true;
+            return Ok(page);
+        }
         page.bytes.extend_from_slice(&bytes);
         page.count += 1;
         page.cut |= cut;
@@ -229,7 +233,23 @@ mod tests {
         let long = page(&vec![b'x'; limits::READ_BYTES * 3], 1, 10);
         assert_eq!((long.bytes.len(), long.cut, long.more), (limits::READ_BYTES, true, false));
         let many = page(&b"0123456789\n".repeat(limits::READ_BYTES), 1, usize::MAX);
-        assert!(many.bytes.len() == limits::READ_BYTES && many.more);
+        assert!(many.bytes.len() <= limits::READ_BYTES && many.bytes.len() > limits::READ_BYTES - 11 && many.more);
+    }
+
+    #[test]
+    fn pages_lose_no_part_of_a_line() {
+        let text: Vec<u8> = (0..20_000).flat_map(|n| format!("line {n}\n").into_bytes()).collect();
+        let (mut read, mut next) = (Vec::new(), 1);
+        loop {
+            let one = page(&text, next, limits::READ_LINES * 5);
+            assert!(!one.cut && one.bytes.len() <= limits::READ_BYTES);
+            read.extend_from_slice(&one.bytes);
+            next += one.count;
+            if !one.more {
+                break;
+            }
+        }
+        assert_eq!(read, text);
     }
 
     #[test]

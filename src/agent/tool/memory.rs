@@ -12,6 +12,7 @@ use super::outcome::{ToolOutcome, floor};
 use super::text;
 use super::workspace::Workspace;
 use crate::limits;
+use crate::sys::order;
 
 /// Files of the memory beside the folder.
 const FILES: &[&str] = &["MEMORY.md", "memory.md"];
@@ -87,7 +88,7 @@ fn memory_path(base: &Path, path: &str) -> Option<String> {
 /// All files with their texts; whether some had to stay out. Newest names first, so that the newest days survive.
 fn load(workspace: &Workspace) -> (Vec<(String, String)>, bool) {
     let (mut paths, mut cut) = list(workspace.base());
-    paths.sort_by(|one, two| two.cmp(one));
+    order::by(&mut paths, |one, two| two.cmp(one));
     let named = FILES.iter().map(|name| name.to_string());
     let mut room = limits::MEMORY_BYTES;
     let mut files: Vec<(String, String)> = Vec::new();
@@ -215,7 +216,7 @@ fn terms_with_repeats(text: &str) -> Vec<String> {
 
 fn terms(query: &str) -> Vec<String> {
     let mut terms = terms_with_repeats(query);
-    terms.sort();
+    order::by(&mut terms, Ord::cmp);
     terms.dedup();
     terms.truncate(limits::MEMORY_TERMS);
     terms
@@ -240,7 +241,9 @@ fn rank<'a, 'b>(passages: &'b [Passage<'a>], terms: &[String]) -> Vec<(f64, &'b 
     }
     let mut ranked: Vec<_> = scores.into_iter().map(|score| score / best).zip(passages).collect();
     ranked.retain(|(score, _)| *score > 0.0);
-    ranked.sort_by(|(one, a), (two, b)| two.total_cmp(one).then_with(|| (a.path, a.first).cmp(&(b.path, b.first))));
+    order::by(&mut ranked, |(one, a), (two, b)| {
+        two.total_cmp(one).then_with(|| (a.path, a.first).cmp(&(b.path, b.first)))
+    });
     ranked
 }
 

@@ -213,6 +213,17 @@ fn a_patch_that_does_not_fit_changes_nothing() {
 }
 
 #[test]
+fn a_patch_removes_files_of_any_kind_and_nothing_else() {
+    let mut ground = Make::channel().at("removal");
+    fs::write(ground.dir.join("workspace/a.bin"), b"\0\xff").unwrap();
+    fs::create_dir(ground.dir.join("workspace/folder")).unwrap();
+    let delete = |path: &str| json!({"input": format!("*** Begin Patch\n*** Delete File: {path}\n*** End Patch")});
+    ground.ok("apply_patch", delete("a.bin"));
+    assert!(!ground.dir.join("workspace/a.bin").exists());
+    assert!(ground.refused("apply_patch", delete("folder")).contains("nothing was changed: folder"));
+}
+
+#[test]
 fn a_turn_of_a_channel_stays_in_the_workspace_and_one_of_the_operator_may_leave_it() {
     let mut ground = Make::channel().at("confined");
     let secret = ground.dir.join("secret").display().to_string();

@@ -1,5 +1,6 @@
 //! `agent`: one message to an agent, the answer as it comes, and an exit status that tells how it went (`spec/cli.md` 19).
 
+use std::io::Read;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
@@ -80,17 +81,23 @@ fn message(world: &World, parsed: &Parsed) -> Result<String, CliError> {
 }
 
 fn read(world: &World, file: &str) -> Result<String, CliError> {
-    use std::io::Read;
-    let fail = |error: std::io::Error| CliError::other(format!("cannot read {file}: {error}"));
-    let limit = u64::try_from(limits::PROMPT_BYTES).unwrap_or(u64::MAX);
-    let mut text = String::new();
     if file == "-" {
-        std::io::stdin().lock().take(limit).read_to_string(&mut text).map_err(fail)?;
-    } else {
-        let path = world.paths.expand(file, world.env.cwd());
-        std::fs::File::open(path).and_then(|file| file.take(limit).read_to_string(&mut text)).map_err(fail)?;
+        return read_all(file, std::io::stdin().lock());
     }
-    Ok(text)
+    let opened = std::fs::File::open(world.paths.expand(file, world.env.cwd()));
+    read_all(file, opened.map_err(|error| CliError::other(format!("cannot read {file}: {error}")))?)
+}
+
+/// All of it: a message that loses its end says something else.
+fn read_all(file: &str, from: impl Read) -> Result<String, CliError> {
+    let limit = u64::try_from(limits::PROMPT_BYTES).unwrap_or(u64::MAX);
+    let mut bytes = Vec::new();
+    let read = from.take(limit.saturating_add(1)).read_to_end(&mut bytes);
+    read.map_err(|error| CliError::other(format!("cannot read {file}: {error}")))?;
+    if bytes.len() > limits::PROMPT_BYTES {
+        return Err(CliError::other(format!("{file} is larger than {} bytes", limits::PROMPT_BYTES)));
+    }
+    String::from_utf8(bytes).map_err(|_| CliError::other(format!("{file} is not UTF-8 text")))
 }
 
 /// The gateway would refuse it too; here the hint names this program's command.
@@ -166,6 +173,15 @@ fn text(answer: &Value) -> Vec<String> {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn a_message_is_read_whole_or_not_at_all() {
+        let of = |bytes: &[u8]| read_all("m.txt", bytes).map_err(|error| error.message);
+        assert_eq!(of("grüße".as_bytes()).unwrap(), "grüße");
+        assert_eq!(of(&vec![b'x'; limits::PROMPT_BYTES]).unwrap().len(), limits::PROMPT_BYTES);
+        assert!(of(&vec![b'x'; limits::PROMPT_BYTES + 1]).unwrap_err().contains("larger than 4194304 bytes"));
+        assert!(of(b"\xff").unwrap_err().contains("not UTF-8"));
+    }
 
     #[test]
     fn the_answer_as_text() {

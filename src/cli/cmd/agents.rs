@@ -11,6 +11,7 @@ use crate::cli::world::World;
 use crate::config::roster::{self, Wish};
 use crate::config::sections::ResolvedAgent;
 use crate::store::{atomic, trash};
+use crate::sys::order;
 
 /// `agents list`
 ///
@@ -71,7 +72,7 @@ pub fn add(world: &World, parsed: &Parsed) -> Result<(), CliError> {
         model: parsed.text("model").map(|model| Some(model.to_string())),
         ..Wish::default()
     };
-    let mut params = Map::from_iter([("name".to_string(), name.into())]);
+    let mut params = order::object([("name".to_string(), name.into())]);
     params.extend(wish.workspace.clone().map(|path| ("workspace".to_string(), path.into())));
     params.extend(wish.model.clone().flatten().map(|model| ("model".to_string(), model.into())));
     let (answer, told) = match change::by_gateway(world, parsed, "agents.create", &params.into())? {

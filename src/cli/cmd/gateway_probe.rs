@@ -17,6 +17,7 @@ use crate::cli::world::World;
 use crate::config::model::Mode;
 use crate::config::{Secret, TargetFlags, client_target};
 use crate::limits;
+use crate::sys::order;
 
 /// What is asked after the handshake.
 pub const CALLS: [&str; 4] = ["health", "status", "system-presence", "config.get"];
@@ -134,7 +135,7 @@ fn try_all(world: &World, goals: &[Goal], budget: Duration) -> Result<Vec<Probe>
     }
     drop(sender);
     let mut found: Vec<(usize, Probe)> = receiver.iter().collect();
-    found.sort_by_key(|(n, _)| *n);
+    order::by_key(&mut found, |(n, _)| *n);
     if found.len() != goals.len() {
         return Err(CliError::other("a probe ended without a result"));
     }
@@ -161,7 +162,7 @@ fn warnings(world: &World, goals: &[Goal], probes: &[Probe]) -> Vec<Value> {
     }
     let mut identities: Vec<Option<String>> =
         reached.iter().map(|(_, probe)| probe.answer(&CALLS, "system-presence").and_then(probe::identity)).collect();
-    identities.sort();
+    order::by(&mut identities, Ord::cmp);
     let unproven = identities.first().is_none_or(Option::is_none);
     identities.dedup();
     if reached.len() > 1 && (identities.len() > 1 || unproven) {

@@ -74,7 +74,8 @@ fn decide(world: &World, args: &GatewayRunArgs) -> Result<(Plan, Option<String>)
     let mut plan = plan(&flags, &world.snapshot, &world.paths, &interfaces).map_err(refusal)?;
     not_yet(args, &plan)?;
     let random = token::random().map_err(|error| failed(&error.to_string()))?;
-    let made = plan.settle_token(&world.paths, &random).map_err(|error| failed(&error.to_string()))?;
+    let made =
+        plan.settle_token(&world.paths, &random).map_err(|error| unwritable(world, failed(&error.to_string())))?;
     let secret = plan.auth.token.as_ref().filter(|_| made).map(|secret| secret.expose().to_string());
     Ok((plan, secret))
 }
@@ -111,6 +112,9 @@ fn refuse_start(world: &World, error: &StartError) -> CliError {
         let stop = world.command("gateway stop");
         refused = refused.hint(format!("If the gateway is supervised, stop it with: {stop}"));
     }
+    if let StartError::State(..) | StartError::Unwritable(..) = error {
+        refused = unwritable(world, refused);
+    }
     if let StartError::PortBusy(addr) = error {
         refused = refused.hint("Or: systemctl --user stop openclaw-gateway.service");
         refused = refused.hint("System error: EADDRINUSE");
@@ -123,17 +127,24 @@ fn refuse_start(world: &World, error: &StartError) -> CliError {
     refused
 }
 
+fn unwritable(world: &World, error: CliError) -> CliError {
+    let dir = world.paths.state_dir.display();
+    error
+        .hint(format!("State is kept in {dir}, which must be yours and writable."))
+        .hint("Try: another directory with OPENCLAW_STATE_DIR=<dir>")
+}
+
 fn open_log(world: &World, args: &GatewayRunArgs) -> Result<Arc<LogHandle>, CliError> {
     let config = &world.config().logging;
     let get = |name: &str| world.env.get(name).map(OsString::from);
-    let mut options = LogOptions::standard(world.paths.profile.clone(), get);
-    options.level = level(config.level);
-    options.console_level = level(config.console_level);
-    options.max_file_bytes = config.max_file_bytes;
-    options.file = match &config.file {
+    let file = match &config.file {
         Some(file) => FileRule::Fixed(world.paths.expand(file, &world.paths.state_dir)),
         None => FileRule::Daily { dir: world.paths.log_dir.clone(), profile: world.paths.profile.clone() },
     };
+    let mut options = LogOptions::standard(file, get);
+    options.level = level(config.level);
+    options.console_level = level(config.console_level);
+    options.max_file_bytes = config.max_file_bytes;
     let terminal = std::io::stdout().is_terminal();
     options.colour = logger::colour_wanted(get, terminal);
     let usual = if terminal { ConsoleStyle::Pretty } else { ConsoleStyle::Compact };

@@ -24,7 +24,7 @@ use crate::service::ports::{self, Port};
 use crate::service::scan::{self, Extra};
 use crate::service::{self, Service, Status};
 use crate::store::atomic;
-use crate::sys::{date, host};
+use crate::sys::{date, host, order};
 
 /// Everything that the command shows.
 pub struct Report {
@@ -280,8 +280,8 @@ fn command_json(command: &service::Command) -> Value {
         if let Some(dir) = &command.working_dir {
             members.insert("workingDirectory".into(), dir.as_str().into());
         }
-        let env: Map<String, Value> =
-            command.safe_env().iter().map(|(name, value)| ((*name).to_string(), (*value).into())).collect();
+        let env = command.safe_env();
+        let env = order::object(env.iter().map(|(name, value)| ((*name).to_string(), (*value).into())));
         if !env.is_empty() {
             members.insert("environment".into(), env.into());
         }

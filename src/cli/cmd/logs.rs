@@ -12,6 +12,7 @@ use crate::cli::rpc::{Line, list, text};
 use crate::cli::world::World;
 use crate::limits;
 use crate::sys::date;
+use crate::sys::order;
 
 /// What stays the same over all requests.
 struct Tail<'a> {
@@ -234,7 +235,7 @@ impl Entry {
 fn message(line: &Map<String, Value>, binding: &str) -> String {
     let mut parts: Vec<(u32, &Value)> =
         line.iter().filter_map(|(key, value)| key.parse().ok().map(|n: u32| (n, value))).collect();
-    parts.sort_by_key(|(n, _)| *n);
+    order::by_key(&mut parts, |(n, _)| *n);
     let texts = parts.iter().filter_map(|(_, value)| match value {
         Value::String(text) if !binding.is_empty() && text == binding => None,
         Value::String(text) => Some(text.clone()),

@@ -12,6 +12,7 @@ use crate::cli::parse::Parsed;
 use crate::cli::rpc;
 use crate::cli::world::World;
 use crate::limits;
+use crate::sys::order;
 
 /// Members that go to the answer unchanged.
 const MEMBERS: &[&str] = &[
@@ -43,7 +44,7 @@ pub fn list(world: &World, parsed: &Parsed) -> Result<(), CliError> {
     let limit = active.map_or(u64::MAX, |minutes| minutes.saturating_mul(60_000));
     let age = |row: &Value| row.get("ageMs").and_then(Value::as_u64).unwrap_or(u64::MAX);
     rows.retain(|row| age(row) <= limit);
-    rows.sort_by_key(age);
+    order::by_key(&mut rows, age);
     if world.json {
         let path = path.display().to_string();
         return world.out.json(&json!({"path": path, "count": rows.len(), "activeMinutes": active, "sessions": rows}));
@@ -85,7 +86,8 @@ fn read(path: &PathBuf, now_ms: u64) -> Result<Vec<Value>, CliError> {
 }
 
 fn row(key: &str, entry: &Value, now_ms: u64) -> Value {
-    let updated = entry.get("updatedAt").and_then(Value::as_u64);
+    // The original's clock has fractions.
+    let updated = entry.get("updatedAt").and_then(Value::as_f64).map(|at| at as u64);
     let mut row = Map::new();
     row.insert("key".into(), key.into());
     row.insert("kind".into(), kind(key).into());
@@ -123,4 +125,15 @@ fn cells(row: &Value) -> Vec<String> {
         tokens,
         flag("abortedLastRun", "aborted").unwrap_or_default(),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_with_a_fraction_has_an_age() {
+        let row = row("agent:main:main", &json!({"updatedAt": 1_795_238_197_251.5908}), 1_795_238_197_300);
+        assert_eq!((&row["updatedAt"], &row["ageMs"]), (&json!(1_795_238_197_251_u64), &json!(49)));
+    }
 }

@@ -1,13 +1,14 @@
 //! The accept loop of one listener: counts, refuses what is too much, starts a reader thread.
 //! Never reads from a socket and never waits for one.
 
-use std::io::{ErrorKind, Write};
+use std::io::ErrorKind;
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::gate::{Gate, Refused, Total};
+use super::refusals::Refusals;
 use super::{Hub, reader};
 use crate::limits;
 use crate::sys::thread;
@@ -22,7 +23,7 @@ const WARN_EVERY: Duration = Duration::from_secs(10);
 pub fn spawn(listener: TcpListener, hub: Arc<Hub>, total: Total) -> std::io::Result<JoinHandle<()>> {
     let port = listener.local_addr().map(|addr| addr.port()).unwrap_or_default();
     thread::spawn(&format!("accept:{port}"), limits::STACK_ACCEPT, move || {
-        let mut door = Door { gate: Gate::new(total), hub, refused: 0, warned: None, failures: 0, complained: None };
+        let mut door = Door::new(Gate::new(total), hub);
         for socket in listener.incoming() {
             match socket {
                 Ok(socket) => door.admit(socket),
@@ -35,6 +36,7 @@ pub fn spawn(listener: TcpListener, hub: Arc<Hub>, total: Total) -> std::io::Res
 struct Door {
     gate: Gate,
     hub: Arc<Hub>,
+    refusals: Refusals,
     refused: u64,
     warned: Option<Instant>,
     failures: u64,
@@ -42,15 +44,21 @@ struct Door {
 }
 
 impl Door {
+    fn new(gate: Gate, hub: Arc<Hub>) -> Door {
+        let refusals = Refusals::default();
+        Door { gate, hub, refusals, refused: 0, warned: None, failures: 0, complained: None }
+    }
+
     fn admit(&mut self, socket: TcpStream) {
+        self.refusals.sweep();
         let Ok(addr) = socket.peer_addr() else { return };
         if self.hub.is_stopping() {
-            return refuse(&socket, "Gateway is temporarily unavailable while suspending or restarting");
+            return self.refusals.add(socket, "Gateway is temporarily unavailable while suspending or restarting");
         }
         let (slot, permit) = match self.gate.enter(addr.ip()) {
             Ok(entry) => entry,
             Err(why) => {
-                refuse(&socket, reason(why));
+                self.refusals.add(socket, reason(why));
                 return self.warn(why, addr.ip());
             }
         };
@@ -93,17 +101,4 @@ fn reason(why: Refused) -> &'static str {
         Refused::Full => "Too many connections. Raise gateway.maxConnections or close some clients.",
         Refused::Unauthenticated => "Too many unauthenticated connections from this address.",
     }
-}
-
-/// A best-effort answer that must not wait: the socket buffer of a fresh connection takes it.
-fn refuse(socket: &TcpStream, text: &str) {
-    let _ = socket.set_nonblocking(true);
-    let head = format!(
-        "HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\n\
-         Retry-After: 1\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n{text}",
-        text.len()
-    );
-    let mut socket = socket;
-    let _ = socket.write_all(head.as_bytes());
-    let _ = socket.shutdown(std::net::Shutdown::Write);
 }

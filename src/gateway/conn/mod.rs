@@ -7,6 +7,7 @@ pub mod gate;
 pub mod http;
 pub mod outbox;
 pub mod reader;
+pub mod refusals;
 pub mod session;
 pub mod writer;
 

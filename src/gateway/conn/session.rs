@@ -1,8 +1,9 @@
 //! What a message means by the order of messages: the sans-I/O half of a WebSocket session.
 //! Parses and checks against the protocol table; decides nothing about who may do what.
 
+use crate::gateway::connect_params::ConnectRequest;
 use crate::gateway::event::{Call, Inbound, Violation};
-use crate::limits;
+use crate::protocol::errors::WireError;
 use crate::protocol::frame::{FrameFault, Request, parse_request};
 use crate::protocol::{check, methods};
 
@@ -27,7 +28,7 @@ pub enum Step {
 
 /// Reads one message in this phase.
 pub fn read(phase: Phase, text: &str) -> Step {
-    if has_too_many_values(text) {
+    if check::has_too_many_values(text) {
         return Step::Forward(Inbound::Fatal(Violation::TooLarge));
     }
     match (phase, parse_request(text)) {
@@ -42,31 +43,15 @@ pub fn read(phase: Phase, text: &str) -> Step {
     }
 }
 
-/// A parsed value takes twenty times the two bytes of its text, so a message is bounded by values too.
-/// Counts what begins or separates values outside of strings; short messages cannot have too many.
-fn has_too_many_values(text: &str) -> bool {
-    if text.len() <= limits::JSON_VALUES {
-        return false;
-    }
-    let (mut values, mut in_string, mut escaped) = (0_usize, false, false);
-    for byte in text.bytes() {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' => escaped = in_string,
-            b'"' => in_string = !in_string,
-            b',' | b'[' | b'{' if !in_string => values += 1,
-            _ => {}
-        }
-    }
-    values > limits::JSON_VALUES
-}
-
 fn first(request: Request) -> Inbound {
     if request.method != "connect" {
         return call(request);
     }
     match call(request) {
-        Inbound::Call { id, call: Call::Known(_, params) } => Inbound::Connect { id, params },
+        Inbound::Call { id, call: Call::Known(_, params) } => {
+            let request = params.map_err(WireError::invalid).and_then(ConnectRequest::read).map(Box::new);
+            Inbound::Connect { id, request }
+        }
         other => other,
     }
 }
@@ -91,19 +76,25 @@ mod tests {
 
     #[test]
     fn waits_for_the_verdict_on_a_connect() {
-        let Step::ForwardConnect(Inbound::Connect { id, params }) = read(Phase::AwaitConnect, CONNECT) else {
+        let Step::ForwardConnect(Inbound::Connect { id, request }) = read(Phase::AwaitConnect, CONNECT) else {
             panic!("not recognised as connect")
         };
-        assert_eq!((id.as_str(), params.is_ok()), ("1", true));
+        assert_eq!((id.as_str(), request.is_ok()), ("1", true));
     }
 
     #[test]
     fn reports_what_is_wrong_with_a_connect() {
         let bad = CONNECT.replace("\"cli\",\"version\"", "\"weird\",\"version\"");
-        let Step::ForwardConnect(Inbound::Connect { params, .. }) = read(Phase::AwaitConnect, &bad) else {
+        let Step::ForwardConnect(Inbound::Connect { request, .. }) = read(Phase::AwaitConnect, &bad) else {
             panic!("not recognised as connect")
         };
-        assert!(params.unwrap_err().starts_with("invalid connect params: at /client/id: must be equal to constant"));
+        assert!(
+            request
+                .err()
+                .unwrap()
+                .message
+                .starts_with("invalid connect params: at /client/id: must be equal to constant")
+        );
     }
 
     #[test]

@@ -20,7 +20,10 @@ use crate::gateway::session_key::{self, Place};
 use crate::gateway::state::State;
 use crate::limits;
 use crate::protocol::errors::{Code, WireError};
+use crate::session::key::{Chat, ChatKind, KeyRules};
+use crate::session::settings::Settings;
 use crate::session::stamp;
+use crate::store::session::archive;
 use crate::sys::clock::Now;
 
 /// Channels a client may name; the older command line always names one, configured or not (protocol.md 8.1).
@@ -57,12 +60,12 @@ pub fn run(state: &mut State, request: &Request<'_>, fx: &mut Vec<Effect>) -> Ha
             return Err(WireError::invalid(format!("invalid agent params: unknown channel: {channel}")));
         }
     }
-    if request.flag("deliver") == Some(true) {
-        let channel = text("replyChannel").or(text("channel")).unwrap_or("last");
-        return Err(WireError::new(Code::NotLinked, format!("channel is not linked: {channel}")));
-    }
     let place = place(state, request)?;
+    let undelivered = undelivered(state, request, &place, text("replyChannel").or(text("channel")))?;
     let run_id = request.text("idempotencyKey").trim().to_string();
+    if run_id.is_empty() {
+        return Err(WireError::invalid("invalid agent params: at /idempotencyKey: must not be blank"));
+    }
     let ack = json!({
         "runId": run_id, "status": "accepted", "acceptedAt": request.now.wall_ms,
         "sessionKey": place.key, "agentId": place.agent,
@@ -72,37 +75,88 @@ pub fn run(state: &mut State, request: &Request<'_>, fx: &mut Vec<Effect>) -> Ha
         Some(0) => None,
         Some(seconds) => Some(Duration::from_secs(seconds).min(limits::AGENT_TIMEOUT_MAX)),
     };
+    let prompt = prompt(state, message, pictures, None, request.now);
     let intake = Intake {
-        prompt: prompt(state, message, pictures, None, request.now),
         thinking: thinking("agent", text("thinking"))?,
         model: model(text("provider"), text("model")),
-        limit,
         extra_system: text("extraSystemPrompt").map(str::to_string),
         label: text("label").map(str::to_string),
         spawned_by: text("spawnedBy").map(str::to_string),
         remembered: dedupe::key("agent", params),
         repeated: ack.clone(),
         ack,
-        origin: Origin::Agent,
-        run_id,
-        place,
+        undelivered,
+        may_renew: text("sessionKey").or(text("sessionId")).is_none(),
+        ..Intake::new(place, run_id, Origin::Agent, prompt, limit)
     };
     state.take_in(request, intake, fx)
 }
 
-/// The session: by key, by transcript, by person, else the main one.
+/// Why the answer will not be delivered although the caller wants that; refused when the caller must know before the
+/// turn. As the original: a main session's turn runs all the same, unless the caller names a channel.
+fn undelivered(
+    state: &State,
+    request: &Request<'_>,
+    place: &Place,
+    channel: Option<&str>,
+) -> Result<Option<&'static str>, WireError> {
+    if request.flag("deliver") != Some(true) {
+        return Ok(None);
+    }
+    let last = state.sessions.get(&place.agent, &place.key).and_then(|entry| entry.text("lastChannel"));
+    let channel = channel.map(str::to_lowercase).filter(|channel| channel != "last");
+    let named = channel.is_some() && channel.as_deref() != Some("webchat");
+    let channel = channel.or_else(|| last.map(|last| last.into_owned())).filter(|channel| channel != "webchat");
+    let rules = KeyRules::of(&state.config);
+    let main = rules.canonical(&place.key).is_some_and(|key| rules.is_main(&key));
+    let best_effort = request.flag("bestEffortDeliver").unwrap_or(main && !named);
+    match (best_effort, channel) {
+        (true, None) => Ok(Some("channel_resolved_to_internal")),
+        (true, Some(_)) => Ok(Some("unknown_channel")),
+        (false, Some(channel)) => Err(WireError::new(Code::NotLinked, format!("channel is not linked: {channel}"))),
+        (false, None) => Err(WireError::invalid(
+            "delivery channel is required: pass --channel/--reply-channel or use a main session with a previous channel",
+        )),
+    }
+}
+
+/// The session: by key, by session id, by person, else the main one. An id that no session has begins one of that id,
+/// as both originals do; the newer command line names its key itself, also for an id that exists.
 fn place(state: &State, request: &Request<'_>) -> Result<Place, WireError> {
     let place = session_key::of_params(&state.config, "agent", &request.params, "sessionKey")?;
-    if !request.text("sessionKey").trim().is_empty() {
+    let written = !request.text("sessionKey").trim().is_empty();
+    let id = request.text("sessionId").trim();
+    if written && (id.is_empty() || session_key::explicit_id(&place.key).is_none()) {
         return Ok(place);
     }
-    let id = request.text("sessionId").trim();
-    if !id.is_empty() {
-        let found = state.sessions.rows().into_iter().find(|row| row.entry.session_id().as_deref() == Some(id));
-        let row = found.ok_or_else(|| WireError::invalid(format!("invalid agent params: no session with id {id}")))?;
-        return Ok(Place { agent: row.agent.to_string(), key: row.key.to_string() });
+    if id.is_empty() {
+        return Ok(of_peer(state, request, place));
     }
-    Ok(place)
+    let found = state.sessions.rows().into_iter().find(|row| row.entry.session_id().as_deref() == Some(id));
+    match found {
+        Some(row) => Ok(Place { agent: row.agent.to_string(), key: row.key.to_string() }),
+        None if written => Ok(place),
+        None if archive::is_plain(id) => Ok(session_key::of_id(&state.config, id, &place.agent)),
+        None => Err(WireError::invalid("invalid agent params: at /sessionId: must be letters, digits and -_.+@")),
+    }
+}
+
+/// The session of the person or group a message is about, cut as `session.dmScope` says.
+fn of_peer(state: &State, request: &Request<'_>, place: Place) -> Place {
+    let (to, group) = (request.text("to").trim(), request.text("groupId").trim());
+    let channel = request.text("channel").trim().to_lowercase();
+    let channel = if channel.is_empty() || channel == "last" { "webchat" } else { &channel };
+    let some = |text: &'static str| Some(request.text(text).trim()).filter(|text| !text.is_empty());
+    let (kind, id) = if group.is_empty() { (ChatKind::Direct, to) } else { (ChatKind::Group, group) };
+    if id.is_empty() {
+        return place;
+    }
+    let id = id.strip_prefix(channel).and_then(|id| id.strip_prefix(':')).unwrap_or(id);
+    let chat = Chat { channel, account: some("accountId"), kind, id, thread: some("threadId") };
+    let settings = Settings::read(&state.config.raw);
+    let rules = KeyRules::of(&state.config);
+    let key = rules.of_chat(&place.agent, &chat, settings.dm_scope, &settings.identity_links);
+    Place { key: key.as_str().to_string(), ..place }
 }
 
 /// Refuses what no model could read, before anything is stored.

@@ -16,6 +16,7 @@ use crate::gateway::roster::Wanted;
 use crate::gateway::runs::RunNo;
 use crate::gateway::state::State;
 use crate::protocol::errors::WireError;
+use crate::sys::order;
 
 /// Name and avatar of an agent without an identity of its own (protocol.md 8.1).
 const DEFAULT_NAME: &str = "Assistant";
@@ -44,8 +45,8 @@ fn row(state: &State, agent: &ResolvedAgent) -> Value {
         ("emoji", &identity.emoji),
         ("avatar", &identity.avatar),
     ];
-    let identity: Map<String, Value> =
-        members.iter().filter_map(|(name, text)| Some((name.to_string(), text.as_deref()?.into()))).collect();
+    let said = members.iter().filter_map(|(name, text)| Some((name.to_string(), text.as_deref()?.into())));
+    let identity = order::object(said);
     if !identity.is_empty() {
         row.insert("identity".into(), Value::Object(identity));
     }

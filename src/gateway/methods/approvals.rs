@@ -63,7 +63,8 @@ pub fn wait(state: &mut State, request: &Request<'_>) -> Handled {
 }
 
 /// The file.
-pub fn file(request: &Request<'_>, fx: &mut Vec<Effect>) -> Handled {
+pub fn file(state: &mut State, request: &Request<'_>, fx: &mut Vec<Effect>) -> Handled {
+    state.read_begins(request.conn)?;
     fx.push(Effect::Disk(Job::ApprovalsGet, Then::Transcript(waiting(request))));
     Ok(Answer::Later)
 }

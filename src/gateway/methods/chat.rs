@@ -6,9 +6,10 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::agent;
-use super::commands::{self, Sent};
+use super::commands::{self, Outcome, Sent};
 use crate::agent::control::AbortReason;
 use crate::agent::model::Thinking;
+use crate::agent::run::Task;
 use crate::gateway::attachments;
 use crate::gateway::dedupe;
 use crate::gateway::disk::{Job, Then, Waiting};
@@ -16,13 +17,14 @@ use crate::gateway::dispatch::Request;
 use crate::gateway::event::{Answer, Effect, Handled};
 use crate::gateway::intake::Intake;
 use crate::gateway::notes::Note;
-use crate::gateway::runs::Origin;
+use crate::gateway::runs::{Origin, Verbose};
 use crate::gateway::session_key::{self, Place};
 use crate::gateway::state::State;
 use crate::gateway::transcripts::Ask;
 use crate::limits;
 use crate::protocol::errors::WireError;
-use crate::session::command::{self, Command, Parsed, TABLE, Wish};
+use crate::session::command::{self, Command, Parsed, Wish};
+use crate::session::queue::Mode;
 use crate::session::settings::Settings;
 use crate::session::{history, made};
 use crate::store::session::archive;
@@ -57,44 +59,59 @@ pub fn send_to(state: &mut State, method: &str, place: Place, request: &Request<
         true => Parsed::Message { text: message.to_string(), hints: Vec::new() },
         false => command::parse(message, &words),
     };
-    let (text, hints) = match parsed {
-        Parsed::Message { text, hints } => (text, hints),
-        Parsed::Command(command) => {
-            let first = match &command {
-                Command::New(rest) => rest.clone(),
-                _ => String::new(),
-            };
-            let sent = Sent { place: &place, method, text: message, run_id: &run_id };
-            match commands::run(state, &sent, command, request, fx) {
-                Some(handled) => return handled,
-                None => (first, Vec::new()),
-            }
+    let parsed = match parsed {
+        Parsed::Message { text, hints } if !plain => match commands::by_alias(state, &text) {
+            Some(command) => Parsed::Command(command),
+            None => Parsed::Message { text, hints },
+        },
+        other => other,
+    };
+    let sent = Sent { place: &place, method, text: message, run_id: &run_id };
+    let mut is_first = false;
+    let (text, hints, task) = match parsed {
+        Parsed::Message { text, hints } if text.trim().is_empty() && !hints.is_empty() => {
+            return commands::switches(state, &sent, hints, request, fx);
         }
+        Parsed::Message { text, hints } => (text, hints, Task::Answer),
+        Parsed::Command(command) => match commands::run(state, &sent, command, request, fx) {
+            Outcome::Done(handled) => return handled,
+            Outcome::Turn(first) => {
+                is_first = true;
+                (first, Vec::new(), Task::Answer)
+            }
+            Outcome::Run(task) => (String::new(), Vec::new(), task),
+        },
     };
     let message = text.as_str();
-    if request.params.get("queueMode").and_then(Value::as_str) == Some("interrupt") {
-        state.stop_runs(&place.key, None, AbortReason::Interrupt, request.now, fx);
-    }
     let limit = match request.count("timeoutMs") {
         None => Some(state.config.agents.defaults.timeout),
         Some(0) => None,
         Some(ms) => Some(Duration::from_millis(ms).min(limits::AGENT_TIMEOUT_MAX)),
     };
     let thinking = request.params.get("thinking").and_then(Value::as_str).filter(|text| !text.is_empty());
+    let prompt = agent::prompt(state, message, pictures, Some(&run_id), request.now);
     let intake = Intake {
-        prompt: agent::prompt(state, message, pictures, Some(&run_id), request.now),
         thinking: hinted(&hints).or(agent::thinking(method, thinking)?),
-        model: None,
-        limit,
-        extra_system: None,
-        label: None,
-        spawned_by: None,
+        verbose: hints.iter().find_map(|hint| match hint {
+            Command::Verbose(Wish::Set(level)) => Some(Verbose::parse(Some(level))),
+            _ => None,
+        }),
+        reasoning: hints.iter().find_map(|hint| match hint {
+            Command::Reasoning(Wish::Set(level)) => Some((*level).to_string()),
+            _ => None,
+        }),
         remembered: dedupe::key(method, &request.params),
         repeated: json!({"runId": run_id, "status": "in_flight"}),
         ack: json!({"runId": run_id, "status": "started"}),
-        origin: Origin::Chat,
-        run_id,
-        place,
+        is_first,
+        may_renew: true,
+        // Work on the conversation itself waits for its turn, whatever the mode.
+        queue_mode: match task {
+            Task::Answer => request.params.get("queueMode").and_then(Value::as_str).map(str::to_string),
+            Task::Compact(_) => Some(Mode::Followup.name().to_string()),
+        },
+        task,
+        ..Intake::new(place, run_id, Origin::Chat, prompt, limit)
     };
     state.take_in(request, intake, fx)
 }
@@ -109,21 +126,9 @@ pub fn begin(
     fx: &mut Vec<Effect>,
 ) -> Result<(), WireError> {
     agent::check_size("sessions.create", message)?;
-    let intake = Intake {
-        prompt: agent::prompt(state, message, Vec::new(), Some(run_id), request.now),
-        limit: Some(state.config.agents.defaults.timeout),
-        remembered: None,
-        repeated: Value::Null,
-        ack: Value::Null,
-        origin: Origin::Chat,
-        run_id: run_id.to_string(),
-        thinking: None,
-        model: None,
-        extra_system: None,
-        label: None,
-        spawned_by: None,
-        place,
-    };
+    let prompt = agent::prompt(state, message, Vec::new(), Some(run_id), request.now);
+    let limit = Some(state.config.agents.defaults.timeout);
+    let intake = Intake::new(place, run_id.to_string(), Origin::Chat, prompt, limit);
     state.take_in_for(Some(request.conn), None, intake, request.now, fx)
 }
 
@@ -205,6 +210,12 @@ pub fn ask_history(
         ..wanted
     };
     let ask = Ask::History { path: transcript(state, place), ask: wanted, head };
+    read(state, request, ask, fx)
+}
+
+/// Has the answer read from transcripts.
+pub fn read(state: &mut State, request: &Request<'_>, ask: Ask, fx: &mut Vec<Effect>) -> Handled {
+    state.read_begins(request.conn)?;
     fx.push(Effect::Disk(Job::Transcript(ask), Then::Transcript(waiting(request))));
     Ok(Answer::Later)
 }
@@ -224,8 +235,7 @@ fn history_head(state: &State, place: &Place, request: &Request<'_>) -> Map<Stri
 pub fn message_get(state: &mut State, request: &Request<'_>, fx: &mut Vec<Effect>) -> Handled {
     let place = place(state, "chat.message.get", request)?;
     let ask = Ask::Message { path: transcript(state, &place), id: request.text("messageId").to_string() };
-    fx.push(Effect::Disk(Job::Transcript(ask), Then::Transcript(waiting(request))));
-    Ok(Answer::Later)
+    read(state, request, ask, fx)
 }
 
 /// Models and commands.
@@ -235,26 +245,13 @@ pub fn metadata(state: &State, request: &Request<'_>) -> Handled {
 }
 
 fn metadata_of(state: &State) -> Value {
-    json!({"models": super::models::rows(state, state.config.default_agent_id()), "commands": command_rows()})
+    json!({"models": super::models::rows(state, state.config.default_agent_id()), "commands": command::list(None, true)})
 }
 
 /// The commands a person can type.
-pub fn commands_list() -> Handled {
-    Ok(Answer::Json(json!({"commands": command_rows()})))
-}
-
-fn command_rows() -> Vec<Value> {
-    TABLE.iter().map(command_row).collect()
-}
-
-/// A command as `commands.list` shows it.
-fn command_row(row: &command::Row) -> Value {
-    let names = std::iter::once(&row.name).chain(row.aliases);
-    let aliases: Vec<String> = names.map(|name| format!("/{name}")).collect();
-    json!({
-        "name": row.name, "textAliases": aliases, "description": row.doc, "category": row.category,
-        "source": "native", "scope": "text", "acceptsArgs": !row.args.is_empty(),
-    })
+pub fn commands_list(request: &Request<'_>) -> Handled {
+    let scope = request.params.get("scope").and_then(Value::as_str);
+    Ok(Answer::Json(json!({"commands": command::list(scope, request.flag("includeArgs") != Some(false))})))
 }
 
 /// Adds a message of the assistant.

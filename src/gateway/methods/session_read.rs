@@ -1,9 +1,8 @@
 //! What clients ask about sessions: resolve, describe, get, preview, follow.
 
-use serde_json::{Map, json};
+use serde_json::json;
 
-use super::chat::{self, waiting};
-use crate::gateway::disk::{Job, Then};
+use super::chat;
 use crate::gateway::dispatch::Request;
 use crate::gateway::event::{Answer, Effect, Handled};
 use crate::gateway::session_key::{self, Place};
@@ -14,6 +13,7 @@ use crate::protocol::errors::WireError;
 use crate::session::fault::Refusal;
 use crate::session::key::KeyRules;
 use crate::session::list::Named;
+use crate::sys::order;
 
 /// The session that `key` names.
 pub fn place(state: &State, method: &str, request: &Request<'_>) -> Result<Place, WireError> {
@@ -24,7 +24,7 @@ pub fn place(state: &State, method: &str, request: &Request<'_>) -> Result<Place
 pub fn resolve(state: &State, request: &Request<'_>) -> Handled {
     let rules = KeyRules::of(&state.config);
     match Named::of(&request.params).resolve(&rules, state.sessions.indexes()) {
-        Ok(key) => Ok(Answer::Json(json!({"ok": true, "key": key.as_str()}))),
+        Ok(key) => Ok(Answer::Json(json!({"ok": true, "key": key.as_str(), "agentId": rules.owner(&key)}))),
         Err(Refusal::NotFound(_) | Refusal::LabelNotFound(_)) if request.flag("allowMissing") == Some(true) => {
             Ok(Answer::Json(json!({"ok": false})))
         }
@@ -42,7 +42,7 @@ pub fn describe(state: &State, request: &Request<'_>) -> Handled {
 /// Its messages.
 pub fn get(state: &mut State, request: &Request<'_>, fx: &mut Vec<Effect>) -> Handled {
     let place = place(state, "sessions.get", request)?;
-    let head = Map::from_iter([("key".to_string(), place.key.as_str().into())]);
+    let head = order::object([("key".to_string(), place.key.as_str().into())]);
     chat::ask_history(state, &place, request, head, fx)
 }
 
@@ -62,8 +62,7 @@ pub fn preview(state: &mut State, request: &Request<'_>, fx: &mut Vec<Effect>) -
         max_chars: number("maxChars", limits::PREVIEW_CHARS).min(limits::PREVIEW_CHARS_MAX),
         ts: request.now.wall_ms,
     };
-    fx.push(Effect::Disk(Job::Transcript(ask), Then::Transcript(waiting(request))));
-    Ok(Answer::Later)
+    chat::read(state, request, ask, fx)
 }
 
 /// This connection wants every session's changes.

@@ -8,6 +8,7 @@ use super::commands;
 use super::session_read::place;
 use crate::agent::control::AbortReason;
 use crate::agent::model::resolve;
+use crate::gateway::dedupe;
 use crate::gateway::disk::{Commit, Job, Then};
 use crate::gateway::dispatch::Request;
 use crate::gateway::event::{Answer, Effect, Handled};
@@ -112,11 +113,19 @@ pub fn commit(
     request: &Request<'_>,
     fx: &mut Vec<Effect>,
 ) -> Handled {
-    let changed = state.change_of(&place.agent, &place.key, reason, request.now);
-    let commit =
-        Commit { reply: Some((waiting(request), answer)), changed: changed.into_iter().collect(), ..Commit::default() };
+    let commit = change(state, place, reason, answer, request);
     state.commit_sessions(commit, fx);
     Ok(Answer::Later)
+}
+
+fn change(state: &State, place: &Place, reason: &str, answer: Value, request: &Request<'_>) -> Commit {
+    let changed = state.change_of(&place.agent, &place.key, reason, request.now);
+    Commit {
+        reply: Some((waiting(request), answer)),
+        changed: changed.into_iter().collect(),
+        remembered: dedupe::key(&format!("sessions.{reason}"), &request.params),
+        ..Commit::default()
+    }
 }
 
 /// Forgets a session; its transcript is renamed, not erased.
@@ -139,11 +148,10 @@ pub fn delete(state: &mut State, request: &Request<'_>, fx: &mut Vec<Effect>) ->
     let Some(file) = transcript.filter(|_| deleted) else {
         return commit(state, &place, "delete", answer, request, fx);
     };
-    // The index goes first: a transcript without an entry is harmless, an entry without one is not.
+    // The index goes first, and has to be on disk: a transcript without an entry is harmless, an entry without one is not.
     let changed = state.change_of(&place.agent, &place.key, "delete", request.now);
-    state.commit_sessions(Commit { changed: changed.into_iter().collect(), ..Commit::default() }, fx);
-    let then = Then::PutAway(waiting(request), place.key);
-    fx.push(Effect::Disk(Job::PutAway(vec![file], request.now.wall_ms), then));
+    let put_away = Some((file, waiting(request), place.key));
+    state.commit_sessions(Commit { changed: changed.into_iter().collect(), put_away, ..Commit::default() }, fx);
     Ok(Answer::Later)
 }
 
@@ -163,9 +171,9 @@ pub fn compact(state: &mut State, request: &Request<'_>, fx: &mut Vec<Effect>) -
         lines,
         now_ms: request.now.wall_ms,
     };
-    fx.push(Effect::Disk(Job::Transcript(ask), Then::Transcript(waiting(request))));
-    let changed = state.change_of(&place.agent, &place.key, "compact", request.now);
-    state.tell_changes(changed.as_slice(), fx);
+    // A turn that began now would go on writing into the file that is being replaced.
+    state.runs.hold(&place.key);
+    fx.push(Effect::Disk(Job::Transcript(ask), Then::Shortened(waiting(request), place)));
     Ok(Answer::Later)
 }
 
@@ -188,13 +196,25 @@ pub fn create(state: &mut State, request: &Request<'_>, fx: &mut Vec<Effect>) ->
         "ok": true, "key": place.key, "runStarted": message.is_some(), "entry": entry_value(&entry),
         "sessionId": entry.session_id().unwrap_or_default(),
     });
+    let mut commit = change(state, &place, "create", Value::Null, request);
     if let Some(message) = message {
-        let run_id = start_first(state, &place, message, request, fx)?;
+        // It starts once the session is on disk and its client knows the run.
+        state.runs.hold(&place.key);
+        let run_id = match start_first(state, &place, message, request, fx) {
+            Ok(run_id) => run_id,
+            Err(error) => {
+                state.let_go(&place.key, request.now, fx);
+                return Err(error);
+            }
+        };
+        (commit.run, commit.held) = (state.runs.find(&run_id), Some(place.key));
         if let Some(members) = answer.as_object_mut() {
             members.insert("runId".into(), run_id.into());
         }
     }
-    commit(state, &place, "create", answer, request, fx)
+    commit.reply = Some((waiting(request), answer));
+    state.commit_sessions(commit, fx);
+    Ok(Answer::Later)
 }
 
 fn fresh_place(state: &mut State, request: &Request<'_>) -> Result<Place, WireError> {

@@ -2,8 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::chat::{transcript_of, waiting};
-use crate::gateway::disk::{Job, Then};
+use super::chat::{self, transcript_of};
 use crate::gateway::dispatch::Request;
 use crate::gateway::event::{Answer, Effect, Handled};
 use crate::gateway::state::State;
@@ -14,7 +13,7 @@ use crate::session::row;
 
 /// Sessions, newest first, filtered as asked. Titles and last words stand in the transcripts, which the disk thread
 /// reads.
-pub fn list(state: &State, request: &Request<'_>, fx: &mut Vec<Effect>) -> Handled {
+pub fn list(state: &mut State, request: &Request<'_>, fx: &mut Vec<Effect>) -> Handled {
     let filter = Filter::of(&request.params);
     let page = filter.page(state.sessions.indexes(), request.now.wall_ms);
     let defaults = state.defaults();
@@ -35,6 +34,5 @@ pub fn list(state: &State, request: &Request<'_>, fx: &mut Vec<Effect>) -> Handl
     };
     let peeks = page.rows.iter().take(limits::SESSION_PEEKS).map(peek).collect();
     let ask = Ask::Titles { answer, peeks, titles: filter.include_derived_titles, last: filter.include_last_message };
-    fx.push(Effect::Disk(Job::Transcript(ask), Then::Transcript(waiting(request))));
-    Ok(Answer::Later)
+    chat::read(state, request, ask, fx)
 }

@@ -30,11 +30,15 @@ impl State {
     }
 
     /// Starts every run whose turn it is.
-    pub fn start_due_runs(&mut self, fx: &mut Vec<Effect>) {
+    pub fn start_due_runs(&mut self, now: Now, fx: &mut Vec<Effect>) {
         if self.stopping {
             return;
         }
-        for (no, spec) in self.runs.due() {
+        let (due, wait) = self.runs.due(now.mono);
+        fx.extend(wait.map(|wait| Effect::Timer(wait, Timer::Runs)));
+        for (no, mut spec) in due {
+            spec.cooldowns = self.models.cooldowns.clone();
+            spec.found = self.models.found(now.mono).cloned();
             if let Some(limit) = spec.limit {
                 fx.push(Effect::Timer(limit + limits::RUN_GRACE, Timer::RunOverdue(no)));
             }
@@ -49,6 +53,12 @@ impl State {
         match event {
             RunEvent::Finished(result) => self.end_run(no, Outcome::ok(*result), now, fx),
             RunEvent::Failed(failure) => self.end_run(no, Outcome::failed(*failure), now, fx),
+            RunEvent::Learnt(changes) => {
+                let agent = run.agent_id.clone();
+                self.learnt(&agent, changes, now, fx);
+            }
+            RunEvent::Found(found) => self.models.remember(*found, now.mono),
+            RunEvent::Vanished => self.models.forget(),
             RunEvent::Appended { id, message } => self.message_appended(no, &id, message, now, fx),
             RunEvent::Started => {
                 run.started_ms = Some(now.wall_ms);
@@ -62,12 +72,11 @@ impl State {
                 self.tell_lifecycle(no, &data, now, fx);
             }
             RunEvent::Text(delta) => self.tell_text(no, &delta, now, fx),
-            RunEvent::MessageEnd => {
-                self.tell_chat_delta(no, now, fx);
-                if let Some(run) = self.runs.get_mut(no) {
-                    run.said.next_message();
-                }
+            RunEvent::Thought(delta) => {
+                let data = json!({"text": run.said.think(&delta), "delta": delta});
+                self.tell_stream(no, "thinking", &data, now, fx);
             }
+            RunEvent::MessageEnd => self.tell_message_end(no, now, fx),
             RunEvent::ToolStart(start) => self.tell_tool_start(no, start, now, fx),
             RunEvent::ToolUpdate(update) => self.tell_tool_update(no, update, now, fx),
             RunEvent::ToolEnd(end) => self.tell_tool_end(no, end, now, fx),
@@ -79,7 +88,7 @@ impl State {
     pub fn chat_delta_due(&mut self, no: RunNo, now: Now, fx: &mut Vec<Effect>) {
         let Some(run) = self.runs.get_mut(no) else { return };
         run.said.release();
-        if run.phase == Phase::Running {
+        if run.phase == Phase::Running && !run.said.is_hidden(false) {
             self.tell_chat_delta(no, now, fx);
         }
     }
@@ -128,14 +137,36 @@ impl State {
         now: Now,
         fx: &mut Vec<Effect>,
     ) -> Stopped {
-        let wanted = |run: &Run| run_id.is_none_or(|id| run.id == id) && !matches!(run.phase, Phase::Stopping(_));
-        let hit: Vec<(RunNo, String)> =
-            self.runs.of_session(key).filter(|(_, run)| wanted(run)).map(|(no, run)| (no, run.id.clone())).collect();
-        for (no, _) in &hit {
-            self.stop_run(*no, reason, now, fx);
+        let named = |run: &Run| run_id.is_none_or(|id| run.ids().any(|known| known == id));
+        let wanted = |run: &Run| named(run) && !matches!(run.phase, Phase::Stopping(_));
+        let hit: Vec<RunNo> = self.runs.of_session(key).filter(|(_, run)| wanted(run)).map(|(no, _)| no).collect();
+        let mut run_ids = Vec::new();
+        for no in hit {
+            if let Some(id) = run_id.filter(|id| self.stop_part(no, id, reason, now, fx)) {
+                run_ids.push(id.to_string());
+                continue;
+            }
+            run_ids.extend(self.runs.get(no).into_iter().flat_map(|run| run.ids().cloned()));
+            self.stop_run(no, reason, now, fx);
         }
-        self.start_due_runs(fx);
-        Stopped { run_ids: hit.into_iter().map(|(_, id)| id).collect() }
+        self.start_due_runs(now, fx);
+        Stopped { run_ids }
+    }
+
+    /// The disk thread is done with a session: what was stopped meanwhile ends, what waits starts.
+    pub fn let_go(&mut self, key: &str, now: Now, fx: &mut Vec<Effect>) {
+        if !self.runs.let_go(key) {
+            return;
+        }
+        let stopped = |(no, run): (RunNo, &Run)| match run.phase {
+            Phase::Stopping(reason) if run.spec.is_some() => Some((no, reason)),
+            _ => None,
+        };
+        let stopped: Vec<(RunNo, AbortReason)> = self.runs.of_session(key).filter_map(stopped).collect();
+        for (no, reason) in stopped {
+            self.end_run(no, Outcome::never_started(reason), now, fx);
+        }
+        self.start_due_runs(now, fx);
     }
 
     /// Stops one run: clients hear of it at once; its lane is free when its thread has ended.
@@ -143,10 +174,14 @@ impl State {
         let Some(run) = self.runs.get_mut(no) else { return };
         let waits = run.phase == Phase::Queued;
         run.phase = Phase::Stopping(reason);
-        run.said.next_seq();
+        run.said.reserve();
         self.tell_chat_end(no, &ChatEnd::Aborted { reason: reason.name(), message: None }, now, fx);
         if waits {
-            self.end_run(no, Outcome::never_started(reason), now, fx);
+            // Its first answer may wait for the disk; the last one comes after it.
+            let held = self.runs.get(no).is_some_and(|run| self.runs.is_held(&run.session_key));
+            if !held {
+                self.end_run(no, Outcome::never_started(reason), now, fx);
+            }
         } else {
             fx.push(Effect::StopRun(no, reason));
         }
@@ -171,14 +206,22 @@ impl State {
             self.tell_outcome(no, &outcome, error.as_ref(), now, fx);
         }
         let Some(run) = self.runs.remove(no) else { return };
-        self.answer_run(&run, &outcome, error, now, fx);
-        for waiting in self.runs.ended.note(&run.id, ended.clone()) {
-            broadcast::reply(fx, waiting.conn, &waiting.id, &wait_answer(&run.id, &ended));
+        for id in run.ids() {
+            self.note_end(id, &ended, fx);
+            self.journal_close(id, fx);
         }
+        self.answer_run(&run, &outcome, error, now, fx);
         self.session_after_run(&run, &outcome, now, fx);
-        self.start_due_runs(fx);
+        self.start_due_runs(now, fx);
         if self.stopping {
             self.exit_when_empty(fx);
+        }
+    }
+
+    /// Whoever waits for this end, now or later, is told.
+    pub fn note_end(&mut self, id: &str, ended: &Ended, fx: &mut Vec<Effect>) {
+        for waiting in self.runs.ended.note(id, ended.clone()) {
+            broadcast::reply(fx, waiting.conn, &waiting.id, &wait_answer(id, ended));
         }
     }
 
@@ -190,8 +233,9 @@ impl State {
         now: Now,
         fx: &mut Vec<Effect>,
     ) {
+        let text = self.runs.get(no).map_or(String::new(), |run| outcome.text(&run.dress));
         let end = match (error, outcome.stopped()) {
-            (None, _) => ChatEnd::Final { text: outcome.text(), stop_reason: outcome.stop_reason },
+            (None, _) => ChatEnd::Final { text: &text, stop_reason: outcome.stop_reason },
             (Some(error), Some(reason)) => ChatEnd::Aborted { reason: reason.name(), message: Some(&error.message) },
             (Some(error), None) => ChatEnd::Error { message: &error.message, kind: outcome.chat_kind() },
         };
@@ -204,13 +248,13 @@ impl State {
             None => outcome.answer(run),
             Some(error) => json!({"runId": run.id, "status": "error", "summary": error.message}),
         };
-        if let Some(key) = &run.remembered {
-            let answer = match (&error, run.origin) {
-                (Some(error), _) => Err(error.clone()),
-                (None, Origin::Agent) => Ok(payload.clone()),
-                (None, Origin::Chat) => Ok(json!({"runId": run.id, "status": "ok"})),
-            };
-            self.memory.note(key.clone(), Remembered::Ended(answer), now.wall_ms);
+        let chat = |id: &str| json!({"runId": id, "status": "ok"});
+        let own = if run.origin == Origin::Agent { payload.clone() } else { chat(&run.id) };
+        let joined = run.joined.iter().map(|joined| (&joined.remembered, chat(&joined.id)));
+        for (key, answer) in std::iter::once((&run.remembered, own)).chain(joined) {
+            let Some(key) = key.clone() else { continue };
+            let answer = error.as_ref().map_or(Ok(answer), |error| Err(error.clone()));
+            self.memory.note(key, Remembered::Ended(answer), now.mono);
         }
         if let Some(asker) = &run.asker {
             self.tell_asker(asker, &run.id, error.as_ref().map_or(Ok(&payload), Err), fx);

@@ -13,11 +13,20 @@ pub(super) struct Lanes {
     heads: VecDeque<RunNo>,
     working: HashSet<RunNo>,
     lane_of: HashMap<RunNo, String>,
+    /// Lanes in which nothing may start now, and how often that was said.
+    held: HashMap<String, usize>,
 }
 
 impl Lanes {
     pub(super) fn new(cap: usize) -> Lanes {
-        Lanes { cap, lanes: HashMap::new(), heads: VecDeque::new(), working: HashSet::new(), lane_of: HashMap::new() }
+        Lanes {
+            cap,
+            lanes: HashMap::new(),
+            heads: VecDeque::new(),
+            working: HashSet::new(),
+            lane_of: HashMap::new(),
+            held: HashMap::new(),
+        }
     }
 
     pub(super) fn set_cap(&mut self, cap: usize) {
@@ -38,9 +47,39 @@ impl Lanes {
         if self.working.len() >= self.cap {
             return None;
         }
-        let no = self.heads.pop_front()?;
+        let free = |no: &RunNo| self.lane_of.get(no).is_none_or(|key| !self.held.contains_key(key));
+        let at = self.heads.iter().position(free)?;
+        let no = self.heads.remove(at)?;
         self.working.insert(no);
         Some(no)
+    }
+
+    /// These may not work yet after all; they keep their places.
+    pub(super) fn put_back(&mut self, early: Vec<RunNo>) {
+        for no in early.into_iter().rev() {
+            self.working.remove(&no);
+            self.heads.push_front(no);
+        }
+    }
+
+    /// Nothing starts in this lane until it is let go as often as it was held.
+    pub(super) fn hold(&mut self, key: &str) {
+        *self.held.entry(key.to_string()).or_default() += 1;
+    }
+
+    /// Whether the lane goes on now.
+    pub(super) fn let_go(&mut self, key: &str) -> bool {
+        let Some(times) = self.held.get_mut(key) else { return true };
+        *times = times.saturating_sub(1);
+        if *times > 0 {
+            return false;
+        }
+        self.held.remove(key);
+        true
+    }
+
+    pub(super) fn is_held(&self, key: &str) -> bool {
+        self.held.contains_key(key)
     }
 
     /// Takes a run out, wherever it stands, and lets the next of its lane come to the head.
@@ -94,6 +133,21 @@ mod tests {
         assert_eq!(all(&mut lanes), [4]);
         lanes.remove(RunNo(3));
         assert_eq!(all(&mut lanes), [5]);
+    }
+
+    #[test]
+    fn a_held_lane_waits_and_the_others_go_on() {
+        let mut lanes = Lanes::new(8);
+        lanes.hold("a");
+        lanes.hold("a");
+        for (key, no) in [("a", 1), ("b", 2), ("a", 3)] {
+            lanes.push(key, RunNo(no));
+        }
+        assert_eq!(all(&mut lanes), [2]);
+        assert!(!lanes.let_go("a") && lanes.is_held("a"));
+        assert!(all(&mut lanes).is_empty());
+        assert!(lanes.let_go("a") && lanes.held.is_empty());
+        assert_eq!(all(&mut lanes), [1]);
     }
 
     #[test]

@@ -5,10 +5,12 @@ pub mod course;
 mod ended;
 mod lanes;
 pub mod outcome;
+mod queue;
 pub mod said;
 pub mod tell;
 
 use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
 pub use self::ended::{Ended, EndedRuns};
 use self::lanes::Lanes;
@@ -16,7 +18,9 @@ use self::said::Said;
 use super::disk::Waiting;
 use super::event::ConnId;
 use crate::agent::control::AbortReason;
-use crate::agent::run::RunSpec;
+use crate::agent::message::Block;
+use crate::agent::run::{Prompt, RunSpec};
+use crate::session::queue::Lost;
 
 /// One run for as long as the process lives; never reused, unlike the ids that clients choose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -51,10 +55,43 @@ pub enum Phase {
     Stopping(AbortReason),
 }
 
+/// What a run does while it waits.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Waits {
+    /// It waits for its turn.
+    #[default]
+    Turn,
+    /// It takes further messages in.
+    Gathers,
+    /// The running turn may take it in.
+    Steers,
+    /// The running turn may hear it; it keeps its own turn.
+    SteersAndStays,
+}
+
+/// A message that another one's run answers.
+#[derive(Debug, Clone)]
+pub struct Joined {
+    /// The client's name for it.
+    pub id: String,
+    /// Key of the idempotency memory.
+    pub remembered: Option<String>,
+}
+
 /// One run.
 pub struct Run {
     /// The client's name for it: its idempotency key.
     pub id: String,
+    /// Messages it answers beside its own.
+    pub joined: Vec<Joined>,
+    /// Why its answer will not be delivered, when it should be.
+    pub undelivered: Option<&'static str>,
+    /// What it does while it waits.
+    pub waits: Waits,
+    /// When it may start, on the monotonic clock; none for at once.
+    pub not_before: Option<Duration>,
+    /// Messages that had to go before it.
+    pub lost: Lost,
     /// How it was asked for.
     pub origin: Origin,
     /// Canonical key of its session; also its lane.
@@ -75,12 +112,45 @@ pub struct Run {
     pub spec: Option<Box<RunSpec>>,
     /// How much of tool calls its starter sees.
     pub verbose: Verbose,
+    /// What stands around its answer.
+    pub dress: Dress,
     /// What it has said.
     pub said: Said,
     /// Wall-clock time of its start.
     pub started_ms: Option<u64>,
     /// Wall-clock time of its arrival.
     pub accepted_ms: u64,
+}
+
+impl Run {
+    /// What the run's thread does; once.
+    fn begin(&mut self) -> Option<Box<RunSpec>> {
+        let mut spec = self.spec.take()?;
+        self.phase = Phase::Running;
+        if let (Some(told), Some(first)) = (self.lost.told(), spec.prompts.first_mut()) {
+            first.content.insert(0, Block::text(told));
+        }
+        Some(spec)
+    }
+
+    /// Its messages, while it waits.
+    pub fn waiting(&self) -> &[Prompt] {
+        self.spec.as_ref().map_or(&[], |spec| &spec.prompts)
+    }
+
+    /// All names clients have for it, its own first.
+    pub fn ids(&self) -> impl Iterator<Item = &String> {
+        std::iter::once(&self.id).chain(self.joined.iter().map(|joined| &joined.id))
+    }
+}
+
+/// What people see around an answer, by the session's switches; the transcript has none of it (agent.md 12).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Dress {
+    /// Whether the model's thoughts stand above it.
+    pub thoughts: bool,
+    /// Which figures stand below it: `tokens`, `full` or nothing.
+    pub usage: String,
 }
 
 /// How much of tool calls is shown (agent.md 4).
@@ -142,28 +212,75 @@ impl Runs {
         no
     }
 
-    /// The runs whose turn it is now, marked as running.
-    pub fn due(&mut self) -> Vec<(RunNo, Box<RunSpec>)> {
-        let mut due = Vec::new();
+    /// The runs whose turn it is now, marked as running, and how long until the next one that waits for silence.
+    pub fn due(&mut self, now: Duration) -> (Vec<(RunNo, Box<RunSpec>)>, Option<Duration>) {
+        let (mut due, mut early, mut wait) = (Vec::new(), Vec::new(), None);
         while let Some(no) = self.lanes.next() {
             let Some(run) = self.by_no.get_mut(&no) else {
                 self.lanes.remove(no);
                 continue;
             };
-            if let Some(spec) = run.spec.take() {
-                run.phase = Phase::Running;
+            if let Some(left) = run.not_before.and_then(|at| at.checked_sub(now)).filter(|left| !left.is_zero()) {
+                wait = Some(wait.map_or(left, |known: Duration| known.min(left)));
+                early.push(no);
+            } else if let Some(spec) = run.begin() {
                 due.push((no, spec));
             }
         }
-        due
+        self.lanes.put_back(early);
+        (due, wait)
+    }
+
+    /// Nothing starts in this session while the disk thread works on it; see [`Lanes::hold`].
+    pub fn hold(&mut self, key: &str) {
+        self.lanes.hold(key);
+    }
+
+    /// Whether the session's lane goes on now.
+    pub fn let_go(&mut self, key: &str) -> bool {
+        self.lanes.let_go(key)
+    }
+
+    /// Whether the disk thread works on this session.
+    pub fn is_held(&self, key: &str) -> bool {
+        self.lanes.is_held(key)
     }
 
     /// Takes a run out; its lane goes on.
     pub fn remove(&mut self, no: RunNo) -> Option<Run> {
         let run = self.by_no.remove(&no)?;
         self.by_id.remove(&run.id);
+        for joined in &run.joined {
+            self.by_id.remove(&joined.id);
+        }
         self.lanes.remove(no);
         Some(run)
+    }
+
+    /// A run answers these messages, too.
+    pub fn join(&mut self, no: RunNo, joined: impl IntoIterator<Item = Joined>) {
+        let Some(run) = self.by_no.get_mut(&no) else { return };
+        for joined in joined {
+            self.by_id.insert(joined.id.clone(), no);
+            run.joined.push(joined);
+        }
+    }
+
+    /// One message of a waiting run goes away, another one of the same run gives it its name.
+    pub fn part(&mut self, no: RunNo, id: &str) -> Option<Joined> {
+        let run = self.by_no.get_mut(&no)?;
+        let at = run.joined.iter().position(|joined| joined.id == id);
+        let mut gone = run.joined.remove(at.or_else(|| (run.id == id && !run.joined.is_empty()).then_some(0))?);
+        if at.is_none() {
+            std::mem::swap(&mut run.id, &mut gone.id);
+            std::mem::swap(&mut run.remembered, &mut gone.remembered);
+        }
+        if let Some(spec) = &mut run.spec {
+            spec.prompts.retain(|prompt| prompt.run_id != id);
+            spec.run_id.clone_from(&run.id);
+        }
+        self.by_id.remove(id);
+        Some(gone)
     }
 
     /// A run by number.

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use super::Run;
+use super::{Dress, Run};
 use crate::agent::control::AbortReason;
 use crate::agent::run::{Account, Cause, RunFailure, RunResult};
 use crate::gateway::health::millis;
 use crate::protocol::errors::{Code, WireError};
+use crate::session::{prompt, reply};
 
 /// How a run ended.
 pub struct Outcome {
@@ -63,8 +64,26 @@ impl Outcome {
     }
 
     /// The text a chat window shows at the end.
-    pub fn text(&self) -> &str {
-        self.account.texts.last().map(String::as_str).unwrap_or_default()
+    pub fn text(&self, dress: &Dress) -> String {
+        match self.account.texts.last().and_then(|text| prompt::spoken(text)) {
+            Some(text) => [self.thoughts(dress), Some(text.to_string()), self.footer(dress)]
+                .into_iter()
+                .flatten()
+                .collect::<Vec<_>>()
+                .join("\n\n"),
+            None => String::new(),
+        }
+    }
+
+    fn thoughts(&self, dress: &Dress) -> Option<String> {
+        let shown = dress.thoughts && !self.account.thoughts.is_empty();
+        shown.then(|| format!("Reasoning:\n{}", self.account.thoughts.join("\n\n")))
+    }
+
+    fn footer(&self, dress: &Dress) -> Option<String> {
+        let usage = &self.account.usage;
+        reply::footer(&dress.usage, usage.prompt_tokens(), usage.output, usage.cost.total)
+            .filter(|_| self.account.model.is_some())
     }
 
     /// The error the asker gets, if it failed.
@@ -109,14 +128,21 @@ impl Outcome {
 
     /// The second answer of a run that ended well.
     pub fn answer(&self, run: &Run) -> Value {
-        let payloads: Vec<Value> =
-            self.account.texts.iter().map(|text| json!({"text": text, "mediaUrl": null})).collect();
-        json!({
-            "runId": run.id,
-            "status": "ok",
-            "summary": "completed",
-            "result": {"payloads": payloads, "meta": self.meta(run)},
-        })
+        let spoken = self.account.texts.iter().filter(|text| prompt::spoken(text).is_some()).cloned();
+        let mut texts: Vec<String> = self.thoughts(&run.dress).into_iter().chain(spoken).collect();
+        if let (Some(last), Some(footer)) = (texts.last_mut(), self.footer(&run.dress)) {
+            last.push_str("\n\n");
+            last.push_str(&footer);
+        }
+        let payloads: Vec<Value> = texts.iter().map(|text| json!({"text": text, "mediaUrl": null})).collect();
+        let mut result = json!({"payloads": payloads, "meta": self.meta(run)});
+        if let (Some(reason), Some(members)) = (run.undelivered, result.as_object_mut()) {
+            let status = json!({
+                "requested": true, "attempted": false, "status": "failed", "succeeded": false, "error": true, "reason": reason,
+            });
+            members.insert("deliveryStatus".into(), status);
+        }
+        json!({"runId": run.id, "status": "ok", "summary": "completed", "result": result})
     }
 
     fn meta(&self, run: &Run) -> Value {

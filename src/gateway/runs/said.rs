@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use crate::limits;
+use crate::session::prompt;
 
 /// What a chat delta carries.
 #[derive(Debug, PartialEq, Eq)]
@@ -31,7 +32,10 @@ pub enum Due {
 #[derive(Debug, Default)]
 pub struct Said {
     seq: u64,
+    reserved: bool,
     text: String,
+    thought: String,
+    shown: usize,
     told: usize,
     began: bool,
     last: Option<Duration>,
@@ -41,8 +45,16 @@ pub struct Said {
 impl Said {
     /// The number of the next event of this run; all streams count together.
     pub fn next_seq(&mut self) -> u64 {
-        self.seq += 1;
+        if !std::mem::take(&mut self.reserved) {
+            self.seq += 1;
+        }
         self.seq
+    }
+
+    /// Takes the number of the next event for a `chat` event that comes before it: they share it.
+    pub fn reserve(&mut self) {
+        self.next_seq();
+        self.reserved = true;
     }
 
     /// The number of the last event.
@@ -58,13 +70,34 @@ impl Said {
     /// The current message is complete; the next piece begins another.
     pub fn next_message(&mut self) {
         self.text.clear();
-        self.told = 0;
+        self.thought.clear();
+        (self.shown, self.told) = (0, 0);
         self.began = true;
     }
 
     /// The whole text of the current message.
     pub fn text(&self) -> &str {
         &self.text
+    }
+
+    /// More of the model's thoughts; all of the current ones.
+    pub fn think(&mut self, delta: &str) -> &str {
+        self.thought.push_str(delta);
+        &self.thought
+    }
+
+    /// Whether the current message is, or may still become, one that says nothing to people.
+    pub fn is_hidden(&self, complete: bool) -> bool {
+        match complete {
+            true => prompt::spoken(&self.text).is_none(),
+            false => prompt::may_be_silence(&self.text),
+        }
+    }
+
+    /// What was added since the last piece that went out, and the whole text.
+    pub fn show(&mut self) -> (&str, &str) {
+        let from = std::mem::replace(&mut self.shown, self.text.len());
+        (self.text.get(from..).unwrap_or_default(), &self.text)
     }
 
     /// Whether a chat delta may go out, after something was added.
@@ -119,6 +152,19 @@ mod tests {
         said.release();
         assert_eq!(said.take(ms(150)), Some(Delta { added: "lo!", replace: false, whole: "Hello!" }));
         assert_eq!(said.take(ms(150)), None);
+    }
+
+    #[test]
+    fn what_may_be_silence_is_held_back() {
+        let mut said = Said::default();
+        said.add("NO");
+        assert!(said.is_hidden(false) && !said.is_hidden(true));
+        said.add(" way");
+        assert!(!said.is_hidden(false));
+        assert_eq!(said.show(), ("NO way", "NO way"));
+        said.next_message();
+        said.add("NO_REPLY");
+        assert!(said.is_hidden(false) && said.is_hidden(true));
     }
 
     #[test]

@@ -34,7 +34,7 @@ struct Assistant<'a> {
 }
 
 /// Payload of a `chat` event; absent members are left out.
-#[derive(Serialize, Default)]
+#[derive(Serialize, Default, Clone, Copy)]
 #[serde(rename_all = "camelCase")]
 struct ChatEvent<'a> {
     run_id: &'a str,
@@ -56,14 +56,14 @@ struct ChatEvent<'a> {
     error_kind: Option<&'a str>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, Clone, Copy)]
 struct ChatMessage<'a> {
     role: &'static str,
     content: [ChatText<'a>; 1],
     timestamp: u64,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, Clone, Copy)]
 struct ChatText<'a> {
     #[serde(rename = "type")]
     kind: &'static str,
@@ -139,11 +139,33 @@ impl State {
     pub fn tell_text(&mut self, no: RunNo, delta: &str, now: Now, fx: &mut Vec<Effect>) {
         let Some(run) = self.runs.get_mut(no) else { return };
         run.said.add(delta);
+        if !run.said.is_hidden(false) {
+            self.tell_piece(no, now, fx);
+        }
+    }
+
+    /// A message is complete: what was held back for its first letters goes out, unless it is silence.
+    pub fn tell_message_end(&mut self, no: RunNo, now: Now, fx: &mut Vec<Effect>) {
+        let Some(run) = self.runs.get_mut(no) else { return };
+        if !run.said.is_hidden(true) {
+            if run.said.is_hidden(false) {
+                self.tell_piece(no, now, fx);
+            }
+            self.tell_chat_delta(no, now, fx);
+        }
+        if let Some(run) = self.runs.get_mut(no) {
+            run.said.next_message();
+        }
+    }
+
+    fn tell_piece(&mut self, no: RunNo, now: Now, fx: &mut Vec<Effect>) {
+        let Some(run) = self.runs.get_mut(no) else { return };
         let seq = run.said.next_seq();
+        let (delta, text) = run.said.show();
         let payload = text_of(&AgentEvent {
             run_id: &run.id,
             stream: "assistant",
-            data: Assistant { text: run.said.text(), delta },
+            data: Assistant { text, delta },
             session_key: &run.session_key,
             session_id: &run.session_id,
             agent_id: &run.agent_id,
@@ -203,7 +225,25 @@ impl State {
                 ChatEvent { state: "error", error_message: Some(message), error_kind: Some(kind), ..bare }
             }
         };
-        let payload = text_of(&event);
+        // The answer is shown once; of the other messages clients learn that nothing more will come.
+        let others = run.joined.iter().map(|joined| text_of(&ChatEvent { run_id: &joined.id, message: None, ..event }));
+        let payloads: Vec<String> = std::iter::once(text_of(&event)).chain(others).collect();
+        for payload in payloads {
+            self.broadcast_raw("chat", &payload, fx);
+        }
+    }
+
+    /// One message of a run that waits was taken away.
+    pub fn tell_chat_aborted(&mut self, run_id: &str, key: &str, agent: &str, reason: &str, fx: &mut Vec<Effect>) {
+        let payload = text_of(&ChatEvent {
+            run_id,
+            session_key: key,
+            agent_id: agent,
+            seq: 1,
+            state: "aborted",
+            stop_reason: Some(reason),
+            ..ChatEvent::default()
+        });
         self.broadcast_raw("chat", &payload, fx);
     }
 

@@ -12,6 +12,7 @@ use crate::store::session::entry::Entry;
 use crate::store::transcript::Transcript;
 
 use super::{Counts, Day, ModelName, OfModel, Span, Tally, messages};
+use crate::sys::order;
 
 /// One session of a report.
 #[derive(Clone, Debug)]
@@ -204,14 +205,14 @@ fn counts(counts: &Counts) -> Value {
 
 fn tools(sum: &Day) -> Value {
     let mut tools: Vec<(&String, &u64)> = sum.tools.iter().collect();
-    tools.sort_by(|a, b| b.1.cmp(a.1).then_with(|| a.0.cmp(b.0)));
+    order::by(&mut tools, |a, b| b.1.cmp(a.1).then_with(|| a.0.cmp(b.0)));
     let list: Vec<Value> = tools.iter().map(|(name, count)| json!({"name": name, "count": count})).collect();
     json!({"totalCalls": sum.tools.values().sum::<u64>(), "uniqueTools": list.len(), "tools": list})
 }
 
 fn models(models: &BTreeMap<ModelName, OfModel>) -> Vec<Value> {
     let mut list: Vec<(&ModelName, &OfModel)> = models.iter().collect();
-    list.sort_by(|a, b| b.1.usage.cost.total.total_cmp(&a.1.usage.cost.total).then_with(|| a.0.cmp(b.0)));
+    order::by(&mut list, |a, b| b.1.usage.cost.total.total_cmp(&a.1.usage.cost.total).then_with(|| a.0.cmp(b.0)));
     let form = |((provider, model), answers): (&ModelName, &OfModel)| json!({"provider": provider, "model": model, "count": answers.count, "totals": totals(&answers.usage)});
     list.into_iter().map(form).collect()
 }
@@ -234,7 +235,7 @@ fn daily_waits(tally: &Tally) -> Vec<Value> {
 
 fn waits(waits: &[u64]) -> Option<Value> {
     let mut sorted = waits.to_vec();
-    sorted.sort_unstable();
+    order::by(&mut sorted, Ord::cmp);
     let (min, max) = (*sorted.first()?, *sorted.last()?);
     let rank = (sorted.len() * 95).div_ceil(100).max(1) - 1;
     let count = u32::try_from(sorted.len()).unwrap_or(u32::MAX);

@@ -73,7 +73,7 @@ pub fn transcript_of(folder: &Path, session_id: &str, topic: Option<&str>) -> Op
 }
 
 /// A name that cannot lead out of a folder.
-fn is_plain(name: &str) -> bool {
+pub fn is_plain(name: &str) -> bool {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '+' | '@');
     (1..=200).contains(&name.len()) && !name.starts_with('.') && name.chars().all(allowed)
 }

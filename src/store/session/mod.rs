@@ -5,4 +5,5 @@ pub mod archive;
 pub mod entry;
 pub mod layout;
 pub mod object;
+pub mod retain;
 pub mod writer;

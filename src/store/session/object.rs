@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::layout;
+use crate::sys::order;
 
 /// Texts of this length and more are shared between entries: sessions repeat one long list of skills.
 const SHARED_BYTES: usize = 256;
@@ -233,7 +234,7 @@ impl Object {
 
     /// As a value of serde_json, whose members are sorted.
     pub fn to_map(&self) -> Map<String, Value> {
-        self.members.iter().map(|(name, field)| (name.to_string(), field.value())).collect()
+        order::object(self.members.iter().map(|(name, field)| (name.to_string(), field.value())))
     }
 
     /// Lets long texts that another object already holds be held once.

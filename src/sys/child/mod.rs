@@ -420,7 +420,7 @@ impl Child {
 
 /// Whether a group has members that run. Ended ones that nobody collected (a container without an init has many) do not
 /// count; where there is no `/proc` they cannot be told apart and do.
-fn has_members(leader: u32) -> bool {
+pub fn has_members(leader: u32) -> bool {
     if !group::exists(leader) {
         return false;
     }

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
 use crate::limits;
+use crate::sys::date;
 use crate::sys::zone::Zone;
-use crate::sys::{date, host};
 
 /// Which file lines go to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,21 +33,6 @@ pub fn daily_name(profile: Option<&str>, day: &str) -> String {
     match profile.filter(|name| !name.is_empty() && !name.eq_ignore_ascii_case("default")) {
         Some(name) => format!("openclaw-{}-{day}.log", name.chars().map(plain).collect::<String>()),
         None => format!("openclaw-{day}.log"),
-    }
-}
-
-/// The directory of daily files: `/tmp/openclaw`, or `/tmp/openclaw-<uid>` when somebody else could write to that.
-pub fn default_dir() -> PathBuf {
-    dir_in(Path::new("/tmp"), host::user_id())
-}
-
-fn dir_in(tmp: &Path, user: Option<u32>) -> PathBuf {
-    let shared = tmp.join("openclaw");
-    match (user, fs::symlink_metadata(&shared)) {
-        (Some(user), Ok(facts)) if !(facts.is_dir() && facts.uid() == user && facts.mode() & 0o022 == 0) => {
-            tmp.join(format!("openclaw-{user}"))
-        }
-        _ => shared,
     }
 }
 
@@ -349,23 +334,6 @@ mod tests {
         assert_eq!(sink.lost(), 3);
         assert!(sink.write(begin + millis(limits::LOG_RETRY), "four\n").is_none());
         assert_eq!((sink.lost(), dir.read("custom.log")), (0, "four\n".into()));
-    }
-
-    #[test]
-    fn a_directory_that_others_could_write_to_is_avoided() {
-        let dir = Dir::new("dir");
-        fs::create_dir_all(&dir.0).unwrap();
-        let user = fs::metadata(&dir.0).unwrap().uid();
-        let (shared, own) = (dir.0.join("openclaw"), dir.0.join(format!("openclaw-{user}")));
-        assert_eq!(dir_in(&dir.0, Some(user)), shared);
-        fs::create_dir(&shared).unwrap();
-        fs::set_permissions(&shared, fs::Permissions::from_mode(0o755)).unwrap();
-        assert_eq!(dir_in(&dir.0, Some(user)), shared);
-        fs::set_permissions(&shared, fs::Permissions::from_mode(0o777)).unwrap();
-        assert_eq!(dir_in(&dir.0, Some(user)), own);
-        fs::remove_dir(&shared).unwrap();
-        std::os::unix::fs::symlink("elsewhere", &shared).unwrap();
-        assert_eq!(dir_in(&dir.0, Some(user)), own);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
-pub use file::{FileRule, daily_name, default_dir};
+pub use file::{FileRule, daily_name};
 pub use line::short_name;
 
 use crate::limits;
@@ -70,9 +70,9 @@ pub struct LogOptions {
 
 impl LogOptions {
     /// The defaults of lifecycle.md 14 for a console that is no terminal; the environment enters as a function.
-    pub fn standard(profile: Option<String>, get: impl Fn(&str) -> Option<OsString>) -> LogOptions {
+    pub fn standard(file: FileRule, get: impl Fn(&str) -> Option<OsString>) -> LogOptions {
         LogOptions {
-            file: FileRule::Daily { dir: default_dir(), profile },
+            file,
             level: LevelFilter::Info,
             console_level: LevelFilter::Info,
             console: Console::Split,
@@ -322,8 +322,7 @@ mod tests {
     use super::*;
 
     fn logger(path: PathBuf, level: LevelFilter) -> Logger {
-        let mut options = LogOptions::standard(None, |_| Some("UTC0".into()));
-        options.file = FileRule::Fixed(path);
+        let mut options = LogOptions::standard(FileRule::Fixed(path), |_| Some("UTC0".into()));
         options.level = level;
         options.console = Console::Off;
         Logger::new(options)
@@ -381,8 +380,7 @@ mod tests {
     #[test]
     #[ignore = "started by warnings_go_to_stderr_and_the_rest_to_stdout"]
     fn child_that_logs() {
-        let mut options = LogOptions::standard(None, |_| None);
-        options.file = FileRule::Off;
+        let options = LogOptions::standard(FileRule::Off, |_| None);
         let handle = init(options.clone()).unwrap();
         assert!(init(options).is_err());
         crate::sys::thread::log_panics();

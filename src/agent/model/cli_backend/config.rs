@@ -6,8 +6,10 @@ use serde_json::{Value, json};
 
 use super::super::keys::pointer;
 use super::super::{ErrorKind, ModelError};
+use crate::config::env::OURS;
 use crate::config::{Config, Env};
 use crate::limits;
+use crate::sys::order;
 
 /// How a program prints its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,9 +90,10 @@ pub struct Backend {
 }
 
 impl Backend {
-    /// The process's environment with the backend's changes.
+    /// The process's environment without what is the gateway's own, with the backend's changes.
     pub(super) fn environment(&self, env: &Env) -> Vec<(String, String)> {
         let kept = env.iter().filter(|(name, _)| !self.clear_env.iter().any(|cleared| cleared == name));
+        let kept = kept.filter(|(name, _)| !OURS.contains(name));
         let kept = kept.filter(|(name, _)| !self.env.contains_key(*name));
         let kept = kept.map(|(name, value)| (name.to_string(), value.to_string()));
         kept.chain(self.env.iter().map(|(name, value)| (name.clone(), value.clone()))).collect()
@@ -188,5 +191,5 @@ fn texts(value: &Value, name: &str) -> Option<Vec<String>> {
 
 fn map(value: &Value, name: &str) -> BTreeMap<String, String> {
     let members = value.get(name).and_then(Value::as_object).into_iter().flatten();
-    members.filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_string()))).collect()
+    order::map(members.filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_string()))))
 }

@@ -182,7 +182,9 @@ impl Prompt {
                 prompt.text.push_str(&format!("\n{}", path.display()));
             }
         }
+        // what a stranger writes must not be read as one of the program's options
         prompt.as_argument = backend.input == Input::Argument
+            && !prompt.text.starts_with('-')
             && prompt.text.len() <= backend.max_prompt_arg.min(limits::BACKEND_ARGUMENT_BYTES);
         Ok(prompt)
     }

@@ -4,7 +4,7 @@
 use std::io::{ErrorKind as IoKind, Read, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 
@@ -12,6 +12,7 @@ use super::super::ErrorKind;
 use super::super::fault::clean;
 use crate::agent::control::{Control, Pause};
 use crate::limits;
+use crate::sys::child::has_members;
 use crate::sys::{group, thread};
 
 /// Pieces of output waiting for the run; a full queue blocks the program.
@@ -54,6 +55,8 @@ pub(super) struct Failure {
 enum Piece {
     Out(Vec<u8>),
     Err(Vec<u8>),
+    /// The program has ended; what it left behind may still hold its output open.
+    Ended,
 }
 
 /// Runs a program; `on` gets its output.
@@ -67,7 +70,13 @@ pub(super) fn run(
     }
     let mut child = start(job)?;
     let watched = watch(&mut child, job).and_then(|pieces| collect(&pieces, control, on));
-    match watched.and_then(|stderr| Ok((wait(&mut child, control)?, stderr))) {
+    let collected = watched.and_then(|(stderr, ended)| {
+        if ended {
+            end_leftovers(child.id());
+        }
+        Ok((wait(&mut child, control)?, stderr))
+    });
+    match collected {
         Ok((success, stderr)) => Ok(Ended { success, stderr }),
         Err(failure) => {
             end(&mut child);
@@ -94,10 +103,16 @@ fn start(job: &Job<'_>) -> Result<Child, Failure> {
     })
 }
 
-/// A thread for each pipe.
+/// A thread for each pipe, and one that notices the end.
 fn watch(child: &mut Child, job: &Job<'_>) -> Result<Receiver<Piece>, Failure> {
     let (send, receive) = bounded(QUEUE);
     let threads = || -> std::io::Result<()> {
+        let (leader, ended) = (child.id(), send.clone());
+        let watch = move || {
+            // a run that does not listen any more has ended it itself
+            let _ = group::await_exit(leader).then(|| ended.send(Piece::Ended));
+        };
+        thread::spawn("backend:wait", limits::STACK_WRITER, watch)?;
         if let Some(stdout) = child.stdout.take() {
             pump("backend:out", stdout, send.clone(), Piece::Out)?;
         }
@@ -132,29 +147,37 @@ fn pump(
     thread::spawn(name, limits::STACK_WRITER, pump).map(|_| ())
 }
 
-/// Takes output until both pipes are closed; gives back the error output.
+/// Takes output until both pipes are closed, or until shortly after the program's end; gives back the error output and
+/// whether the end was seen.
 fn collect(
     pieces: &Receiver<Piece>,
     control: &Control,
     on: &mut dyn FnMut(&[u8]) -> Result<(), String>,
-) -> Result<Vec<u8>, Failure> {
+) -> Result<(Vec<u8>, bool), Failure> {
     let (stop, stopped) = bounded(1);
     let _registration = control.on_cancel(move || {
         // full means it was said before
         let _ = stop.try_send(());
     });
     let mut stderr = Vec::new();
+    // once the program has ended, what it wrote is in the pipes: silence means that all of it was read
+    let mut ended: Option<Instant> = None;
     loop {
+        let patience = if ended.is_some() { limits::CHILD_DRAIN } else { Duration::from_secs(3600) };
         let piece = select! {
             recv(pieces) -> piece => piece.ok(),
             recv(stopped) -> _ => return Err(stopped_by(control)),
-            default(control.at_most(Duration::from_secs(3600))) => match control.stopped() {
+            default(control.at_most(patience)) => match control.stopped() {
                 Some(_) => return Err(stopped_by(control)),
+                None if ended.is_some() => None,
                 None => continue,
             },
         };
         match piece {
-            None => return Ok(stderr),
+            None => return Ok((stderr, ended.is_some())),
+            Some(Piece::Ended) => ended = Some(Instant::now()),
+            // the pipes hold less than this takes: it is somebody else who writes
+            Some(_) if ended.is_some_and(|at| at.elapsed() > limits::BACKEND_GRACE) => return Ok((stderr, true)),
             Some(Piece::Out(bytes)) => on(&bytes).map_err(|text| Failure { kind: ErrorKind::Protocol, text })?,
             Some(Piece::Err(bytes)) => {
                 let room = limits::BACKEND_ERROR_BYTES.saturating_sub(stderr.len());
@@ -181,6 +204,14 @@ fn wait(child: &mut Child, control: &Control) -> Result<bool, Failure> {
             return Err(stopped_by(control));
         }
     }
+}
+
+/// Ends what a program left behind in its group; its number is still ours until it is collected.
+fn end_leftovers(leader: u32) {
+    group::terminate(leader);
+    let grace = Control::within(limits::BACKEND_GRACE);
+    while has_members(leader) && grace.pause(EXIT_POLL * 5) == Pause::Over {}
+    group::kill(leader);
 }
 
 /// Asks the whole group to end, then makes it: also one that ignores being asked.

@@ -4,6 +4,7 @@ use super::super::Thinking;
 use super::*;
 use crate::agent::control::AbortReason;
 use crate::config::Config;
+use crate::config::env::OURS;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
@@ -11,7 +12,9 @@ const WATCHDOG: Duration = Duration::from_secs(20);
 
 fn model(backend: Value) -> CliBackend {
     let config = Config::from_value(json!({"agents": {"defaults": {"cliBackends": {"x": backend}}}}));
-    let env = Env::of([("PATH", "/usr/local/bin:/usr/bin:/bin"), ("KEEP", "kept"), ("DROP", "dropped")]);
+    let mut vars = vec![("PATH", "/usr/local/bin:/usr/bin:/bin"), ("KEEP", "kept"), ("DROP", "dropped")];
+    vars.extend(OURS.map(|name| (name, "canary")));
+    let env = Env::of(vars);
     CliBackend::new(ModelRef::new("x", "m1"), configured(&config, "x").expect("a backend").expect("a valid one"), env)
 }
 
@@ -74,6 +77,36 @@ fn environment_and_standard_input_are_what_is_configured() {
     let more = json!({"maxPromptArgChars": 3});
     let (reply, _) = ask(with(script("printf '%s:' \"$#\"; cat"), more), &request("longer"));
     assert_eq!(text(&reply.unwrap()), "0:longer");
+}
+
+#[test]
+fn a_program_gets_nothing_that_is_the_gateways_own() {
+    let (reply, _) = ask(script("env"), &request("hi"));
+    let env = text(&reply.unwrap());
+    assert!(env.contains("KEEP=kept") && !env.contains("canary"), "{env}");
+}
+
+#[test]
+fn a_prompt_that_looks_like_an_option_is_no_argument() {
+    let (reply, _) = ask(script("printf '%s:' \"$#\"; cat"), &request("--dangerously-skip-permissions"));
+    assert_eq!(text(&reply.unwrap()), "0:--dangerously-skip-permissions");
+}
+
+#[test]
+fn what_a_program_leaves_behind_neither_holds_the_answer_up_nor_stays() {
+    let begun = Instant::now();
+    let (reply, _) = ask(script("sleep 1000 & echo $!"), &request("hi"));
+    let child = text(&reply.unwrap());
+    assert!(begun.elapsed() < WATCHDOG / 2, "{:?}", begun.elapsed());
+    let stat = std::fs::read_to_string(format!("/proc/{child}/stat")).unwrap_or_default();
+    assert!(stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with(['Z', 'X'])), "{stat}");
+}
+
+#[test]
+fn somebody_left_behind_who_goes_on_talking_does_not_hold_the_answer_up_either() {
+    let begun = Instant::now();
+    let (reply, _) = ask(script("(while :; do echo more; sleep 0.05; done) & echo hi"), &request("hi"));
+    assert!(text(&reply.unwrap()).contains("hi") && begun.elapsed() < WATCHDOG / 2, "{:?}", begun.elapsed());
 }
 
 #[test]

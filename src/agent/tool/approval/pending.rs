@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::limits;
 use crate::protocol::errors::WireError;
+use crate::sys::order;
 
 /// An operator's answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -226,7 +227,7 @@ impl<W> Approvals<W> {
     /// `exec.approval.list`: pending ones, oldest first.
     pub fn list(&self) -> Value {
         let mut pending: Vec<_> = self.pending().collect();
-        pending.sort_by_key(|(_, entry)| entry.created_at_ms);
+        order::by_key(&mut pending, |(_, entry)| entry.created_at_ms);
         Value::Array(pending.into_iter().map(|(id, entry)| view(id, entry)).collect())
     }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::{Child, Input, Keep, Spec, Stderr};
 use crate::agent::tool::approval::command::absolute_path;
 use crate::config::Env;
+use crate::config::env::OURS;
 use crate::limits;
 use crate::sys::id::Entropy;
 
@@ -66,24 +67,8 @@ pub(super) fn shell(env: &Env) -> PathBuf {
     })
 }
 
-/// Variables that no command gets: our secrets, our supervisor's sockets, and files a shell would run first.
-const REMOVED: &[&str] = &[
-    "OPENCLAW_GATEWAY_TOKEN",
-    "OPENCLAW_GATEWAY_PASSWORD",
-    "NOTIFY_SOCKET",
-    "WATCHDOG_USEC",
-    "WATCHDOG_PID",
-    "LISTEN_FDS",
-    "LISTEN_PID",
-    "LISTEN_FDNAMES",
-    "BASH_ENV",
-    "ENV",
-    "SHELLOPTS",
-    "BASHOPTS",
-    "PS4",
-    "IFS",
-    "CDPATH",
-];
+/// Variables that no command gets beside [`OURS`]: files a shell would run first, and what changes its reading.
+const REMOVED: &[&str] = &["BASH_ENV", "ENV", "SHELLOPTS", "BASHOPTS", "PS4", "IFS", "CDPATH"];
 
 /// Variables that a model may not set, and beginnings of such.
 const REFUSED: &[&str] = &["PATH", "BASH_ENV", "ENV", "SHELLOPTS", "BASHOPTS", "PS4", "IFS", "CDPATH", "ZDOTDIR"];
@@ -105,7 +90,8 @@ pub(super) fn check_variable(name: &str) -> Result<(), String> {
 /// The whole environment of a command: the gateway's without what is removed, then the wish. The search path has only
 /// absolute directories, so that a file in the current one is never taken for a program.
 pub(super) fn environment(base: &Env, prepend: &[String], wish: &[(String, String)]) -> Vec<(String, String)> {
-    let kept = |name: &str| !REMOVED.contains(&name) && !name.starts_with("BASH_FUNC_") && name != "PATH";
+    let removed = |name: &str| OURS.contains(&name) || REMOVED.contains(&name) || name.starts_with("BASH_FUNC_");
+    let kept = |name: &str| !removed(name) && name != "PATH";
     let mut all: Vec<(String, String)> = base
         .iter()
         .filter(|(name, _)| kept(name) && !wish.iter().any(|(wished, _)| wished == name))

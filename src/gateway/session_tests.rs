@@ -1,0 +1,355 @@
+//! Sessions and runs in the pure core while the disk takes its time or refuses, told as scripts.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::disk::{Done, Job, Then};
+use super::event::{ConnId, Effect, Input, Timer};
+use super::runs::RunNo;
+use super::script::{Script, request};
+use super::sessions::Shelf;
+use crate::agent::run::{RunEvent, begin};
+use crate::limits;
+
+/// A gateway with one client whose indexes were read: none has a session.
+fn gateway() -> Script {
+    let mut script = Script::new(json!({}));
+    script.join(1, 4);
+    load(&mut script, None);
+    script
+}
+
+fn load(script: &mut Script, fault: Option<&str>) {
+    let shelf = Shelf { path: "x".into(), index: Default::default(), fault: fault.map(str::to_string), unsaved: false };
+    let done = Done::Sessions(vec![("main".into(), shelf)]);
+    script.raw(Input::Stored { then: Then::Sessions, done });
+}
+
+fn call(script: &mut Script, method: &str, params: Value) -> Vec<Effect> {
+    script.raw(request(1, method, params))
+}
+
+/// Payloads, or errors, of the answers among these.
+fn answers(effects: &[Effect]) -> Vec<Value> {
+    let sent = effects.iter().filter_map(|effect| match effect {
+        Effect::Send(ConnId(1), bytes) => serde_json::from_slice::<Value>(bytes).ok(),
+        _ => None,
+    });
+    sent.map(|frame| if frame["ok"] == true { frame["payload"].clone() } else { frame["error"].clone() }).collect()
+}
+
+/// The only disk job that somebody waits for.
+fn job(effects: Vec<Effect>) -> (Job, Then) {
+    let mut jobs = effects.into_iter().filter_map(|effect| match effect {
+        Effect::Disk(_, Then::Nothing | Then::Sessions) => None,
+        Effect::Disk(job, then) => Some((job, then)),
+        _ => None,
+    });
+    let job = jobs.next().expect("a job");
+    assert!(jobs.next().is_none());
+    job
+}
+
+fn stored(script: &mut Script, then: Then, done: Done) -> Vec<Effect> {
+    script.raw(Input::Stored { then, done })
+}
+
+/// A message that is taken in, and on disk.
+fn send(script: &mut Script, params: Value) -> Vec<Effect> {
+    let (_, then) = job(call(script, "chat.send", params));
+    stored(script, then, Done::Written(Ok(())))
+}
+
+/// Numbers of the runs that got a thread.
+fn started(effects: &[Effect]) -> Vec<u64> {
+    let of = |effect: &Effect| if let Effect::StartRun(no, _) = effect { Some(no.0) } else { None };
+    effects.iter().filter_map(of).collect()
+}
+
+/// Payloads of the broadcasts of this name.
+fn events(effects: &[Effect], name: &str) -> Vec<Value> {
+    let frames = effects.iter().filter_map(|effect| match effect {
+        Effect::Broadcast { head, .. } => {
+            serde_json::from_str::<Value>(&format!("{}0}}", std::str::from_utf8(head).ok()?)).ok()
+        }
+        _ => None,
+    });
+    frames.filter(|frame| frame["event"] == name).map(|frame| frame["payload"].clone()).collect()
+}
+
+/// A session that is on disk.
+fn create(script: &mut Script, key: &str) {
+    let (_, then) = job(call(script, "sessions.create", json!({"key": key})));
+    stored(script, then, Done::Written(Ok(())));
+}
+
+fn say(key: &str, session: &str) -> Value {
+    json!({"message": "hi", "sessionKey": session, "idempotencyKey": key})
+}
+
+fn ask(key: &str) -> Value {
+    json!({"message": "hi", "idempotencyKey": key})
+}
+
+#[test]
+fn what_comes_before_the_indexes_were_read_never_writes_one() {
+    let mut script = Script::new(json!({}));
+    script.join(1, 4);
+    for n in 0..limits::EVENT_QUEUE {
+        assert!(call(&mut script, "agent", ask(&n.to_string())).is_empty());
+    }
+    let effects = call(&mut script, "agent", ask("more"));
+    assert_eq!((effects.len(), &answers(&effects)[0]["retryable"]), (1, &json!(true)));
+}
+
+#[test]
+fn names_of_calls_are_bounded_and_not_blank() {
+    let mut script = gateway();
+    let refusal = |script: &mut Script, method: &str, key: String| {
+        let params = match method {
+            "agent" => json!({"message": "hi", "idempotencyKey": key}),
+            "agent.wait" => json!({"runId": key}),
+            _ => json!({"message": "hi", "sessionKey": "main", "idempotencyKey": key}),
+        };
+        answers(&call(script, method, params))[0]["message"].to_string()
+    };
+    for method in ["agent", "chat.send", "agent.wait"] {
+        let long = refusal(&mut script, method, "k".repeat(limits::IDEMPOTENCY_KEY_CHARS + 1));
+        assert!(long.contains("must NOT have more than 256 characters"), "{method}: {long}");
+    }
+    assert!(refusal(&mut script, "agent", " ".into()).contains("must not be blank"));
+}
+
+#[test]
+fn a_refused_call_may_come_again_with_its_key() {
+    let mut script = Script::new(json!({}));
+    script.join(1, 4);
+    load(&mut script, Some("torn"));
+    let refused = answers(&call(&mut script, "agent", ask("k")));
+    assert_eq!(refused[0]["code"], "UNAVAILABLE");
+    load(&mut script, None);
+    let effects = call(&mut script, "agent", ask("k"));
+    assert!(answers(&effects).is_empty());
+    let (_, then) = job(effects);
+    assert_eq!(answers(&stored(&mut script, then, Done::Written(Ok(()))))[0]["status"], "accepted");
+    assert_eq!(answers(&call(&mut script, "agent", ask("k")))[0]["status"], "accepted");
+}
+
+#[test]
+fn a_long_run_is_remembered_until_it_ends() {
+    let mut script = gateway();
+    let (_, then) = job(call(&mut script, "agent", ask("k")));
+    stored(&mut script, then, Done::Written(Ok(())));
+    for _ in 0..10 {
+        script.wait(limits::SWEEP);
+        script.raw(Input::Timer(Timer::Sweep));
+    }
+    assert_eq!(answers(&call(&mut script, "agent", ask("k")))[0]["status"], "accepted");
+}
+
+#[test]
+fn a_repeated_create_gets_the_first_answer() {
+    let mut script = gateway();
+    let create = || json!({"key": "agent:main:new", "idempotencyKey": "k"});
+    let (_, then) = job(call(&mut script, "sessions.create", create()));
+    assert_eq!(answers(&call(&mut script, "sessions.create", create()))[0]["code"], "UNAVAILABLE");
+    let first = answers(&stored(&mut script, then, Done::Written(Ok(()))));
+    assert_eq!(answers(&call(&mut script, "sessions.create", create())), first);
+}
+
+#[test]
+fn a_create_that_could_not_be_saved_may_come_again() {
+    let mut script = gateway();
+    let create = || json!({"key": "agent:main:new", "idempotencyKey": "k"});
+    let (_, then) = job(call(&mut script, "sessions.create", create()));
+    let refused = answers(&stored(&mut script, then, Done::Written(Err("full".into()))));
+    assert_eq!(refused[0]["code"], "UNAVAILABLE");
+    let (_, then) = job(call(&mut script, "sessions.create", create()));
+    assert_eq!(answers(&stored(&mut script, then, Done::Written(Ok(()))))[0]["ok"], true);
+}
+
+#[test]
+fn a_transcript_is_put_away_only_after_its_entry_is_gone_from_the_disk() {
+    let mut script = gateway();
+    let delete = |script: &mut Script| job(call(script, "sessions.delete", json!({"key": "agent:main:x"})));
+    create(&mut script, "agent:main:x");
+    let (first, then) = delete(&mut script);
+    assert!(matches!(first, Job::Indexes(_)));
+    let refused = stored(&mut script, then, Done::Written(Err("full".into())));
+    assert_eq!(answers(&refused)[0]["code"], "UNAVAILABLE");
+    assert!(!refused.iter().any(|effect| matches!(effect, Effect::Disk(Job::PutAway(..), _))));
+    create(&mut script, "agent:main:x");
+    let (_, then) = delete(&mut script);
+    let (second, then) = job(stored(&mut script, then, Done::Written(Ok(()))));
+    assert!(matches!(second, Job::PutAway(..)));
+    let done = stored(&mut script, then, Done::PutAway(vec!["away".into()]));
+    assert_eq!(answers(&done)[0]["archived"], json!(["away"]));
+}
+
+#[test]
+fn no_run_starts_before_its_session_is_on_disk_whatever_ends_meanwhile() {
+    let mut script = gateway();
+    create(&mut script, "agent:main:other");
+    assert_eq!(started(&send(&mut script, say("other", "agent:main:other"))).len(), 1);
+    let effects = call(&mut script, "agent", say("new", "agent:main:new"));
+    let (_, then) = job(effects);
+    let mut meanwhile = call(&mut script, "chat.abort", json!({"sessionKey": "agent:main:other"}));
+    meanwhile.extend(send(&mut script, say("second", "agent:main:new")));
+    assert!(started(&meanwhile).is_empty());
+    let effects = stored(&mut script, then, Done::Written(Ok(())));
+    let acked = effects.iter().position(|effect| matches!(effect, Effect::Send(..))).unwrap();
+    let began = effects.iter().position(|effect| matches!(effect, Effect::StartRun(..))).unwrap();
+    assert!(acked < began && started(&effects).len() == 1);
+}
+
+#[test]
+fn a_run_stopped_while_its_session_is_saved_is_accepted_first_and_ended_then() {
+    let mut script = gateway();
+    let (_, then) = job(call(&mut script, "agent", say("new", "agent:main:new")));
+    let aborted = answers(&call(&mut script, "chat.abort", json!({"sessionKey": "agent:main:new"})));
+    assert_eq!((aborted.len(), &aborted[0]["aborted"]), (1, &json!(true)));
+    let effects = stored(&mut script, then, Done::Written(Ok(())));
+    let both = answers(&effects);
+    assert_eq!((both.len(), &both[0]["status"], &both[1]["code"]), (2, &json!("accepted"), &json!("UNAVAILABLE")));
+    assert!(started(&effects).is_empty());
+    assert!(script.state.runs.is_empty());
+}
+
+#[test]
+fn a_run_behind_one_that_could_not_be_saved_goes_on() {
+    let mut script = Script::new(json!({"messages": {"queue": {"debounceMs": 0}}}));
+    script.join(1, 4);
+    load(&mut script, None);
+    let (_, then) = job(call(&mut script, "agent", say("new", "agent:main:new")));
+    send(&mut script, say("second", "agent:main:new"));
+    let effects = stored(&mut script, then, Done::Written(Err("full".into())));
+    assert_eq!((answers(&effects).len(), started(&effects).len(), script.state.runs.len()), (1, 1, 1));
+}
+
+#[test]
+fn the_first_turn_of_a_created_session_starts_after_the_answer() {
+    let mut script = gateway();
+    let wish = json!({"key": "agent:main:new", "message": "hi"});
+    let effects = call(&mut script, "sessions.create", wish.clone());
+    assert!(started(&effects).is_empty());
+    let (_, then) = job(effects);
+    let refused = stored(&mut script, then, Done::Written(Err("full".into())));
+    assert!(started(&refused).is_empty() && script.state.runs.is_empty());
+    let (_, then) = job(call(&mut script, "sessions.create", wish));
+    let effects = stored(&mut script, then, Done::Written(Ok(())));
+    assert!(answers(&effects)[0]["runId"].is_string() && started(&effects).len() == 1);
+}
+
+#[test]
+fn a_transcript_has_one_writer_at_a_time() {
+    let mut script = gateway();
+    let key = "agent:main:x";
+    create(&mut script, key);
+    let inject = |script: &mut Script| call(script, "chat.inject", json!({"sessionKey": key, "message": "note"}));
+    let (_, injected) = job(inject(&mut script));
+    assert!(started(&send(&mut script, say("a", key))).is_empty(), "the disk thread writes");
+    let effects = stored(&mut script, injected, Done::Added(Ok("id".into())));
+    assert_eq!(started(&effects).len(), 1);
+    // Its thread has a place, even if nothing was heard of it yet.
+    assert_eq!(answers(&inject(&mut script))[0]["code"], "UNAVAILABLE");
+
+    create(&mut script, "agent:main:y");
+    let (_, shortened) = job(call(&mut script, "sessions.compact", json!({"key": "agent:main:y"})));
+    let effects = send(&mut script, say("b", "agent:main:y"));
+    assert!(started(&effects).is_empty(), "the disk thread replaces the file");
+    let effects = stored(&mut script, shortened, Done::Transcript(Ok("{}".into())));
+    assert_eq!(started(&effects).len(), 1);
+}
+
+#[test]
+fn one_connection_cannot_fill_the_disk_threads_queue_with_reads() {
+    for (method, params) in [
+        ("chat.history", json!({"sessionKey": "main"})),
+        ("chat.startup", json!({"sessionKey": "main"})),
+        ("chat.message.get", json!({"sessionKey": "main", "messageId": "x"})),
+        ("sessions.get", json!({"key": "main"})),
+        ("sessions.preview", json!({"keys": ["main"]})),
+        ("sessions.list", json!({"includeDerivedTitles": true})),
+        ("exec.approvals.get", json!({})),
+    ] {
+        let mut script = gateway();
+        let mut last = None;
+        for _ in 0..limits::READS_PER_CONNECTION {
+            last = Some(job(call(&mut script, method, params.clone())));
+        }
+        assert_eq!(answers(&call(&mut script, method, params.clone()))[0]["code"], "UNAVAILABLE", "{method}");
+        let (_, then) = last.unwrap();
+        stored(&mut script, then, Done::Transcript(Ok("{}".into())));
+        job(call(&mut script, method, params));
+    }
+}
+
+#[test]
+fn an_index_that_could_not_be_written_is_tried_again() {
+    let mut script = gateway();
+    create(&mut script, "agent:main:x");
+    call(&mut script, "chat.send", say("a", "agent:main:x"));
+    let saves = |effects: &[Effect]| {
+        effects.iter().filter(|effect| matches!(effect, Effect::Disk(Job::Indexes(_), Then::Sessions))).count()
+    };
+    assert_eq!(saves(&script.raw(Input::Timer(Timer::Sweep))), 1);
+    assert_eq!(saves(&script.raw(Input::Timer(Timer::Sweep))), 0, "saved");
+    stored(&mut script, Then::Sessions, Done::Written(Err("full".into())));
+    assert_eq!(saves(&script.raw(Input::Timer(Timer::Sweep))), 1);
+}
+
+#[test]
+fn the_numbers_of_a_runs_events_have_no_gap_when_it_is_stopped() {
+    let mut script = gateway();
+    create(&mut script, "agent:main:x");
+    let mut all = send(&mut script, say("a", "agent:main:x"));
+    let no = RunNo(started(&all)[0]);
+    all.extend(script.raw(Input::Run(no, RunEvent::Started)));
+    all.extend(script.raw(Input::Run(no, RunEvent::Text("Hel".into()))));
+    all.extend(call(&mut script, "chat.abort", json!({"sessionKey": "agent:main:x"})));
+    let end = begin::not_started(&std::io::Error::other("stopped"));
+    all.extend(script.raw(Input::Run(no, RunEvent::Failed(Box::new(end)))));
+    let of =
+        |name: &str| -> Vec<u64> { events(&all, name).iter().map(|event| event["seq"].as_u64().unwrap()).collect() };
+    assert_eq!(of("agent"), [1, 2, 3], "started, said, ended");
+    assert_eq!(of("chat"), [2, 3], "the last one belongs to the end");
+}
+
+#[test]
+fn the_answer_to_a_command_is_told_even_when_it_cannot_be_written() {
+    let mut script = gateway();
+    create(&mut script, "agent:main:x");
+    let mut wish = say("c", "agent:main:x");
+    wish["message"] = "/help".into();
+    let effects = call(&mut script, "chat.send", wish);
+    assert_eq!(answers(&effects)[0]["status"], "started");
+    let (_, then) = job(effects);
+    let effects = stored(&mut script, then, Done::Added(Err("full".into())));
+    let told = events(&effects, "chat");
+    assert_eq!((told.len(), &told[0]["runId"], &told[0]["state"]), (1, &json!("c"), &json!("final")));
+}
+
+#[test]
+fn many_approvals_need_one_timer() {
+    let mut script = gateway();
+    let timers = |effects: &[Effect]| {
+        effects.iter().filter(|effect| matches!(effect, Effect::Timer(_, Timer::Approvals))).count()
+    };
+    let ask =
+        |script: &mut Script, ms: u64| call(script, "exec.approval.request", json!({"command": "ls", "timeoutMs": ms}));
+    assert_eq!(timers(&ask(&mut script, 50_000)), 1);
+    for _ in 0..10 {
+        assert_eq!(timers(&ask(&mut script, 60_000)), 0);
+    }
+    assert_eq!(timers(&ask(&mut script, 10_000)), 1, "an earlier one");
+    script.wait(Duration::from_secs(10));
+    let effects = script.raw(Input::Timer(Timer::Approvals));
+    assert_eq!((answers(&effects).len(), timers(&effects)), (1, 1));
+    script.wait(Duration::from_secs(40));
+    assert_eq!(answers(&script.raw(Input::Timer(Timer::Approvals))).len(), 1);
+    script.wait(Duration::from_secs(1));
+    assert_eq!(script.raw(Input::Timer(Timer::Approvals)).len(), 0, "the one that was overtaken");
+    script.wait(Duration::from_secs(9));
+    assert_eq!(answers(&script.raw(Input::Timer(Timer::Approvals))).len(), 10);
+}
