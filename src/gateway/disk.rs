@@ -157,7 +157,7 @@ pub enum Then {
     /// Nothing; a failed write is tried again with the next change.
     Nothing,
     /// A change that must be on disk before anyone hears of it.
-    Commit(Commit),
+    Commit(Box<Commit>),
     /// Answer `logs.tail`.
     LogsTail(Waiting),
     /// Answer `config.get`.
@@ -328,10 +328,6 @@ fn perform(place: &Place, job: Job) -> Done {
     }
 }
 
-fn text(answer: Result<Value, WireError>) -> Result<String, WireError> {
-    answer.map(|answer| answer.to_string())
-}
-
 /// The file is a person's; nothing is written unless it names one of the accounts.
 fn note_profiles(path: &Path, changes: &[Change], now_ms: u64) -> Result<(), String> {
     let Some(bytes) = atomic::read_bounded(path, limits::AUTH_PROFILES_BYTES).map_err(|error| error.to_string())?
@@ -360,6 +356,10 @@ fn let_go(wish: &Retain) {
             target: "store", "old transcripts cannot be let go folder={} error={error}", wish.folder.display()
         ),
     }
+}
+
+fn text(answer: Result<Value, WireError>) -> Result<String, WireError> {
+    answer.map(|answer| answer.to_string())
 }
 
 fn put_away(files: &[PathBuf], now_ms: u64) -> Vec<String> {

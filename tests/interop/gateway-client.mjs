@@ -15,7 +15,6 @@ const PARAMS = {
   "agents.files.get": { agentId: "main", name: "AGENTS.md" },
   "chat.history": { sessionKey: "main" },
   "chat.startup": { sessionKey: "main" },
-  "chat.message.get": { sessionKey: "main", messageId: "nobody" },
   "sessions.resolve": { key: "main" },
   "sessions.preview": { keys: ["agent:main:main"] },
   "sessions.describe": { key: "agent:main:main" },
