@@ -198,7 +198,7 @@ fn files(folder: &Path, span: &Span) -> Vec<(PathBuf, Metadata)> {
     let paths = entries.take(limits::DIR_ENTRIES).filter_map(Result::ok).map(|entry| entry.path());
     let transcripts = paths.filter(|path| path.extension().is_some_and(|end| end == "jsonl"));
     let mut found: Vec<(PathBuf, Metadata)> = transcripts.filter_map(|path| recent(path, span)).collect();
-    order::by(&mut found, |(_, one), (_, two)| two.modified().ok().cmp(&one.modified().ok()));
+    order::by_key(&mut found, |(_, facts)| std::cmp::Reverse(facts.modified().ok()));
     found.truncate(limits::USAGE_FILES);
     found
 }
@@ -243,7 +243,7 @@ fn sessions(
 ) -> Result<String, WireError> {
     let mut seen: Vec<Seen> = ask.stores.iter().flat_map(|store| of_store(store, span)).collect();
     seen.retain(|seen| keys.is_none_or(|keys| keys.contains(&seen.key)));
-    order::by(&mut seen, |one, two| two.entry.updated_ms().cmp(&one.entry.updated_ms()));
+    order::by_key(&mut seen, |seen| std::cmp::Reverse(seen.entry.updated_ms()));
     seen.truncate(limit);
     let mut rows = Vec::new();
     let paths: Vec<String> = seen.iter().map(|seen| seen.path.display().to_string()).collect();
