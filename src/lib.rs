@@ -14,6 +14,7 @@
 //! | [`cli`] | flag table, parser, help, completions, one file per command | the gateway, except in `cmd::gateway_start` |
 //! | [`service`] | read-only look at service managers, ports and other gateways | the protocol |
 //! | [`sys`] | the house's own standard library: clock, ids, threads, signals, log, redaction | everything above it |
+//! | `json` | the `json!` of all files | everything else |
 //! | [`limits`] | every default, cap and deadline, each with its reason | who uses them |
 //!
 //! # Threads
@@ -41,6 +42,9 @@
 //!   a peer wrote.
 
 #![forbid(unsafe_code)]
+
+#[macro_use]
+mod json;
 
 pub mod agent;
 pub mod cli;

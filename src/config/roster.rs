@@ -1,7 +1,7 @@
 //! Agents and the default model as changes of the configuration file: who exists, how a name becomes an id, which entry
 //! is edited in which of the two spellings. Pure: text in, text out, checked before anybody writes it.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::edit::{self, Act, Change, Step};
 use super::env::Env;

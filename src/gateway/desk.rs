@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::event::{Event, ToolReply};
 use super::runs::RunNo;

@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
-use serde_json::json;
 
 use super::disk::{Done, Then};
 use super::event::{Event, Input};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::disk::{Done, Job, Then};
 use super::event::{ConnId, Effect, Input, Timer};

@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::check::{self, check};
 use super::defs::{EVENT_FRAME, RESPONSE_FRAME};

@@ -1,7 +1,7 @@
 //! Which key a provider is called with (agent.md 23): the session's profile, the configured order, the profiles file,
 //! the environment, the configuration. Owns the file's data model and its reading; writing it is the caller's.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use crate::config::{Config, Env, Secret};
 use crate::limits;

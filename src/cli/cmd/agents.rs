@@ -1,6 +1,6 @@
 //! `agents list|add|delete|set-identity`: the agents of the configuration (`spec/cli.md` 24).
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use crate::cli::change;
 use crate::cli::fail::CliError;

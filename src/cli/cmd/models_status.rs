@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::cli::fail::{CliError, Kind};
 use crate::cli::parse::Parsed;

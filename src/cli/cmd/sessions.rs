@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::path::PathBuf;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use crate::cli::amount;
 use crate::cli::fail::CliError;

@@ -2,7 +2,6 @@
 
 use super::testing::TempDir;
 use super::*;
-use serde_json::json;
 
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/config");
 
