@@ -127,10 +127,9 @@ impl AuthProfiles {
         }
     }
 
-    /// Reads an agent's file; one that cannot be read counts as empty, and the log says so.
-    pub fn of_agent(agents_dir: &std::path::Path, agent: &str) -> AuthProfiles {
-        let file = agents_dir.join(agent).join("agent").join("auth-profiles.json");
-        let read = atomic::read_bounded(&file, limits::AUTH_PROFILES_BYTES).map_err(|error| error.to_string());
+    /// Reads a file; one that cannot be read counts as empty, and the log says so.
+    pub fn open(file: &std::path::Path) -> AuthProfiles {
+        let read = atomic::read_bounded(file, limits::AUTH_PROFILES_BYTES).map_err(|error| error.to_string());
         let parsed = read.and_then(|bytes| bytes.map(|bytes| AuthProfiles::parse(&bytes)).transpose());
         parsed
             .unwrap_or_else(|why| {
