@@ -21,7 +21,8 @@
 //!
 //! `state` (the main thread) owns everything the gateway knows. `accept:<port>` counts and hands over.
 //! `read:<conn>` starts as an HTTP connection and may become a WebSocket, beside which `write:<conn>`
-//! alone writes. `store` alone touches files below the state directory. Nothing else lives for long.
+//! alone writes. `store` alone touches files below the state directory; `errand`, which starts with its first question,
+//! answers what takes longer than a file's reading. Nothing else lives for long.
 //!
 //! # Invariants
 //!

@@ -178,7 +178,7 @@ pub const EVENT_QUEUE: usize = 1024;
 pub const EVENTS_PER_CONNECTION: usize = 32;
 /// Requests of one connection that may wait for the disk at once.
 pub const READS_PER_CONNECTION: usize = 8;
-/// Jobs waiting for the store thread.
+/// Jobs waiting for the store thread, and as many for the one that reads for clients.
 pub const STORE_QUEUE: usize = 1024;
 /// Whole time of a shutdown after the signal (lifecycle.md 12).
 pub const SHUTDOWN: Duration = Duration::from_secs(5);
@@ -217,6 +217,8 @@ pub const STATE_FILE_BYTES: usize = 64 * MIB;
 pub const TRANSCRIPT_WINDOW: usize = 256 * KIB;
 /// Bytes of a transcript read at most; of a longer one the end counts.
 pub const TRANSCRIPT_BYTES: usize = 256 * MIB;
+/// Bytes of a transcript's end read for a client; what stands before them is for the file's owner.
+pub const TRANSCRIPT_READ_BYTES: usize = 16 * MIB;
 /// Bytes of one transcript line: a message with four pictures of the largest size in base64.
 pub const TRANSCRIPT_LINE_BYTES: usize = 32 * MIB;
 /// Bytes of a transcript's beginning read for its first words.
@@ -266,6 +268,20 @@ pub const WORKSPACE_FILE_CHARS: usize = 20_000;
 pub const WORKSPACE_FILE_BYTES: usize = 2 * MIB;
 /// Characters of an agent's id, as in the original.
 pub const AGENT_ID_CHARS: usize = 64;
+/// Questions that wait for the errand thread.
+pub const ERRANDS: usize = 16;
+/// Time after which a count of usage is broken off between two files; what was counted is kept for the next question.
+pub const USAGE_PATIENCE: Duration = Duration::from_secs(8);
+/// Transcripts that one report of usage covers, newest first.
+pub const USAGE_FILES: usize = 4096;
+/// Sessions that one report of usage lists when nobody says how many.
+pub const USAGE_SESSIONS: usize = 50;
+/// Sessions that one report of usage lists at most.
+pub const USAGE_SESSIONS_MAX: usize = 1000;
+/// Bytes of one transcript's end that a usage curve and its log are made of.
+pub const USAGE_DETAIL_BYTES: usize = 32 * MIB;
+/// Lines of the log of a session's usage.
+pub const USAGE_LOG_LINES: usize = 200;
 /// Points of one usage curve.
 pub const USAGE_POINTS: usize = 500;
 /// Characters of one line in the log of a session's usage.
@@ -353,6 +369,8 @@ pub const PROMPT_BYTES: usize = 4 * MIB;
 pub const AGENT_ANSWER_MARGIN: Duration = Duration::from_secs(30);
 /// Longest time limit a turn may be given: a day, as for `chat.send` (agent.md 5).
 pub const AGENT_TIMEOUT_MAX: Duration = Duration::from_secs(86_400);
+/// Bytes kept of an answer that broke off: enough to read, and it never fills a page of history by itself.
+pub const BROKEN_OFF_BYTES: usize = 256 * KIB;
 /// Silence waited for before messages that came during a turn become the next one (agent.md 6), and the longest setting.
 pub const QUEUE_DEBOUNCE: Duration = Duration::from_secs(1);
 /// See [`QUEUE_DEBOUNCE`].

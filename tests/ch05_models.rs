@@ -212,4 +212,10 @@ fn a_server_found_on_this_machine_is_remembered() {
     assert!(!upstream.asked_more());
     peer.get("chat.send", json!({"sessionKey": "main", "message": "/status", "idempotencyKey": "s"}));
     assert!(chat(&mut peer, "s", "final").to_string().contains("Model: ollama/tiny"));
+    let status = peer.get("status", json!({}));
+    assert!(status["modelFound"].as_str().is_some_and(|why| why.contains("tiny")), "{status}");
+    assert_eq!(status["sessions"]["recent"][0]["model"], "tiny");
+    let shown = gateway.cli(&["status"]);
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    assert!(shown.lines().any(|line| line.starts_with("│ Model ") && line.contains("found")), "{shown}");
 }

@@ -85,7 +85,7 @@ fn a_busy_agent_is_told_to_stop_before_it_goes() {
     peer.get("agents.create", json!({"name": "ops"}));
     let id = peer.send("agent", json!({"message": "hi", "idempotencyKey": "a", "agentId": "ops"}));
     assert_eq!(peer.response(&id)["payload"]["status"], "accepted");
-    upstream.asked();
+    peer.event_where("agent", |p| p["stream"] == "assistant");
     let busy = peer.call("agents.delete", json!({"agentId": "ops"}));
     assert_eq!((&busy["error"]["code"], &busy["error"]["retryable"]), (&json!("UNAVAILABLE"), &json!(true)), "{busy}");
     peer.response(&id);
@@ -165,4 +165,173 @@ fn the_command_line_changes_a_running_gateway_and_a_file_without_one() {
     assert!(offline(&["agents", "delete", "night", "--force"]).contains("deleted"));
     assert!(!offline(&["agents", "list"]).contains("night"));
     assert!(std::fs::read_to_string(home.state("openclaw.json")).unwrap().contains("// mine"));
+}
+
+#[test]
+fn usage_is_counted_from_transcripts_when_asked() {
+    let upstream = Upstream::play(vec![]);
+    let gateway = start(&upstream);
+    let mut peer = Peer::connect(&gateway, &Hello::v4());
+    let empty = peer.get("usage.cost", json!({"days": 7}));
+    assert_eq!((&empty["days"], &empty["daily"]), (&json!(7), &json!([])), "{empty}");
+    turn(&mut peer, json!({"message": "hi", "idempotencyKey": "a"}));
+    turn(&mut peer, json!({"message": "again", "idempotencyKey": "b", "sessionKey": "other"}));
+    let cost = peer.get("usage.cost", json!({}));
+    assert_eq!((&cost["totals"]["totalTokens"], &cost["daily"][0]["output"]), (&json!(24), &json!(4)), "{cost}");
+    let report = peer.get("sessions.usage", json!({"range": "7d"}));
+    assert_eq!(report["sessions"].as_array().unwrap().len(), 2, "{report}");
+    assert_eq!(report["aggregates"]["byModel"][0]["model"], "m", "{report}");
+    let one = peer.get("sessions.usage", json!({"key": "main"}));
+    assert_eq!((&one["sessions"][0]["key"], &one["totals"]["totalTokens"]), (&json!("agent:main:main"), &json!(12)));
+    let series = peer.get("sessions.usage.timeseries", json!({"key": "main"}));
+    assert_eq!(series["points"][0]["cumulativeTokens"], 12, "{series}");
+    let logs = peer.get("sessions.usage.logs", json!({"key": "main", "limit": 1}));
+    assert_eq!((logs["logs"].as_array().unwrap().len(), &logs["logs"][0]["content"]), (1, &json!("done")), "{logs}");
+
+    let left = report["sessions"][0]["sessionId"].as_str().unwrap().to_string();
+    let key = report["sessions"][0]["key"].clone();
+    peer.get("sessions.reset", json!({"key": key}));
+    let all = peer.get("sessions.usage", json!({}));
+    let keys: Vec<&Value> = all["sessions"].as_array().unwrap().iter().map(|row| &row["key"]).collect();
+    assert!(keys.contains(&&json!(left)), "a conversation that was left still cost what it cost: {keys:?}");
+    let of_left = peer.get("sessions.usage.timeseries", json!({"key": left}));
+    assert_eq!((&of_left["sessionId"], &of_left["points"][0]["cumulativeTokens"]), (&json!(left), &json!(12)));
+
+    assert_eq!(refused(&mut peer, "sessions.usage.timeseries", json!({})), "key is required for timeseries");
+    let none = refused(&mut peer, "sessions.usage.timeseries", json!({"key": "nobody"}));
+    assert_eq!(none, "No transcript found for session: agent:main:nobody");
+    for zone in ["Nowhere/Land", "/etc/passwd", "../../etc/passwd"] {
+        let text = refused(&mut peer, "usage.cost", json!({"mode": "specific", "timeZone": zone}));
+        assert!(text.starts_with("unknown time zone"), "{text}");
+    }
+    let shown = gateway.cli(&["gateway", "usage-cost"]);
+    assert!(String::from_utf8_lossy(&shown.stdout).contains("24 tokens"), "{shown:?}");
+    assert_eq!(peer.get("usage.status", json!({}))["providers"], json!([]));
+}
+
+#[test]
+fn what_was_deleted_with_an_agent_costs_nothing_any_more() {
+    let upstream = Upstream::play(vec![]);
+    let gateway = start(&upstream);
+    let mut peer = Peer::connect(&gateway, &Hello::v3());
+    peer.get("agents.create", json!({"name": "ops", "workspace": "~/ops"}));
+    turn(&mut peer, json!({"message": "hi", "idempotencyKey": "a", "agentId": "ops"}));
+    let of = |peer: &mut Peer, agent: &str| {
+        peer.get("usage.cost", json!({"agentId": agent}))["totals"]["totalTokens"].clone()
+    };
+    assert_eq!((of(&mut peer, "ops"), of(&mut peer, "main")), (json!(12), json!(0)));
+    peer.get("agents.delete", json!({"agentId": "ops"}));
+    assert_eq!(refused(&mut peer, "usage.cost", json!({"agentId": "ops"})), "unknown agent id \"ops\"");
+}
+
+/// An Ollama with one model, as far as the search asks it.
+fn ollama() -> u16 {
+    use std::io::{BufRead, BufReader, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let mut first = String::new();
+            let _ = BufReader::new(stream.try_clone().unwrap()).read_line(&mut first);
+            let body = match first.contains("/api/tags") {
+                true => r#"{"models":[{"name":"tiny:1b"}]}"#,
+                false => r#"{"capabilities":["tools"],"model_info":{"x.context_length":4096}}"#,
+            };
+            let _ =
+                write!(stream, "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+        }
+    });
+    port
+}
+
+#[test]
+fn models_of_this_machine_are_found_shown_and_chosen() {
+    let host = format!("127.0.0.1:{}", ollama());
+    let gateway = Setup::new().env("OLLAMA_HOST", &host).config("{gateway: {mode: \"local\"}} // mine\n").start();
+    let mut peer = Peer::connect(&gateway, &Hello::v4());
+    let models = peer.get("models.list", json!({}))["models"].clone();
+    assert_eq!((&models[0]["id"], &models[0]["tags"]), (&json!("tiny:1b"), &json!(["default"])), "{models}");
+    assert_eq!((&models[0]["supportsTools"], &models[0]["contextWindow"]), (&json!(true), &json!(4096)));
+    let status = gateway.cli_json(&["models", "status", "--json"]);
+    assert_eq!((&status["resolvedDefault"], &status["defaultModel"]), (&json!("ollama/tiny:1b"), &Value::Null));
+    let scan = gateway.cli(&["models", "scan", "--set-default"]);
+    let text = String::from_utf8_lossy(&scan.stdout).into_owned();
+    assert!(text.contains("Model set to ollama/tiny:1b. The running gateway uses it"), "{scan:?}");
+    assert!(config(&gateway).contains("// mine") && config(&gateway).contains("ollama/tiny:1b"));
+    let list = peer.get("agents.list", json!({}));
+    assert_eq!(list["agents"][0]["model"]["primary"], "ollama/tiny:1b");
+}
+
+#[test]
+fn providers_say_where_their_keys_are_and_never_the_keys() {
+    let upstream = Upstream::play(vec![]);
+    let config = upstream.config("").replace("\"key\"", "\"key-0123456789\"");
+    let gateway = Setup::new().env("GROQ_API_KEY", "groq-0123456789").config(&config).start();
+    let mut peer = Peer::connect(&gateway, &Hello::v4());
+    let auth = peer.get("models.authStatus", json!({}));
+    let rows = auth["providers"].as_array().unwrap();
+    let names: Vec<&str> = rows.iter().map(|row| row["provider"].as_str().unwrap()).collect();
+    assert_eq!(names, ["groq", "up"], "{auth}");
+    assert_eq!((&rows[0]["apiKey"]["source"], &rows[1]["apiKey"]["source"]), (&json!("env"), &json!("config")));
+    assert!(!auth.to_string().contains("0123456789"), "{auth}");
+    assert_eq!(refused(&mut peer, "models.authStatus", json!({"agentId": "ghost"})), "unknown agent id \"ghost\"");
+    let status = gateway.cli(&["models", "status", "--check"]);
+    let text = String::from_utf8_lossy(&status.stdout).into_owned();
+    assert!(status.status.success() && text.contains("up: key in the config"), "{status:?}");
+    assert!(!text.contains("0123456789"), "{text}");
+}
+
+#[test]
+fn the_tools_shown_are_the_tools_that_a_turn_gets() {
+    let upstream = Upstream::play(vec![]);
+    let more = ", tools: {profile: \"coding\", deny: [\"exec\"]}";
+    let gateway = Setup::new().config(&upstream.config(more)).start();
+    let mut peer = Peer::connect(&gateway, &Hello::v4());
+    let effective = peer.get("tools.effective", json!({"sessionKey": "main"}));
+    let tools = effective["groups"][0]["tools"].as_array().unwrap();
+    let shown: Vec<&str> = tools.iter().map(|tool| tool["id"].as_str().unwrap()).collect();
+    turn(&mut peer, json!({"message": "hi", "idempotencyKey": "a"}));
+    let asked = upstream.asked();
+    let offered: Vec<&str> =
+        asked["tools"].as_array().unwrap().iter().map(|tool| tool["function"]["name"].as_str().unwrap()).collect();
+    assert_eq!(shown, offered);
+    assert!(!shown.contains(&"exec") && effective["profile"] == "coding", "{effective}");
+    let text = refused(&mut peer, "tools.effective", json!({"sessionKey": "main", "agentId": "ghost"}));
+    assert!(text.contains("unknown agent id"), "{text}");
+}
+
+#[test]
+fn steering_replaces_the_turn_that_runs() {
+    let upstream = Upstream::play(vec![Act::SayAndHang(&["long"]), Act::Say(&["short"])]);
+    let gateway = start(&upstream);
+    let mut peer = Peer::connect(&gateway, &Hello::v4());
+    let text = refused(&mut peer, "sessions.steer", json!({"key": "main", "message": "hi"}));
+    assert_eq!(text, "session not found: main");
+    peer.get("sessions.send", json!({"key": "main", "message": "first", "idempotencyKey": "a"}));
+    peer.event_where("agent", |p| p["stream"] == "assistant");
+    let started = peer.get("sessions.steer", json!({"key": "main", "message": "rather this", "idempotencyKey": "b"}));
+    assert_eq!(started, json!({"runId": "b", "status": "started"}));
+    upstream.hung_up();
+    let last = peer.event_where("chat", |p| p["runId"] == "b" && p["state"] == "final");
+    assert_eq!(last["payload"]["message"]["content"][0]["text"], "short");
+    assert_eq!(
+        refused(&mut peer, "sessions.steer", json!({"key": "main", "message": " "})),
+        "message or attachment required"
+    );
+}
+
+#[test]
+fn files_of_nodes_that_are_not_there_are_unavailable() {
+    let gateway = Gateway::start();
+    for hello in [Hello::v3(), Hello::v4()] {
+        let mut peer = Peer::connect(&gateway, &hello);
+        for (method, params) in [
+            ("exec.approvals.node.get", json!({"nodeId": "n"})),
+            ("exec.approvals.node.set", json!({"nodeId": "n", "file": {"version": 1}})),
+        ] {
+            let error = peer.call(method, params)["error"].clone();
+            assert_eq!((&error["code"], &error["message"]), (&json!("UNAVAILABLE"), &json!("node not connected")));
+            assert_eq!(error["details"]["nodeError"]["code"], "NOT_CONNECTED");
+        }
+    }
 }

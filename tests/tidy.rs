@@ -180,7 +180,8 @@ fn files_stay_short_unless_they_are_one_table() {
 }
 
 /// Longer functions that are a `match` router or a table, each with its reason.
-const ROUTERS: &[(&str, &str, &str)] = &[];
+const ROUTERS: &[(&str, &str, &str)] =
+    &[("src/gateway/dispatch.rs", "handler", "one line for each row of the method table, checked to be complete")];
 
 /// Functions with their first line and length, found by counting braces from each `fn`.
 fn functions(source: &Source) -> Vec<(String, usize, usize)> {

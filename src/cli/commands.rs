@@ -211,6 +211,15 @@ pub const COMMANDS: &[Command] = &[
         ..BASE
     },
     Command {
+        path: &["gateway", "usage-cost"],
+        about: "What conversations cost, by day",
+        flags: &[&[text("days", "n", "The last days, today included").or("30")], JSON, TARGET, TIMEOUT_10],
+        examples: &[("gateway usage-cost --days 7", "The last week")],
+        config: Config::Tolerated,
+        run: Run::GatewayUsageCost,
+        ..BASE
+    },
+    Command {
         path: &["gateway", "discover"],
         about: "Find gateways on the local network",
         details: "This build has no mDNS: the result is always empty. Name the gateway with --url, or set gateway.remote.url.",
@@ -722,6 +731,43 @@ whose comments stay.",
         flags: &[JSON],
         examples: &[("models list", "Names, context and price")],
         run: Run::ModelsList,
+        ..BASE
+    },
+    Command {
+        path: &["models", "scan"],
+        about: "Look for model servers on this machine",
+        details: "Has the gateway ask Ollama, llama.cpp's server and LM Studio at their usual ports. Nothing leaves this \
+machine.",
+        flags: &[
+            &[
+                switch("no-probe", "Accepted for compatibility; models are never tried out"),
+                switch("set-default", "Use the first one found for all agents"),
+                switch("yes", "Accepted for compatibility; it never asks"),
+            ],
+            JSON,
+            TARGET,
+            TIMEOUT_10,
+        ],
+        examples: &[("models scan --set-default", "Use what runs here")],
+        run: Run::ModelsScan,
+        ..BASE
+    },
+    Command {
+        path: &["models", "status"],
+        about: "Show which model answers and where the keys come from",
+        details: "The gateway says what it has; without one the configuration alone is shown. No key is ever printed.",
+        flags: &[
+            &[
+                text("agent", "id", "The agent; without it the default one"),
+                switch("check", "Exit 1 when a provider in use lacks a key, 2 when one ends within a day"),
+                switch("plain", "Only the model's name"),
+            ],
+            JSON,
+            TARGET,
+            TIMEOUT_10,
+        ],
+        examples: &[("models status", "What answers"), ("models status --check", "For a script")],
+        run: Run::ModelsStatus,
         ..BASE
     },
     Command {

@@ -151,6 +151,7 @@ fn dispatch(world: &World, parsed: &Parsed) -> Result<ExitCode, CliError> {
         }
         Run::GatewayCall => cmd::gateway_call::call(world, parsed),
         Run::GatewayHealth => cmd::gateway_call::health(world, parsed),
+        Run::GatewayUsageCost => cmd::gateway_call::usage_cost(world, parsed),
         Run::GatewayDiscover => cmd::gateway_discover::run(world, parsed),
         Run::Health => cmd::health::run(world, parsed),
         Run::Status => cmd::status::run(world, parsed),
@@ -162,6 +163,8 @@ fn dispatch(world: &World, parsed: &Parsed) -> Result<ExitCode, CliError> {
         Run::AgentsSetIdentity => cmd::agents::set_identity(world, parsed),
         Run::Sessions => cmd::sessions::list(world, parsed),
         Run::ModelsList => cmd::models::list(world),
+        Run::ModelsScan => cmd::models::scan(world, parsed),
+        Run::ModelsStatus => return cmd::models_status::run(world, parsed),
         Run::ModelsSet => cmd::models::set(world, parsed),
         Run::ApprovalsGet => cmd::approvals::get(world, parsed),
         Run::AllowlistAdd => cmd::approvals::allow(world, parsed),

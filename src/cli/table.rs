@@ -222,6 +222,8 @@ pub enum Run {
     GatewayStatus,
     /// `gateway probe`
     GatewayProbe,
+    /// `gateway usage-cost`
+    GatewayUsageCost,
     /// `gateway discover`
     GatewayDiscover,
     /// `health`
@@ -244,6 +246,10 @@ pub enum Run {
     Sessions,
     /// `models list`
     ModelsList,
+    /// `models scan`
+    ModelsScan,
+    /// `models status`
+    ModelsStatus,
     /// `models set`
     ModelsSet,
     /// `approvals get`

@@ -96,15 +96,27 @@ pub fn create(file: &Snapshot, paths: &Paths, env: &Env, wish: &Wish) -> Result<
     let changes = match Roll::of(file) {
         Roll::Entries => {
             entry.remove("id");
-            vec![Change::at(&["agents", "entries", &agent], Act::Put(entry.into()))]
+            let ownership = Change::at(&["agents", "ownership"], Act::Put("explicit".into()));
+            vec![ownership, Change::at(&["agents", "entries", &agent], Act::Put(entry.into()))]
         }
-        Roll::List(ids) => {
-            // Without a list there is an agent all the same; it must not lose its place to the new one.
-            let first = ids.is_empty().then(|| json!({"id": MAIN_AGENT}));
-            first.into_iter().chain([entry.into()]).map(|entry| Change::at(LIST, Act::Append(entry))).collect()
-        }
+        Roll::List(ids) => vec![first_of_several(file, &ids), Some(Change::at(LIST, Act::Append(entry.into())))]
+            .into_iter()
+            .flatten()
+            .collect(),
     };
     changed(file, env, agent, &changes, true)
+}
+
+/// Without a list there is an agent all the same; it must not lose its place to the new one. And protocol 4's programs
+/// want to be told which of several agents is the default one.
+fn first_of_several(file: &Snapshot, ids: &[String]) -> Option<Change> {
+    if ids.is_empty() {
+        return Some(Change::at(LIST, Act::Append(json!({"id": MAIN_AGENT, "default": true}))));
+    }
+    let marked = file.config.agents.list.iter().any(|agent| agent.is_default);
+    let mut place = place_of(file, file.config.default_agent_id()).filter(|_| !marked)?;
+    place.push(Step::Name("default".to_string()));
+    Some(Change::new(place, Act::Put(true.into())))
 }
 
 /// Changes an agent.
@@ -160,6 +172,13 @@ pub fn delete(file: &Snapshot, env: &Env, id: &str) -> Result<Changed, String> {
     let agent = known(file, &agent)?;
     let place = place_of(file, &agent).ok_or_else(|| elsewhere(&agent))?;
     let mut changes = vec![Change::new(place, Act::Remove)];
+    let marked = file.config.agents.list.iter().any(|known| known.id == agent && known.is_default);
+    if let (Roll::List(ids), true) = (Roll::of(file), marked && file.config.agents.list.len() > 2) {
+        // Who is the first now becomes what the deleted one was.
+        let next = ids.iter().filter(|id| **id != agent).count();
+        let path = steps(LIST).into_iter().chain([Step::At(0), Step::Name("default".to_string())]).collect();
+        changes.extend((next > 0).then(|| Change::new(path, Act::Put(true.into()))));
+    }
     let bindings = file.parsed.get("bindings").and_then(Value::as_array).into_iter().flatten().enumerate();
     let own = |binding: &Value| binding.get("agentId").and_then(Value::as_str).is_some_and(|id| normal(id) == agent);
     let own: Vec<usize> = bindings.filter(|(_, binding)| own(binding)).map(|(at, _)| at).collect();
@@ -265,6 +284,9 @@ fn rewritten(file: &Snapshot, env: &Env, changes: &[Change]) -> Result<Snapshot,
         return Err(format!("the config is invalid and was not changed: {issue}"));
     }
     let text = edit::apply(file.raw.as_deref().unwrap_or_default(), changes)?;
+    if text.len() > limits::CONFIG_BYTES {
+        return Err(format!("the config would have more than {} bytes", limits::CONFIG_BYTES));
+    }
     let after = load::interpret(&file.path, text, env);
     match after.issues.first() {
         Some(issue) => Err(format!("the change would make the config invalid: {issue}")),
@@ -319,12 +341,25 @@ mod tests {
         let wish = Wish { workspace: Some("~/ws".into()), emoji: Some("🤖".into()), ..named("Work Bot") };
         let added = add("{\n  // mine\n  gateway: {mode: 'local'},\n}\n", &wish).unwrap();
         let list = &added.snapshot.parsed["agents"]["list"];
-        assert_eq!(list[0], json!({"id": "main"}));
+        assert_eq!(list[0], json!({"id": "main", "default": true}), "protocol 4's programs insist on the mark");
         let identity = json!({"name": "Work Bot", "emoji": "🤖"});
         let entry = json!({"id": "work-bot", "name": "Work Bot", "workspace": "/home/ann/ws", "identity": identity});
         assert_eq!((added.agent.as_str(), &list[1]), ("work-bot", &entry));
         assert!(added.snapshot.raw.as_deref().unwrap().contains("// mine"));
         assert_eq!(added.snapshot.config.default_agent_id(), "main");
+    }
+
+    #[test]
+    fn one_of_several_agents_is_marked_as_the_default_one() {
+        let list = |file: &Snapshot| file.parsed["agents"]["list"].clone();
+        let two = add("{agents: {list: [{id: 'a'}]}}", &named("b")).unwrap().snapshot;
+        assert_eq!((&list(&two)[0], list(&two)[1].get("default")), (&json!({"id": "a", "default": true}), None));
+        let (env, _) = world();
+        let three = file("{agents: {list: [{id: 'a', default: true}, {id: 'b'}, {id: 'c'}]}}");
+        let left = delete(&three, &env, "a").unwrap().snapshot;
+        assert_eq!(list(&left), json!([{"id": "b", "default": true}, {"id": "c"}]));
+        assert_eq!(list(&delete(&three, &env, "b").unwrap().snapshot)[0], json!({"id": "a", "default": true}));
+        assert_eq!(list(&delete(&left, &env, "b").unwrap().snapshot), json!([{"id": "c"}]));
     }
 
     #[test]
@@ -343,6 +378,8 @@ mod tests {
         assert_eq!(text("{}", "main"), "\"main\" is reserved");
         assert_eq!(text("{agents: {list: [{id: 'Ops'}]}}", "ops"), "agent \"ops\" already exists");
         assert!(text("{gateway: {port: 'x'}}", "ops").contains("invalid and was not changed"));
+        let long = Wish { avatar: Some("x".repeat(limits::CONFIG_BYTES)), ..named("ops") };
+        assert!(add("{}", &long).unwrap_err().contains("bytes"), "the next start could not read it");
         let (env, paths) = world();
         let none = update(&file("{}"), &paths, &env, "ghost", &Wish::default()).unwrap_err();
         assert_eq!(none, "agent \"ghost\" not found");

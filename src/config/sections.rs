@@ -25,8 +25,11 @@ const MAX_CONCURRENT: usize = 4;
 pub struct Agents {
     /// `defaults.*`.
     pub defaults: AgentDefaults,
-    /// `list[]`, or the members of `entries` as protocol 4 spells it, in file order.
+    /// `list[]` in file order, or the members of `entries` as protocol 4 spells it, by name.
     pub list: Vec<Agent>,
+    /// The default agent where none is marked: who `defaults.systemAgent` names, or `main`, of agents that have names
+    /// for places.
+    unmarked: Option<String>,
 }
 
 /// `agents.defaults.*`.
@@ -241,11 +244,19 @@ impl Agents {
     pub(super) fn read(at: Node<'_>) -> Agents {
         let listed = at.at("list").items().filter_map(|item| Agent::read(item, item.at("id").text()?));
         let entries = at.at("entries").members().filter_map(|(id, item)| Agent::read(item, id.to_string()));
-        Agents { defaults: AgentDefaults::read(at.at("defaults")), list: listed.chain(entries).collect() }
+        let (keyed, mut list): (Vec<Agent>, Vec<Agent>) = (entries.collect(), listed.collect());
+        let named = at.at("defaults").at("systemAgent").at("agentId").text().map(|id| id.trim().to_lowercase());
+        let wanted = named.into_iter().chain([MAIN_AGENT.to_string()]);
+        let unmarked = wanted.into_iter().find(|id| list.is_empty() && keyed.iter().any(|agent| agent.id == *id));
+        list.extend(keyed);
+        Agents { defaults: AgentDefaults::read(at.at("defaults")), list, unmarked }
     }
 
-    /// The agent marked default, else the first, else `main`.
+    /// The agent marked default, else the first of a list, else `main`.
     pub fn default_id(&self) -> &str {
+        if let Some(id) = self.unmarked.as_deref().filter(|_| !self.list.iter().any(|agent| agent.is_default)) {
+            return id;
+        }
         let marked = self.list.iter().find(|agent| agent.is_default).or_else(|| self.list.first());
         marked.map_or(MAIN_AGENT, |agent| agent.id.as_str())
     }
@@ -467,6 +478,9 @@ mod tests {
         assert_eq!(agents(json!({"list": [{"id": "A"}, {"id": "b"}]})).default_id(), "a");
         assert_eq!(agents(json!({"list": [{"id": "a"}, {"id": "b", "default": true}]})).default_id(), "b");
         assert_eq!(agents(json!({"entries": {"x": {}}})).default_id(), "x");
+        assert_eq!(agents(json!({"entries": {"a": {}, "main": {}}})).default_id(), "main");
+        let named = json!({"defaults": {"systemAgent": {"agentId": "B"}}, "entries": {"a": {}, "b": {}, "main": {}}});
+        assert_eq!(agents(named).default_id(), "b");
     }
 
     #[test]

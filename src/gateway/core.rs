@@ -11,7 +11,8 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError};
 use super::conn::outbox::Out;
 use super::conn::{Bytes, Hub, Link};
 use super::desk::RunDesk;
-use super::disk::{Done, Job, Then};
+use super::disk::{Done, Job, Queues, Then};
+use super::errand::Errands;
 use super::event::{Admission, Class, ConnId, Effect, Event, HttpAnswer, Input, Notice, ToolReply};
 use super::handle::handle;
 use super::runs::RunNo;
@@ -40,7 +41,8 @@ pub struct Core {
     controls: HashMap<RunNo, Control>,
     tools: HashMap<u64, (Sender<ToolReply>, Sender<Option<Decision>>)>,
     jobs: Jobs,
-    disk: Sender<(Job, Then)>,
+    disk: Queues,
+    errands: Errands,
     links: HashMap<ConnId, Link>,
     waiting: HashMap<u64, Sender<HttpAnswer>>,
     next_ticket: u64,
@@ -57,7 +59,7 @@ impl Core {
         clock: Clock,
         hub: Arc<Hub>,
         (sender, events): (Sender<Event>, Receiver<Event>),
-        disk: Sender<(Job, Then)>,
+        disk: Queues,
         notifier: Notifier,
     ) -> Core {
         Core {
@@ -65,6 +67,7 @@ impl Core {
             clock,
             hub,
             events,
+            errands: Errands::new(sender.clone()),
             sender,
             controls: HashMap::new(),
             tools: HashMap::new(),
@@ -198,6 +201,11 @@ impl Core {
                 }
             }
             Effect::Disk(job, then) => self.disk(job, then),
+            Effect::Errand(errand, then) => {
+                if let Err(then) = self.errands.run(errand, then) {
+                    self.refused(then, Done::Refused);
+                }
+            }
             Effect::StartRun(no, spec) => self.start_run(no, *spec),
             Effect::StopRun(no, reason) => self.stop_run(no, reason),
             Effect::AnswerTool(ticket, reply) => self.answer_tool(ticket, reply),
@@ -309,14 +317,17 @@ impl Core {
     /// The disk thread may be busy, but its queue never blocks the state thread: what does not fit
     /// fails, and the caller is told.
     fn disk(&mut self, job: Job, then: Then) {
-        if let Err(error) = self.disk.try_send((job, then)) {
+        if let Err(error) = self.disk.try_send(job, then) {
             let (job, then) = error.into_inner();
             // A refused read is the caller's affair alone, and a flood of them must not flood the log.
             if matches!(job, Job::Write(_)) {
                 log::error!(target: "store", "write refused, the disk queue is full");
             }
-            let now = self.clock.now();
-            handle(&mut self.state, Input::Stored { then, done: Done::refused(&job) }, now, &mut self.effects);
+            self.refused(then, Done::refused(&job));
         }
+    }
+
+    fn refused(&mut self, then: Then, done: Done) {
+        handle(&mut self.state, Input::Stored { then, done }, self.clock.now(), &mut self.effects);
     }
 }

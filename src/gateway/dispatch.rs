@@ -10,7 +10,7 @@ use super::dedupe::{self, Remembered};
 use super::event::{Answer, Call, ConnId, Effect, Handled};
 use super::methods::{
     agent, agents, approvals, channels, chat, config, devices, health, logs, models, nodes, session_read,
-    session_write, sessions, system, tools,
+    session_write, sessions, system, tools, usage,
 };
 use super::state::{Role, Session, State};
 use super::trouble::Trouble;
@@ -218,7 +218,16 @@ fn handler(state: &mut State, handler: Handler, request: Request<'_>, fx: &mut V
         Handler::ConfigSchema => config::schema(&request),
         Handler::ConfigSchemaLookup => config::lookup(&request),
         Handler::SecretsReload => config::reload_secrets(state, &request, fx),
-        Handler::ModelsList => models::list(state),
+        Handler::ModelsList => models::list(state, &request, fx),
+        Handler::ModelsAuthStatus => models::auth_status(state, &request, fx),
+        Handler::UsageStatus => usage::status(&request),
+        Handler::UsageCost => usage::cost(state, &request, fx),
+        Handler::SessionsUsage => usage::sessions(state, &request, fx),
+        Handler::SessionsUsageLogs => usage::logs(state, &request, fx),
+        Handler::SessionsUsageTimeseries => usage::series(state, &request, fx),
+        Handler::ExecApprovalsNodeGet | Handler::ExecApprovalsNodeSet => approvals::of_node(state, &request),
+        Handler::SessionsSteer => session_write::steer(state, &request, fx),
+        Handler::ToolsEffective => tools::effective(state, &request),
         Handler::AgentsList => agents::list(state),
         Handler::AgentsCreate => agents::create(state, &request, fx),
         Handler::AgentsDelete => agents::delete(state, &request, fx),

@@ -13,6 +13,7 @@ use super::conn::{Bytes, Link, Peer};
 use super::connect_params::ConnectRequest;
 use super::desk::ToolAsk;
 use super::disk::{Done, Job, Then};
+use super::errand::Errand;
 use super::runs::RunNo;
 use crate::agent::control::AbortReason;
 use crate::agent::message::Block;
@@ -288,6 +289,8 @@ pub enum Effect {
     Answer(u64, HttpAnswer),
     /// Have the disk thread do something; `then` comes back with the result.
     Disk(Job, Then),
+    /// Have the errand thread answer something.
+    Errand(Errand, Then),
     /// Give a run a thread.
     StartRun(RunNo, Box<RunSpec>),
     /// Answer a waiting tool.

@@ -148,8 +148,8 @@ fn stored(state: &mut State, then: Then, done: Done, now: Now, fx: &mut Vec<Effe
     }
     match (then, done) {
         (Then::Nothing, _) => {}
-        (Then::Commit(commit), Done::Written(Ok(()))) => state.committed(commit, now, fx),
-        (Then::Commit(commit), Done::Written(Err(text))) => state.not_committed(commit, &text, now, fx),
+        (Then::Commit(commit), Done::Written(Ok(()))) => state.committed(*commit, now, fx),
+        (Then::Commit(commit), Done::Written(Err(text))) => state.not_committed(*commit, &text, now, fx),
         (Then::LogsTail(waiting), Done::Tail(tail)) => {
             answer(state, &waiting, tail.map(tail_answer), "log read failed: ", fx)
         }
@@ -194,7 +194,7 @@ fn stored(state: &mut State, then: Then, done: Done, now: Now, fx: &mut Vec<Effe
         ) => {
             broadcast::fail(fx, waiting.conn, &waiting.id, &WireError::unavailable("the disk is busy; try again"));
         }
-        (Then::Commit(commit), _) => state.not_committed(commit, "the disk is busy", now, fx),
+        (Then::Commit(commit), _) => state.not_committed(*commit, "the disk is busy", now, fx),
         (Then::Added(note), _) => state.messages_added(*note, Err("the disk is busy".to_string()), now, fx),
         (Then::Sessions, Done::Written(Err(_)) | Done::Refused) => {
             state.trouble.add(Trouble::WriteFailed, None, now.wall_ms);
@@ -228,9 +228,9 @@ fn shortened(state: &mut State, waiting: &Waiting, place: &Place, done: Done, no
     state.let_go(&place.key, now, fx);
 }
 
-fn wired(state: &mut State, waiting: &Waiting, result: Result<Value, WireError>, fx: &mut Vec<Effect>) {
+fn wired(state: &mut State, waiting: &Waiting, result: Result<String, WireError>, fx: &mut Vec<Effect>) {
     match result {
-        Ok(payload) => broadcast::reply(fx, waiting.conn, &waiting.id, &payload),
+        Ok(payload) => broadcast::reply_raw(fx, waiting.conn, &waiting.id, &payload),
         Err(error) => {
             state.counters.failed += 1;
             broadcast::fail(fx, waiting.conn, &waiting.id, &error);
@@ -249,7 +249,7 @@ fn renewed(state: &mut State, then: Then, result: Result<Renewed, WireError>, no
         state.renewed(renewed, now, fx);
         answer
     });
-    wired(state, waiting, answer, fx);
+    wired(state, waiting, answer.map(|answer| answer.to_string()), fx);
 }
 
 fn tail_answer(tail: Tail) -> Value {
@@ -340,9 +340,9 @@ fn ping(state: &mut State, now: Now, fx: &mut Vec<Effect>) {
 fn sweep(state: &mut State, now: Now, fx: &mut Vec<Effect>) {
     state.expire(now);
     state.save_unsaved(fx);
-    state.retain_sessions(now, fx);
     // What could not be written before is tried again, even if nothing else changes.
     state.save_sessions(fx);
+    state.retain_sessions(now, fx);
     fx.push(Effect::Timer(limits::SWEEP, Timer::Sweep));
 }
 

@@ -9,6 +9,8 @@ use serde_json::{Map, Value};
 use super::event::{Effect, Timer};
 use super::sessions::SessionRow;
 use super::state::State;
+use crate::agent::model::ModelRef;
+use crate::agent::model::discover::Found;
 use crate::config::sections::{ResolvedAgent, ResolvedHeartbeat};
 use crate::limits;
 use crate::session::row::{self, Defaults};
@@ -124,7 +126,7 @@ impl State {
             .collect();
         let by_agent: Vec<Value> = agents.iter().map(|agent| self.agent_status(&agent.id, now)).collect();
         let paths: Vec<String> = agents.iter().map(|agent| self.sessions_file(&agent.id)).collect();
-        json!({
+        let mut object = json!({
             "runtimeVersion": self.facts.version,
             "heartbeat": {"defaultAgentId": self.config.default_agent_id(), "agents": beats},
             "channelSummary": [],
@@ -136,7 +138,11 @@ impl State {
                 "recent": self.sessions.newest(None, RECENT_STATUS).1.iter().map(|row| status_row(row, &self.defaults(), now)).collect::<Vec<_>>(),
                 "byAgent": by_agent,
             },
-        })
+        });
+        if let (Some(found), Some(object)) = (self.found_model(), object.as_object_mut()) {
+            object.insert("modelFound".into(), found.why.as_str().into());
+        }
+        object
     }
 
     fn agent_status(&self, agent: &str, now: Now) -> Value {
@@ -145,8 +151,18 @@ impl State {
         json!({"agentId": agent, "path": self.sessions_file(agent), "count": count, "recent": recent})
     }
 
-    /// What sessions without settings of their own use; `null` where no model is configured.
+    /// The model server found on this machine, if it is what the default agent uses.
+    fn found_model(&self) -> Option<&Found> {
+        let chosen = self.config.agents.resolved().iter().any(|agent| agent.is_default && agent.model.is_some());
+        self.models.last_found().filter(|_| !chosen)
+    }
+
+    /// What sessions without settings of their own use; `null` where no model is configured and none was found.
     pub fn defaults(&self) -> Defaults {
+        if let Some(found) = self.found_model() {
+            let ModelRef { provider, model } = found.reference.clone();
+            return Defaults { provider: Some(provider), model: Some(model), context_tokens: found.context_window };
+        }
         let agents = self.config.agents.resolved();
         let choice = agents.iter().find(|agent| agent.is_default).and_then(|agent| agent.model.as_ref());
         let (provider, model) = choice.map_or((None, None), |choice| {

@@ -64,6 +64,8 @@ pub struct Intake {
     pub verbose: Option<Verbose>,
     /// Which thoughts are shown, for this turn.
     pub reasoning: Option<String>,
+    /// Whether the conversation has begun just now and may not be on disk yet.
+    pub is_first: bool,
     /// Whether the conversation may be over by now, so that this message starts another.
     pub may_renew: bool,
     /// What the message itself says about waiting.
@@ -91,6 +93,7 @@ impl Intake {
             task: Task::Answer,
             verbose: None,
             reasoning: None,
+            is_first: false,
             may_renew: false,
             queue_mode: None,
         }
@@ -103,6 +106,7 @@ impl State {
         self.check_room(&intake.run_id, &intake.place)?;
         let way = self.make_way(&intake, request.now, fx)?;
         let (entry, created) = self.open_session(&intake, request.now)?;
+        let created = created || intake.is_first;
         let waiting = || Waiting { conn: request.conn, id: request.id.to_string() };
         let asker = (intake.origin == Origin::Agent).then(|| Asker::Client(waiting()));
         let remembered = intake.remembered.clone();
@@ -140,7 +144,7 @@ impl State {
             fx.extend(open.map(|job| Effect::Disk(job, Then::Nothing)));
             self.commit_sessions(commit, fx);
         } else {
-            fx.push(Effect::Disk(open.unwrap_or(Job::Write(Vec::new())), Then::Commit(commit)));
+            fx.push(Effect::Disk(open.unwrap_or(Job::Write(Vec::new())), Then::Commit(Box::new(commit))));
         }
         Ok(Answer::Later)
     }
@@ -362,9 +366,9 @@ impl State {
     /// Hands a session's index to the disk thread; the rest follows when it is there.
     pub fn commit_sessions(&mut self, commit: Commit, fx: &mut Vec<Effect>) {
         match self.sessions.unsaved() {
-            Some(job) => fx.push(Effect::Disk(job, Then::Commit(commit))),
+            Some(job) => fx.push(Effect::Disk(job, Then::Commit(Box::new(commit)))),
             // An earlier job of this very moment carries the change; its place in the queue is before ours.
-            None => fx.push(Effect::Disk(Job::Write(Vec::new()), Then::Commit(commit))),
+            None => fx.push(Effect::Disk(Job::Write(Vec::new()), Then::Commit(Box::new(commit)))),
         }
     }
 

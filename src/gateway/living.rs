@@ -76,7 +76,8 @@ impl State {
         self.presence.expire(now.wall_ms);
         self.logins.sweep(now.wall_ms);
         for (_, run) in self.runs.all() {
-            if let Some(name) = &run.remembered {
+            let joined = run.joined.iter().filter_map(|joined| joined.remembered.as_ref());
+            for name in run.remembered.iter().chain(joined) {
                 self.memory.renew(name, now.mono);
             }
         }

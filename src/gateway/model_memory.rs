@@ -32,6 +32,11 @@ impl ModelMemory {
         self.found.as_ref().filter(|(_, at)| fresh(*at)).map(|(found, _)| found)
     }
 
+    /// The one found last, for people to see.
+    pub fn last_found(&self) -> Option<&Found> {
+        self.found.as_ref().map(|(found, _)| found)
+    }
+
     /// One was found.
     pub fn remember(&mut self, found: Found, now: Duration) {
         self.found = Some((found, now));

@@ -1,5 +1,7 @@
 //! Sessions and runs in the pure core while the disk takes its time or refuses, told as scripts.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
 use super::disk::{Done, Job, Then};
@@ -321,9 +323,38 @@ fn the_answer_to_a_command_is_told_even_when_it_cannot_be_written() {
     let mut wish = say("c", "agent:main:x");
     wish["message"] = "/help".into();
     let effects = call(&mut script, "chat.send", wish);
-    assert_eq!(answers(&effects)[0]["status"], "started");
-    let (_, then) = job(effects);
-    let effects = stored(&mut script, then, Done::Added(Err("full".into())));
+    let mut jobs = effects.into_iter().filter_map(|effect| match effect {
+        Effect::Disk(_, then @ (Then::Commit(_) | Then::Added(_))) => Some(then),
+        _ => None,
+    });
+    let (commit, added) = (jobs.next().unwrap(), jobs.next().unwrap());
+    let effects = stored(&mut script, commit, Done::Written(Ok(())));
+    assert_eq!(answers(&effects)[0]["status"], "started", "what it changed is on disk");
+    let effects = stored(&mut script, added, Done::Added(Err("full".into())));
     let told = events(&effects, "chat");
     assert_eq!((told.len(), &told[0]["runId"], &told[0]["state"]), (1, &json!("c"), &json!("final")));
+}
+
+#[test]
+fn many_approvals_need_one_timer() {
+    let mut script = gateway();
+    let timers = |effects: &[Effect]| {
+        effects.iter().filter(|effect| matches!(effect, Effect::Timer(_, Timer::Approvals))).count()
+    };
+    let ask =
+        |script: &mut Script, ms: u64| call(script, "exec.approval.request", json!({"command": "ls", "timeoutMs": ms}));
+    assert_eq!(timers(&ask(&mut script, 50_000)), 1);
+    for _ in 0..10 {
+        assert_eq!(timers(&ask(&mut script, 60_000)), 0);
+    }
+    assert_eq!(timers(&ask(&mut script, 10_000)), 1, "an earlier one");
+    script.wait(Duration::from_secs(10));
+    let effects = script.raw(Input::Timer(Timer::Approvals));
+    assert_eq!((answers(&effects).len(), timers(&effects)), (1, 1));
+    script.wait(Duration::from_secs(40));
+    assert_eq!(answers(&script.raw(Input::Timer(Timer::Approvals))).len(), 1);
+    script.wait(Duration::from_secs(1));
+    assert_eq!(script.raw(Input::Timer(Timer::Approvals)).len(), 0, "the one that was overtaken");
+    script.wait(Duration::from_secs(9));
+    assert_eq!(answers(&script.raw(Input::Timer(Timer::Approvals))).len(), 10);
 }

@@ -124,6 +124,11 @@ impl SessionBook {
         self.shelves.values_mut().filter(|shelf| shelf.fault.is_none()).for_each(|shelf| shelf.unsaved = true);
     }
 
+    /// An agent's index, shared.
+    pub fn index(&self, agent: &str) -> Option<Arc<Index>> {
+        self.shelves.get(agent).map(|shelf| Arc::clone(&shelf.index))
+    }
+
     /// Every agent's index.
     pub fn indexes(&self) -> impl Iterator<Item = (&str, &Index)> {
         self.shelves.iter().map(|(agent, shelf)| (agent.as_str(), shelf.index.as_ref()))

@@ -245,6 +245,8 @@ pub struct State {
     pub journal: Journal,
     /// Turns the last process broke off, until the indexes are there.
     pub broken_off: Vec<OpenRun>,
+    /// When the next look at approvals is due, on the monotonic clock.
+    pub approvals_at: Option<Duration>,
     /// What turns have learnt about models.
     pub models: ModelMemory,
     /// When old sessions were last looked for.
@@ -336,6 +338,7 @@ impl State {
             held: Vec::new(),
             journal: Journal::default(),
             broken_off: Vec::new(),
+            approvals_at: None,
             models: ModelMemory::default(),
             retained: None,
             sessions_gate: false,

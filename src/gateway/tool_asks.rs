@@ -186,16 +186,23 @@ impl State {
         Ok(ToolReply::Filed { id, expires_at_ms })
     }
 
-    /// Wakes the state thread when the next approval expires.
-    pub fn approval_timer(&self, now: Now, fx: &mut Vec<Effect>) {
-        if let Some(at) = self.approvals.next_expiry() {
-            let wait = std::time::Duration::from_millis(at.saturating_sub(now.wall_ms));
+    /// Wakes the state thread when the next approval expires. One timer is enough, unless this one is earlier.
+    pub fn approval_timer(&mut self, now: Now, fx: &mut Vec<Effect>) {
+        let Some(at) = self.approvals.next_expiry() else { return };
+        let wait = std::time::Duration::from_millis(at.saturating_sub(now.wall_ms));
+        let due = now.mono + wait;
+        if self.approvals_at.is_none_or(|set| due < set) {
+            self.approvals_at = Some(due);
             fx.push(Effect::Timer(wait, Timer::Approvals));
         }
     }
 
-    /// Ends approvals that nobody decided.
+    /// Ends approvals that nobody decided. A timer that was overtaken by an earlier one does nothing.
     pub fn approvals_due(&mut self, now: Now, fx: &mut Vec<Effect>) {
+        if self.approvals_at.is_some_and(|at| now.mono < at) {
+            return;
+        }
+        self.approvals_at = None;
         for settled in self.approvals.expire(now.wall_ms) {
             self.approval_settled(settled, fx);
         }

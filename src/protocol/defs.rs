@@ -586,6 +586,7 @@ pub const STATUS: Def = Def {
     kind: open![
         opt("runtimeVersion", TEXT).doc("Version of the gateway."),
         opt("linkChannel", Kind::Ref(&LINK_CHANNEL)).doc("Absent without such a channel."),
+        opt("modelFound", TEXT).doc("Which model was found on this machine, where none is configured."),
         req("heartbeat", Kind::Ref(&STATUS_HEARTBEAT)).doc("The heartbeats."),
         req("channelSummary", STRINGS).doc("Lines about channels."),
         req("queuedSystemEvents", STRINGS).doc("Events waiting for the main session's next turn."),

@@ -53,6 +53,37 @@ pub const AGENT_KEPT: Def = Def {
     kind: closed![req("path", TEXT).doc("Where it is."), req("reason", TEXT).doc("Why."),],
 };
 
+/// Tokens and money.
+pub const USAGE_TOTALS: Def = Def {
+    name: "UsageTotals",
+    doc: "Tokens and money, of a day or of all.",
+    kind: open![
+        opt("date", STRING).doc("The day."),
+        req("input", COUNT).doc("Tokens read."),
+        req("output", COUNT).doc("Tokens written."),
+        req("cacheRead", COUNT).doc("Tokens read from the provider's cache."),
+        req("cacheWrite", COUNT).doc("Tokens written to it."),
+        req("totalTokens", COUNT).doc("All tokens."),
+        req("totalCost", Kind::Num).doc("Money."),
+        req("missingCostEntries", COUNT).doc("Answers without a price."),
+    ],
+};
+
+/// A provider and its keys.
+pub const PROVIDER_AUTH: Def = Def {
+    name: "ProviderAuth",
+    doc: "A provider and where its keys come from.",
+    kind: open![
+        req("provider", TEXT).doc("The provider."),
+        req("authProvider", TEXT).doc("Whose keys it uses."),
+        req("displayName", TEXT).doc("Its name for people."),
+        req("status", Kind::OneOf(&["ok", "expiring", "expired", "missing", "static"])).doc("How its keys stand."),
+        opt("expiry", OPEN).doc("When the first of them ends."),
+        req("profiles", list(&OPEN)).doc("Keys of the profiles file."),
+        opt("apiKey", OPEN).doc("Where its plain key comes from."),
+    ],
+};
+
 /// What `agent` takes.
 pub const AGENT_PARAMS: Def = Def {
     name: "AgentRequest",

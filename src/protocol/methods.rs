@@ -10,8 +10,8 @@ use super::defs::{
 };
 use super::defs_agent::{
     AGENT_ANSWER, AGENT_FILE, AGENT_KEPT, AGENT_PARAMS, AGENT_REMOVED, CALL_NAME, CHAT_HISTORY_PARAMS, CHAT_MESSAGE,
-    CHAT_SEND_PARAMS, EXEC_APPROVAL, EXEC_APPROVAL_PARAMS, EXEC_APPROVALS_FILE, EXEC_DECISION, KEY, RUN_ID,
-    SESSION_KEY, SESSION_PREVIEW, SESSIONS_PATCH_PARAMS,
+    CHAT_SEND_PARAMS, EXEC_APPROVAL, EXEC_APPROVAL_PARAMS, EXEC_APPROVALS_FILE, EXEC_DECISION, KEY, PROVIDER_AUTH,
+    RUN_ID, SESSION_KEY, SESSION_PREVIEW, SESSIONS_PATCH_PARAMS, USAGE_TOTALS,
 };
 use super::kinds::{
     BOOL, COUNT, EMPTY, Field, Kind, NULLABLE_COUNT, NULLABLE_TEXT, OPEN, POSITIVE, STRING, STRINGS, TEXT, TEXTS, list,
@@ -77,6 +77,24 @@ const AGENT_ID: Field = opt("agentId", TEXT).doc("The agent; absent means the de
 const AGENT: Field = req("agentId", TEXT).doc("The agent.");
 const FOLDER: Field = req("workspace", TEXT).doc("Its folder.");
 const FILE_NAME: Field = req("name", TEXT).doc("The file, such as `AGENTS.md`.");
+/// `YYYY-MM-DD`.
+const DATE: Kind = Kind::Str { min: 10, max: 10 };
+const USAGE_DETAIL: Kind =
+    open![opt("key", STRING).doc("The session."), AGENT_ID, opt("limit", POSITIVE).doc("Most lines."),];
+const SESSION_MESSAGE: Kind = closed![
+    KEY,
+    req("message", STRING).doc("What the person says."),
+    opt("idempotencyKey", CALL_NAME).doc("Name of this call."),
+    opt("thinking", STRING).doc("How much the model thinks."),
+    opt("attachments", list(&Kind::Any)).doc("Pictures, in base64."),
+    opt("timeoutMs", COUNT).doc("Time limit."),
+    AGENT_ID,
+    opt("mentions", Kind::Any).doc("Accepted and unused."),
+];
+const SESSION_SENT: Kind = open![
+    opt("runId", TEXT).doc("The run."),
+    opt("status", Kind::OneOf(&["started", "in_flight", "ok"])).doc("Where it stands."),
+];
 const OK: Field = req("ok", Kind::True).doc("Always true.");
 const TS: Field = req("ts", COUNT).doc("When this was true.");
 const ROLE: Field = req("role", TEXT).doc("The token's role.");
@@ -384,6 +402,17 @@ pub const METHODS: &[Method] = &[
         .gives(&Kind::Ref(&EXEC_DECISION)),
     row("exec.approvals.get", Handler::ExecApprovalsGet, "The file of what may run unasked.")
         .gives(&Kind::Ref(&EXEC_APPROVALS_FILE)),
+    row("exec.approvals.node.get", Handler::ExecApprovalsNodeGet, "The same file of a connected node.")
+        .takes(&closed![NODE_ID])
+        .gives(&Kind::Ref(&EXEC_APPROVALS_FILE)),
+    row("exec.approvals.node.set", Handler::ExecApprovalsNodeSet, "Replaces the file of a connected node.")
+        .takes(&closed![
+            NODE_ID,
+            opt("file", OPEN).doc("Its new content."),
+            opt("native", OPEN).doc("The same in the node's own form."),
+            opt("baseHash", TEXT).doc("The hash of the file it replaces."),
+        ])
+        .gives(&Kind::Ref(&EXEC_APPROVALS_FILE)),
     row("exec.approvals.set", Handler::ExecApprovalsSet, "Replaces that file.")
         .takes(&closed![
             req("file", OPEN).doc("Its new content."),
@@ -421,6 +450,13 @@ pub const METHODS: &[Method] = &[
             req("reset", BOOL).doc("Whether the cursor did not fit the file any more."),
             opt("skippedBytes", COUNT).doc("Bytes left out."),
         ]),
+    row("models.authStatus", Handler::ModelsAuthStatus, "Where the keys of the providers come from.")
+        .only_v4(Scope::Read)
+        .takes(&closed![
+            opt("refresh", BOOL).doc("Accepted; it is always fresh."),
+            opt("agentId", STRING).doc("The agent; absent means the default one."),
+        ])
+        .gives(&open![TS, req("providers", list(&Kind::Ref(&PROVIDER_AUTH))).doc("The providers.")]),
     row("models.list", Handler::ModelsList, "Models the gateway can use.")
         .scope_both(Scope::Read)
         .takes(&closed![
@@ -662,20 +698,15 @@ pub const METHODS: &[Method] = &[
         ..row("sessions.send", Handler::SessionsSend, "Gives a session a message; events tell what becomes of it.")
     }
     .only_v4(Scope::Write)
-    .takes(&closed![
-        KEY,
-        req("message", STRING).doc("What the person says."),
-        opt("idempotencyKey", CALL_NAME).doc("Name of this call."),
-        opt("thinking", STRING).doc("How much the model thinks."),
-        opt("attachments", list(&Kind::Any)).doc("Pictures, in base64."),
-        opt("timeoutMs", COUNT).doc("Time limit."),
-        AGENT_ID,
-        opt("mentions", Kind::Any).doc("Accepted and unused."),
-    ])
-    .gives(&open![
-        opt("runId", TEXT).doc("The run."),
-        opt("status", Kind::OneOf(&["started", "in_flight", "ok"])).doc("Where it stands."),
-    ]),
+    .takes(&SESSION_MESSAGE)
+    .gives(&SESSION_SENT),
+    Method {
+        idempotent: true,
+        ..row("sessions.steer", Handler::SessionsSteer, "Stops what a session is doing and gives it a message instead.")
+    }
+    .only_v4(Scope::Write)
+    .takes(&SESSION_MESSAGE)
+    .gives(&SESSION_SENT),
     row("sessions.subscribe", Handler::SessionsSubscribe, "Sends this connection the changes of sessions.")
         .only_v4(Scope::Read)
         .takes(&OPEN)
@@ -684,6 +715,42 @@ pub const METHODS: &[Method] = &[
         .only_v4(Scope::Read)
         .takes(&OPEN)
         .gives(&open![req("subscribed", BOOL).doc("Always false.")]),
+    row("sessions.usage", Handler::SessionsUsage, "What sessions cost, counted from their transcripts.")
+        .scopes(Scope::Admin, Scope::Read)
+        .takes(&closed![
+            opt("key", TEXT).doc("Only this session."),
+            AGENT_ID,
+            opt("agentScope", Kind::OneOf(&["all"])).doc("All agents, which is the rule."),
+            opt("startDate", DATE).doc("First day."),
+            opt("endDate", DATE).doc("Last day."),
+            opt("mode", Kind::OneOf(&["utc", "gateway", "specific"])).doc("Whose days."),
+            opt("range", Kind::OneOf(&["7d", "30d", "90d", "1y", "all"])).doc("The last days, without a first one."),
+            opt("groupBy", Kind::OneOf(&["instance", "family"])).doc("Accepted and unused."),
+            opt("includeHistorical", BOOL).doc("Accepted and unused."),
+            opt("utcOffset", STRING).doc("Accepted and unused."),
+            opt("timeZone", TEXT).doc("Zone of the days with mode `specific`."),
+            opt("limit", POSITIVE).doc("Most sessions; the newest count."),
+            opt("includeContextWeight", BOOL).doc("Accepted and unused."),
+        ])
+        .gives(&open![
+            req("updatedAt", COUNT).doc("When this was counted."),
+            req("startDate", TEXT).doc("First day."),
+            req("endDate", TEXT).doc("Last day."),
+            req("sessions", list(&OPEN)).doc("The sessions."),
+            req("totals", Kind::Ref(&USAGE_TOTALS)).doc("All of them together."),
+            req("aggregates", OPEN).doc("By model, provider, agent, channel, tool and day."),
+        ]),
+    row("sessions.usage.logs", Handler::SessionsUsageLogs, "The last messages of a session with what they cost.")
+        .scopes(Scope::Admin, Scope::Read)
+        .takes(&USAGE_DETAIL)
+        .gives(&open![req("logs", list(&OPEN)).doc("The messages.")]),
+    row("sessions.usage.timeseries", Handler::SessionsUsageTimeseries, "The cost of a session over time.")
+        .scopes(Scope::Admin, Scope::Read)
+        .takes(&USAGE_DETAIL)
+        .gives(&open![
+            req("sessionId", TEXT).doc("Its transcript."),
+            req("points", list(&OPEN)).doc("One for each answer."),
+        ]),
     Method {
         refusal: Some(("enabled", "invalid set-heartbeats params: enabled (boolean) required")),
         ..row("set-heartbeats", Handler::SetHeartbeats, "Switches heartbeats on or off until the next start.")
@@ -731,6 +798,15 @@ pub const METHODS: &[Method] = &[
             req("profiles", list(&OPEN)).doc("Sets of tools."),
             req("groups", list(&OPEN)).doc("The tools."),
         ]),
+    row("tools.effective", Handler::ToolsEffective, "The tools that the next turn of a session gets.")
+        .only_v4(Scope::Read)
+        .takes(&closed![AGENT_ID, SESSION_KEY])
+        .gives(&open![
+            req("agentId", TEXT).doc("The agent."),
+            req("profile", TEXT).doc("The set of tools its settings name."),
+            req("groups", list(&OPEN)).doc("The tools."),
+            opt("notices", list(&OPEN)).doc("What is wrong with the settings."),
+        ]),
     row("update.status", Handler::UpdateStatus, "Whether there is a newer version.")
         .only_v4(Scope::Admin)
         .takes(&closed![opt("refreshCheckout", BOOL).doc("Accepted and unused.")])
@@ -738,6 +814,29 @@ pub const METHODS: &[Method] = &[
             req("sentinel", Kind::Any).doc("Outcome of the last update, or null."),
             req("updateAvailable", Kind::Nullable(&Kind::Ref(&UPDATE_AVAILABLE))).doc("A newer version."),
             opt("effectiveChannel", Kind::OneOf(&["stable", "extended-stable", "beta", "dev"])).doc("Release channel."),
+        ]),
+    row("usage.cost", Handler::UsageCost, "What all conversations cost, by day.")
+        .scope_both(Scope::Read)
+        .takes(&open![
+            opt("days", Kind::Any).doc("The last days, today included; 30 when absent."),
+            opt("startDate", STRING).doc("First day."),
+            opt("endDate", STRING).doc("Last day."),
+            AGENT_ID,
+            opt("mode", STRING).doc("Whose days: `gateway`, `utc` or `specific`."),
+            opt("timeZone", STRING).doc("Zone of the days with mode `specific`."),
+        ])
+        .gives(&open![
+            req("updatedAt", COUNT).doc("When this was counted."),
+            req("days", COUNT).doc("Days it covers."),
+            req("daily", list(&Kind::Ref(&USAGE_TOTALS))).doc("Days with something in them."),
+            req("totals", Kind::Ref(&USAGE_TOTALS)).doc("All of them together."),
+        ]),
+    row("usage.status", Handler::UsageStatus, "Quotas that providers report.")
+        .scope_both(Scope::Read)
+        .takes(&OPEN)
+        .gives(&open![
+            req("updatedAt", COUNT).doc("When this was asked."),
+            req("providers", list(&OPEN)).doc("Providers with quotas; those with plain keys report none."),
         ]),
     row("wake", Handler::Wake, "Gives the main session a line, now or at its next heartbeat.")
         .scope_both(Scope::Write)

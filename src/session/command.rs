@@ -201,12 +201,16 @@ fn entry(row: &Row, with_args: bool) -> Value {
         "source": "native", "scope": "text", "acceptsArgs": !row.args.is_empty(),
     });
     if with_args && !row.args.is_empty() {
+        let fixed = !row.args.contains([' ', '[', '<']);
+        let names = row.args.split('|').filter(|_| fixed);
+        let choices: Vec<Value> = names.map(|name| json!({"value": name, "label": name})).collect();
         let mut word = json!({"name": "value", "description": row.args, "type": "string"});
-        if !row.args.contains([' ', '[', '<']) {
-            let choices: Vec<Value> = row.args.split('|').map(|name| json!({"value": name, "label": name})).collect();
-            word["choices"] = choices.into();
+        if let Some(members) = word.as_object_mut().filter(|_| fixed) {
+            members.insert("choices".into(), choices.into());
         }
-        entry["args"] = json!([word]);
+        if let Some(members) = entry.as_object_mut() {
+            members.insert("args".into(), json!([word]));
+        }
     }
     entry
 }

@@ -1,6 +1,8 @@
 //! Making a conversation smaller: the plain shortening of `sessions.compact`, and the plan of an automatic compaction
 //! near the end of the context window (agent.md 10, 11, 22). Pure; the model that summarises is called elsewhere.
 
+use std::collections::HashSet;
+
 use serde_json::Value;
 
 use crate::agent::message::{Block, Message, StopReason};
@@ -41,19 +43,20 @@ pub fn shorten(transcript: &Transcript, header: &str, max_lines: usize) -> Resul
     }
     let kept = all.get(all.len() - max_lines..).unwrap_or_default();
     let first = transcript.header().and_then(|_| transcript.text(0)).unwrap_or(header);
-    let known: Vec<&str> = kept.iter().filter_map(|at| transcript.lines().get(*at)).map(|line| &*line.id).collect();
+    let first_kept = kept.first().and_then(|at| transcript.lines().get(*at)).map(|line| &*line.id);
+    let known: HashSet<&str> = kept.iter().filter_map(|at| transcript.lines().get(*at)).map(|line| &*line.id).collect();
     let mut text = format!("{first}\n");
     for at in kept {
-        text.push_str(&rehung(transcript.text(*at).unwrap_or_default(), &known));
+        text.push_str(&rehung(transcript.text(*at).unwrap_or_default(), &known, first_kept));
         text.push('\n');
     }
     Ok(Shortened { text, kept: kept.len() })
 }
 
 /// A line whose references to lines that are gone are taken off.
-fn rehung(line: &str, known: &[&str]) -> String {
+fn rehung(line: &str, known: &HashSet<&str>, first_kept: Option<&str>) -> String {
     let Ok(mut object) = Object::parse(line) else { return line.to_string() };
-    let gone = |name: &str| object.text(name).is_some_and(|id| !known.contains(&id.as_ref()));
+    let gone = |name: &str| object.text(name).is_some_and(|id| !known.contains(id.as_ref()));
     let (parent, kept) = (gone("parentId"), gone("firstKeptEntryId"));
     if !parent && !kept {
         return line.to_string();
@@ -61,8 +64,8 @@ fn rehung(line: &str, known: &[&str]) -> String {
     if parent {
         object.set("parentId", Field::Raw("null".into()));
     }
-    if let Some(first) = known.first().filter(|_| kept) {
-        object.set("firstKeptEntryId", *first);
+    if let Some(first) = first_kept.filter(|_| kept) {
+        object.set("firstKeptEntryId", first);
     }
     object.print()
 }
@@ -187,8 +190,12 @@ pub fn tokens(context: &Context, fixed: u64) -> u64 {
     let last = last.filter(|at| *at >= context.fresh_from);
     let after = context.items.iter().skip(last.map_or(0, |at| at + 1)).map(|item| estimate(&item.message)).sum::<u64>();
     let base = last.and_then(|at| context.items.get(at)).and_then(counted).unwrap_or(fixed);
-    let whole = fixed + context.items.iter().map(|item| estimate(&item.message)).sum::<u64>();
-    base.saturating_add(after).max(whole / 4 * 3)
+    base.saturating_add(after).max(estimated(context, fixed) / 4 * 3)
+}
+
+/// A rough number of tokens of a whole context, so that two can be compared.
+pub fn estimated(context: &Context, fixed: u64) -> u64 {
+    fixed + context.items.iter().map(|item| estimate(&item.message)).sum::<u64>()
 }
 
 /// A rough number of tokens.

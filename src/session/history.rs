@@ -88,7 +88,8 @@ pub fn page(transcript: &Transcript, ask: &Ask) -> Page {
         }
         page.messages.push(message);
     }
-    page.has_more = left > 0 || !transcript.is_whole();
+    // What stands before the part that was read cannot be shown; a page without messages must not promise more.
+    page.has_more = left > 0 || (!transcript.is_whole() && !page.messages.is_empty());
     page.messages.reverse();
     page
 }

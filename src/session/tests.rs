@@ -2,7 +2,7 @@
 
 use super::compact::{self, Budget, Force};
 use super::context::{self, context};
-use super::usage::{Span, Tally};
+use super::usage::Counter;
 use super::{history, preview};
 use crate::agent::message::{Message, text_of};
 use crate::store::session::archive;
@@ -79,8 +79,10 @@ fn use_all(transcript: &Transcript) {
     let page = history::page(transcript, &history::Ask::default());
     assert!(serde_json::from_str::<serde_json::Value>(&page.json()).is_ok(), "{}", page.json());
     let _ = (preview::of("k", true, Some(transcript), 12, 40), preview::first_words(transcript));
-    let span = Span { start: "0000-00-00".into(), end: "9999-99-99".into() };
-    let _ = Tally::of(transcript, &span, &Zone::utc());
+    let mut counter = Counter::default();
+    (0..transcript.lines().len())
+        .filter_map(|at| transcript.text(at))
+        .for_each(|line| counter.line(line, &Zone::utc()));
 }
 
 #[test]

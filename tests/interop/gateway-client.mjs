@@ -1,4 +1,6 @@
 // The official client library against our gateway: connect, list, call, watch, survive a restart.
+import { readFileSync } from "node:fs";
+import path from "node:path";
 import { startModel } from "./fake-model.mjs";
 import { check, must, startOurs, tail } from "./ground.mjs";
 import { resultName, schema } from "./official.mjs";
@@ -19,9 +21,13 @@ const PARAMS = {
   "sessions.get": { key: "agent:main:main" },
   "sessions.messages.subscribe": { key: "agent:main:main" },
   "sessions.messages.unsubscribe": { key: "agent:main:main" },
+  "sessions.usage.logs": { key: "agent:main:main" },
+  "sessions.usage.timeseries": { key: "agent:main:main" },
+  "tools.effective": { sessionKey: "agent:main:main" },
 };
 const REFUSED = {
   "node.describe": /unknown nodeId|params/,
+  "sessions.usage.timeseries": /No transcript found/,
   "exec.approval.get": /params|unknown|not found/i,
   "cron.get": /params|unknown|not found/i,
   "cron.runs": /params/,
@@ -86,6 +92,30 @@ export async function run(bin) {
   const hello = await peer.greeted;
   await callEach(peer, hello.features.methods);
 
+  await check("official client: an agent is made, changed, given a file and deleted", async () => {
+    const before = tap.faults.length;
+    const call = (method, params) => peer.client.request(method, params);
+    const made = await call("agents.create", { name: "Interop Bot", workspace: "~/interop-bot", emoji: "🤖" });
+    must(made.agentId === "interop-bot", `agentId ${made.agentId}`);
+    await call("agents.update", { agentId: "interop-bot", name: "Renamed" });
+    const listed = (await call("agents.list", {})).agents.find((agent) => agent.id === "interop-bot");
+    must(listed?.name === "Renamed" && listed.identity?.emoji === "🤖", `listed as ${JSON.stringify(listed)}`);
+    await call("agents.files.set", { agentId: "interop-bot", name: "MEMORY.md", content: "fact\n" });
+    const got = await call("agents.files.get", { agentId: "interop-bot", name: "MEMORY.md" });
+    must(got.file.content === "fact\n", `content ${JSON.stringify(got.file)}`);
+    must(readFileSync(path.join(gateway.home, "interop-bot", "MEMORY.md"), "utf8") === "fact\n", "not in the workspace");
+    const refused = await call("agents.files.get", { agentId: "interop-bot", name: "../x" }).then(() => null, (e) => e);
+    must(/unsupported file/.test(refused?.message), `got ${refused?.message}`);
+    const gone = await call("agents.delete", { agentId: "interop-bot" });
+    must(gone.ok === true && gone.failed.length === 0, JSON.stringify(gone));
+    must(!(await call("agents.list", {})).agents.some((agent) => agent.id === "interop-bot"), "still listed");
+    must(tap.faults.length === before, tap.faults.slice(before).join("\n"));
+  });
+  await check("official client: a node that is not there is told apart from a wrong call", async () => {
+    const error = await peer.client.request("exec.approvals.node.get", { nodeId: "nobody" }).then(() => null, (e) => e);
+    must(/node not connected/.test(error?.message), `got ${error?.message}`);
+    must(error.details?.nodeError?.code === "NOT_CONNECTED", `details ${JSON.stringify(error.details)}`);
+  });
   await check("official client: an unknown method is refused by its name", async () => {
     const error = await peer.client.request("no.such.method", {}).then(() => null, (e) => e);
     must(error && /unknown method: no\.such\.method/.test(error.message), `got ${error?.message}`);

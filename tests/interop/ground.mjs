@@ -126,7 +126,13 @@ export function command(argv, { env, timeoutMs = 45_000 } = {}) {
   });
 }
 
-function launch(argv, env) {
+/** The original programs compile their extensions into the temporary folder, 10 to 50 s of it: they share one that stays. */
+const COMPILED = path.join(CACHE, "tmp");
+
+function launch(argv, given) {
+  const original = argv[1]?.startsWith(CACHE);
+  if (original) mkdirSync(COMPILED, { recursive: true });
+  const env = original ? { ...given, TMPDIR: COMPILED } : given;
   // A process group of its own, so that a wrapper's children go with it.
   const child = spawn(argv[0], argv.slice(1), { env, cwd: env.HOME, stdio: ["ignore", "pipe", "pipe"], detached: true });
   child.stdout.setEncoding("utf8");

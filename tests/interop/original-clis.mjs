@@ -102,6 +102,16 @@ export const COMMANDS = [
       must(value[name] && typeof value[name] === "object", `${name} is not an object`);
     }
   }) },
+  { words: ["gateway", "usage-cost", "--json"], auth: true, answer: json((value) => {
+    isCount(value.updatedAt, "updatedAt");
+    isList(value.daily, "daily");
+    isCount(value.totals?.totalTokens, "totals.totalTokens");
+  }) },
+  { words: ["approvals", "get", "--gateway", "--json"], auth: true, answer: json((value) => {
+    isText(value.path, "path");
+    isText(value.hash, "hash");
+    must(value.file?.version === 1, `file ${JSON.stringify(value.file)}`);
+  }) },
   { words: ["nodes", "list", "--json"], auth: true, answer: json((value) => {
     isList(value.pending, "pending");
     isList(value.paired, "paired");

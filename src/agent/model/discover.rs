@@ -37,16 +37,22 @@ impl Default for Places {
 }
 
 impl Places {
-    /// The usual places, with the port of `OLLAMA_HOST`; never another machine than this one.
+    /// The usual places, with the ports that Ollama (`OLLAMA_HOST`) and llama.cpp (`LLAMA_ARG_PORT`) read themselves and
+    /// `OPENCLAW_LMSTUDIO_PORT`; never another machine than this one.
     pub fn of(env: &Env) -> Places {
-        let mut places = Places::default();
         let host = env.get("OLLAMA_HOST").map(|host| host.trim().trim_start_matches("http://").trim_end_matches('/'));
-        let port = host.and_then(|host| host.rsplit_once(':')).and_then(|(_, port)| port.parse::<u16>().ok());
-        if let Some(port) = port {
-            places.ollama = format!("http://127.0.0.1:{port}");
+        let Places { ollama, llamacpp, lmstudio, patience } = Places::default();
+        Places {
+            ollama: at_port(ollama, host.and_then(|host| host.rsplit_once(':')).map(|(_, port)| port)),
+            llamacpp: at_port(llamacpp, env.get("LLAMA_ARG_PORT")),
+            lmstudio: at_port(lmstudio, env.get("OPENCLAW_LMSTUDIO_PORT")),
+            patience,
         }
-        places
     }
+}
+
+fn at_port(usual: String, port: Option<&str>) -> String {
+    port.and_then(|port| port.trim().parse::<u16>().ok()).map_or(usual, |port| format!("http://127.0.0.1:{port}"))
 }
 
 /// A server and its model, ready to be opened.
@@ -75,6 +81,17 @@ impl Found {
     pub fn selection(&self) -> Selection {
         Selection { primary: self.reference.clone(), fallbacks: Vec::new(), origin: Origin::Discovered }
     }
+}
+
+/// Asks all three places: one model of each server there is, in the order in which [`look`] would choose.
+pub fn look_everywhere(places: &Places, control: &Control) -> Vec<Found> {
+    let asker = Asker { control, patience: places.patience };
+    let asks: [Option<Found>; 3] = [
+        ask_ollama(&places.ollama, &asker).ok(),
+        ask_llamacpp(&places.llamacpp, &asker).ok(),
+        ask_lmstudio(&places.lmstudio, &asker).ok(),
+    ];
+    asks.into_iter().flatten().collect()
 }
 
 /// Asks the three places; the error says what each of them answered and what to set.
@@ -303,5 +320,7 @@ mod tests {
         assert_eq!(place("0.0.0.0:5555"), "http://127.0.0.1:5555");
         assert_eq!(place("http://10.0.0.9:777/"), "http://127.0.0.1:777");
         assert_eq!(place("10.0.0.9"), Places::default().ollama);
+        let own = Places::of(&Env::of([("LLAMA_ARG_PORT", "81"), ("OPENCLAW_LMSTUDIO_PORT", "x")]));
+        assert_eq!((own.llamacpp.as_str(), own.lmstudio), ("http://127.0.0.1:81", Places::default().lmstudio));
     }
 }

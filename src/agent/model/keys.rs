@@ -1,10 +1,11 @@
 //! Which key a provider is called with (agent.md 23): the session's profile, the configured order, the profiles file,
-//! the environment, the configuration. Owns the file's data model; reading and writing it is the caller's.
+//! the environment, the configuration. Owns the file's data model and its reading; writing it is the caller's.
 
 use serde_json::{Map, Value};
 
 use crate::config::{Config, Env, Secret};
 use crate::limits;
+use crate::store::atomic;
 use crate::sys::order;
 
 /// Environment variables of well-known providers, in the order they are looked at.
@@ -90,6 +91,17 @@ impl std::fmt::Debug for AuthProfiles {
     }
 }
 
+/// A profile as people may see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Grant<'a> {
+    /// Its provider.
+    pub provider: &'a str,
+    /// `api_key`, `token` or `oauth`.
+    pub kind: &'a str,
+    /// When it ends.
+    pub expires_ms: Option<u64>,
+}
+
 /// What happened with a profile, for its statistics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Noted {
@@ -115,6 +127,18 @@ impl AuthProfiles {
         }
     }
 
+    /// Reads a file; one that cannot be read counts as empty, and the log says so.
+    pub fn open(file: &std::path::Path) -> AuthProfiles {
+        let read = atomic::read_bounded(file, limits::AUTH_PROFILES_BYTES).map_err(|error| error.to_string());
+        let parsed = read.and_then(|bytes| bytes.map(|bytes| AuthProfiles::parse(&bytes)).transpose());
+        parsed
+            .unwrap_or_else(|why| {
+                log::warn!(target: "agent", "auth profiles are not readable file={} error={why}", file.display());
+                None
+            })
+            .unwrap_or_default()
+    }
+
     /// All profile ids.
     pub fn ids(&self) -> impl Iterator<Item = &str> {
         self.raw.get("profiles").and_then(Value::as_object).into_iter().flatten().map(|(id, _)| id.as_str())
@@ -138,6 +162,14 @@ impl AuthProfiles {
             _ => return None,
         };
         (!key.is_empty()).then(|| Secret::new(key))
+    }
+
+    /// What kind of credential a profile holds, without it.
+    pub fn grant(&self, id: &str) -> Option<Grant<'_>> {
+        let profile = self.profile(id)?;
+        let member = |name: &str| profile.get(name).and_then(Value::as_str);
+        let expires = profile.get("expires").and_then(Value::as_u64).filter(|expires| *expires > 0);
+        Some(Grant { provider: member("provider")?, kind: member("type")?, expires_ms: expires })
     }
 
     fn provider_of(&self, id: &str) -> Option<&str> {
@@ -257,6 +289,11 @@ impl KeyRing<'_> {
             keys.push(Key { secret: None, source: KeySource::None });
         }
         keys
+    }
+
+    /// Well-known providers whose environment variable is set.
+    pub fn with_variables(&self) -> impl Iterator<Item = String> {
+        VARIABLES.iter().filter(|(id, _)| self.environment(id).is_some()).map(|(id, _)| (*id).to_string())
     }
 
     fn environment(&self, provider: &str) -> Option<Key> {

@@ -169,6 +169,18 @@ fn native(mut endpoint: Endpoint) -> Endpoint {
 }
 
 /// Whether an address is on this machine, where no key is the usual case.
+/// Whether a provider may be asked without a key: it was configured by hand, or runs on this machine, or is a command.
+pub fn needs_no_key(config: &Config, provider: &str) -> bool {
+    let known = PROVIDERS.iter().find(|(id, ..)| *id == provider);
+    let own = config.providers.iter().find(|own| own.id == provider).and_then(|own| own.base_url.as_deref());
+    let open = match (own, known) {
+        (Some(url), Some(_)) => is_local(url),
+        (Some(_), None) => true,
+        (None, known) => known.is_some_and(|(_, url, ..)| is_local(url)),
+    };
+    open || cli_backend::configured(config, provider).is_some()
+}
+
 fn is_local(base_url: &str) -> bool {
     let host = base_url.split("://").nth(1).unwrap_or_default();
     ["127.", "localhost", "[::1]"].iter().any(|start| host.starts_with(start))

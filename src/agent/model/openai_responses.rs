@@ -187,6 +187,10 @@ impl<'e> Answer<'e> {
         Ok(())
     }
 
+    fn failed(&self, response: &Value) -> ModelError {
+        self.fail(response.get("error").filter(|error| !error.is_null()).unwrap_or(&json!("it failed")))
+    }
+
     /// Calls that stand in the closing event alone: LiteLLM streams none of those it translates, and its item ids change
     /// from event to event.
     fn late_calls(&mut self, out: &mut Collector<'_>) -> Result<(), ModelError> {
@@ -201,10 +205,6 @@ impl<'e> Answer<'e> {
             }
         }
         Ok(())
-    }
-
-    fn failed(&self, response: &Value) -> ModelError {
-        self.fail(response.get("error").filter(|error| !error.is_null()).unwrap_or(&json!("it failed")))
     }
 
     fn fail(&self, error: &Value) -> ModelError {

@@ -23,11 +23,9 @@ use crate::agent::tool::approval::judge::{AskMode, Origin as Asked, Rules, Secur
 use crate::agent::tool::desk as tool_desk;
 use crate::agent::tool::web::HttpWeb;
 use crate::agent::tool::{Call, Setup, Toolbox};
-use crate::limits;
 use crate::session::compact::{self, Budget, Force};
 use crate::session::context::{self, Context, Item};
 use crate::session::settings::Settings as SessionSettings;
-use crate::store::atomic;
 use crate::store::session::writer::{NewLine, Safety, Start, Writer};
 use crate::store::transcript::Transcript;
 use crate::sys::clock;
@@ -62,19 +60,9 @@ impl Ground {
                 (found.selection(), Some(found))
             }
         };
-        let file = spec.paths.auth_profiles(&spec.agent_id);
-        let profiles = match atomic::read_bounded(&file, limits::AUTH_PROFILES_BYTES) {
-            Ok(bytes) => bytes.map(|bytes| AuthProfiles::parse(&bytes)).transpose().unwrap_or_else(|why| {
-                log::warn!(target: "agent", "auth profiles are not readable file={} error={why}", file.display());
-                None
-            }),
-            Err(error) => {
-                log::warn!(target: "agent", "auth profiles are not readable file={} error={error}", file.display());
-                None
-            }
-        };
+        let profiles = AuthProfiles::open(&spec.paths.auth_profiles(&spec.agent_id));
         let http = Settings::new(&spec.env, None);
-        Ok(Ground { spec, http, profiles: profiles.unwrap_or_default(), selection, found })
+        Ok(Ground { spec, http, profiles, selection, found })
     }
 }
 
@@ -326,7 +314,7 @@ impl Parts for Desk<'_> {
     }
 
     fn context_tokens(&self) -> u64 {
-        compact::tokens(&self.context, self.fixed_tokens())
+        compact::estimated(&self.context, self.fixed_tokens())
     }
 
     fn learnt(&mut self) -> Vec<Change> {

@@ -197,16 +197,19 @@ impl Turn<'_> {
     }
 
     fn ask(&mut self, request: &ModelRequest, pieces: &mut Pieces) -> Result<ModelReply, ModelError> {
-        let (tell, thoughts) = (self.tell, self.thoughts);
-        self.parts.ask(request, self.control, &mut |event| match event {
+        let (tell, shown) = (self.tell, self.thoughts);
+        let mut thoughts = Pieces::default();
+        let answer = self.parts.ask(request, self.control, &mut |event| match event {
             ModelEvent::Text(text) => {
-                if let Some(piece) = pieces.add(&text, Instant::now()) {
-                    tell(RunEvent::Text(piece));
-                }
+                pieces.add(&text, Instant::now()).into_iter().for_each(|piece| tell(RunEvent::Text(piece)));
             }
-            ModelEvent::Thinking(thought) if thoughts => tell(RunEvent::Thought(thought)),
+            ModelEvent::Thinking(thought) if shown => {
+                thoughts.add(&thought, Instant::now()).into_iter().for_each(|piece| tell(RunEvent::Thought(piece)));
+            }
             ModelEvent::Thinking(_) | ModelEvent::ToolCall { .. } => {}
-        })
+        });
+        thoughts.take(Instant::now()).into_iter().for_each(|piece| tell(RunEvent::Thought(piece)));
+        answer
     }
 
     /// The model's answer goes into the transcript and out to clients. An answer that came in one piece has not been
@@ -268,7 +271,8 @@ impl Turn<'_> {
         if stopped && text.is_empty() {
             return Ok(());
         }
-        let content = if text.is_empty() { Vec::new() } else { vec![Block::text(text)] };
+        let kept = text.get(..text.floor_char_boundary(limits::BROKEN_OFF_BYTES)).unwrap_or_default();
+        let content = if kept.is_empty() { Vec::new() } else { vec![Block::text(kept)] };
         let model = self.model.clone().unwrap_or_else(|| ModelRef::new("", ""));
         self.append(Message::Assistant(AssistantMessage {
             content,

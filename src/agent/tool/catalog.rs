@@ -33,9 +33,25 @@ pub fn catalog(agent_id: &str) -> Value {
     answer(agent_id, &all)
 }
 
-/// The answer of `tools.effective`: the tools that a turn of this agent gets.
-pub fn effective(agent_id: &str, offered: &[&Tool]) -> Value {
-    answer(agent_id, offered)
+/// The answer of `tools.effective`: the tools that a turn of this agent gets, and what is wrong with its settings.
+pub fn effective(agent_id: &str, profile: &str, offered: &[&Tool], warnings: &[String]) -> Value {
+    let tools: Vec<Value> = offered
+        .iter()
+        .map(|tool| {
+            json!({
+                "id": tool.name, "label": tool.name, "description": tool.line, "rawDescription": tool.description,
+                "source": "core",
+            })
+        })
+        .collect();
+    let group = json!({"id": "core", "label": "Built-in tools", "source": "core", "tools": tools});
+    let groups = if offered.is_empty() { json!([]) } else { json!([group]) };
+    let mut out = json!({"agentId": agent_id, "profile": profile, "groups": groups});
+    let notice = |(at, text): (usize, &String)| json!({"id": format!("settings-{}", at + 1), "severity": "warning", "message": text});
+    if let (Some(members), false) = (out.as_object_mut(), warnings.is_empty()) {
+        members.insert("notices".to_string(), warnings.iter().enumerate().map(notice).collect());
+    }
+    out
 }
 
 /// Profiles as clients show them.
@@ -94,6 +110,12 @@ mod tests {
         assert_eq!(count, TOOLS.len());
         let status = entry(super::super::table::find("session_status").unwrap());
         assert_eq!(status["defaultProfiles"], json!(["minimal", "coding", "messaging", "full"]));
-        assert_eq!(effective("main", &[])["groups"], json!([]));
+        assert_eq!(effective("main", "full", &[], &[]), json!({"agentId": "main", "profile": "full", "groups": []}));
+        let some: Vec<&Tool> = TOOLS.iter().take(2).collect();
+        let odd = effective("main", "coding", &some, &["odd".to_string()]);
+        assert_eq!(
+            (&odd["groups"][0]["tools"][1]["id"], &odd["notices"][0]["message"]),
+            (&json!("write"), &json!("odd"))
+        );
     }
 }

@@ -139,6 +139,15 @@ impl Policy {
     }
 }
 
+/// The profile that an agent's turns have, for lists: its own, the shared one, or the one that names all.
+pub fn profile_name(config: &Value, agent_id: &str) -> &'static str {
+    let sections = [agent_tools(config, agent_id), config.get("tools")];
+    let written = sections.into_iter().flatten().find_map(|section| section.get("profile").and_then(Value::as_str));
+    let Some(written) = written.map(str::trim).filter(|name| !name.is_empty()) else { return "full" };
+    let known = PROFILES.iter().find(|(name, _)| name.eq_ignore_ascii_case(written));
+    known.or(PROFILES.first()).map_or("full", |(name, _)| name)
+}
+
 /// Profiles that name a tool, for the catalogue; `full` names all.
 pub fn profiles_of(tool: &Tool) -> impl Iterator<Item = &'static str> {
     let named = |members: &Members| members.is_none_or(|members| members.iter().any(|name| matches(name, tool)));

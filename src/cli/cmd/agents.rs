@@ -92,8 +92,11 @@ pub fn add(world: &World, parsed: &Parsed) -> Result<(), CliError> {
     world.out.line(told)
 }
 
-/// A folder that the gateway will find, wherever it was started.
+/// A folder that the gateway will find, wherever it was started; `~` is its own home.
 fn absolute(world: &World, path: &str) -> String {
+    if path.starts_with('~') {
+        return path.to_string();
+    }
     let here = std::env::current_dir().unwrap_or_default();
     world.paths.expand(path, &here).display().to_string()
 }

@@ -1,4 +1,4 @@
-//! `gateway call` and `gateway health` (`spec/cli.md` 6).
+//! `gateway call`, `gateway health` and `gateway usage-cost` (`spec/cli.md` 6).
 
 use serde_json::Value;
 
@@ -62,4 +62,27 @@ pub fn health(world: &World, parsed: &Parsed) -> Result<(), CliError> {
     let (style, word) = if ok { (Style::Good, "OK") } else { (Style::Bad, "NOT OK") };
     world.out.styled(&[(style, word), (Style::Plain, &format!(" ({took}ms)"))])?;
     health::channel_lines(&payload).iter().try_for_each(|line| world.out.line(line))
+}
+
+/// `gateway usage-cost`
+///
+/// # Errors
+/// As every call.
+pub fn usage_cost(world: &World, parsed: &Parsed) -> Result<(), CliError> {
+    let days = parsed.text("days").and_then(|days| days.trim().parse::<u32>().ok()).unwrap_or(30).max(1);
+    let payload = rpc::call(world, parsed, "usage.cost", &json!({"days": days}))?;
+    if world.json {
+        return world.out.json(&payload);
+    }
+    let line = |sum: &Value| {
+        let money = sum.get("totalCost").and_then(Value::as_f64).unwrap_or(0.0);
+        let tokens = sum.get("totalTokens").and_then(Value::as_u64).unwrap_or(0);
+        format!("${money:.4} · {tokens} tokens")
+    };
+    world.out.styled(&[(Style::Strong, &format!("Usage cost ({days} days)"))])?;
+    world.out.line(&format!("Total: {}", line(payload.get("totals").unwrap_or(&Value::Null))))?;
+    match rpc::list(&payload, "daily").last() {
+        Some(day) => world.out.line(&format!("Latest day: {} · {}", rpc::text(day, "date"), line(day))),
+        None => Ok(()),
+    }
 }

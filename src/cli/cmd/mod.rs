@@ -17,6 +17,7 @@ pub mod gateway_status_text;
 pub mod health;
 pub mod logs;
 pub mod models;
+pub mod models_status;
 pub mod nodes;
 pub mod protocol;
 pub mod sessions;

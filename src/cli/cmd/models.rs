@@ -1,4 +1,5 @@
-//! `models list|set`: the models as the configuration has them, and the one that answers (`spec/cli.md` 24).
+//! `models list|set|scan`: the models as the configuration has them, the one that answers, and those that could
+//! (`spec/cli.md` 24).
 
 use serde_json::Value;
 
@@ -67,6 +68,47 @@ pub fn set(world: &World, parsed: &Parsed) -> Result<(), CliError> {
     }
     world.out.line(&format!("Model set to {written} in {}.", world.short(path)))?;
     world.out.line(&told)
+}
+
+/// `models scan`
+///
+/// # Errors
+/// As every call; with `--set-default`, nothing found or a config file that cannot be changed.
+pub fn scan(world: &World, parsed: &Parsed) -> Result<(), CliError> {
+    let answer = rpc::call(world, parsed, "models.list", &json!({"view": "all", "refresh": true}))?;
+    let configured: Vec<&str> = world.config().providers.iter().map(|provider| provider.id.as_str()).collect();
+    let found = rpc::list(&answer, "models").iter();
+    let found: Vec<&Value> = found.filter(|row| !configured.contains(&rpc::text(row, "provider"))).collect();
+    let key = |row: &Value| format!("{}/{}", rpc::text(row, "provider"), rpc::text(row, "id"));
+    let first = found.first().map(|row| key(row));
+    let told = match &first {
+        Some(first) if parsed.has("set-default") => Some(choose(world, parsed, first)?),
+        _ => None,
+    };
+    if world.json {
+        return world.out.json(&json!({"models": found, "setDefault": told.is_some()}));
+    }
+    let Some(first) = first else {
+        return world
+            .out
+            .line("No model server answers on this machine (Ollama 11434, llama.cpp 8080, LM Studio 1234).");
+    };
+    found.iter().try_for_each(|row| {
+        let window =
+            row.get("contextWindow").and_then(Value::as_u64).map(|tokens| format!(", {tokens} tokens of context"));
+        world.out.line(&format!("{}{}", key(row), window.unwrap_or_default()))
+    })?;
+    match told {
+        Some(told) => world.out.line(&format!("Model set to {first}. {told}")),
+        None => world.out.line(&format!("Use it with: {}", world.command(&format!("models set {first}")))),
+    }
+}
+
+/// Writes the choice and tells a running gateway; a line for the person.
+fn choose(world: &World, parsed: &Parsed, model: &str) -> Result<String, CliError> {
+    let after = roster::set_model(&world.snapshot, &world.env, model).map_err(|error| change::refused(world, error))?;
+    change::save(world, &after)?;
+    Ok(change::tell(world, parsed))
 }
 
 fn row(provider: &Provider, model: &Model, primary: &str, fallbacks: &[String]) -> Value {

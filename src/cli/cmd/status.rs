@@ -239,6 +239,7 @@ fn overview(world: &World, found: &Found) -> Vec<Vec<String>> {
         row("Agents", format!("{count} · {sessions} sessions · default {}", text(&agents, "defaultId"))),
     ];
     if found.reachable() {
+        rows.push(row("Model", model_cell(found)));
         rows.push(row("Events", if events == 0 { "none".to_string() } else { format!("{events} queued") }));
         rows.push(row("Heartbeat", heartbeat_cell(found)));
     }
@@ -278,6 +279,17 @@ fn gateway_cell(world: &World, found: &Found) -> String {
     };
     let own = found.answer("system-presence").and_then(probe::own_entry).map(|own| format!(" · {}", own_line(&own)));
     format!("{at} · reachable {latency}ms · {auth}{}", own.unwrap_or_default())
+}
+
+fn model_cell(found: &Found) -> String {
+    let status = found.answer("status");
+    let at = |path: &str| status.and_then(|status| status.pointer(path)).and_then(Value::as_str);
+    match (at("/sessions/defaults/modelProvider"), at("/sessions/defaults/model"), at("/modelFound")) {
+        (_, Some(_), Some(why)) => why.to_string(),
+        (Some(provider), Some(model), None) => format!("{provider}/{model}"),
+        (None, Some(model), None) => model.to_string(),
+        (_, None, _) => "none configured; a local server is looked for at the first turn".to_string(),
+    }
 }
 
 fn heartbeat_cell(found: &Found) -> String {

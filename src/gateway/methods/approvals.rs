@@ -8,7 +8,7 @@ use crate::gateway::broadcast;
 use crate::gateway::disk::{Job, Then};
 use crate::gateway::dispatch::Request;
 use crate::gateway::event::{Answer, Effect, Handled};
-use crate::gateway::state::State;
+use crate::gateway::state::{Role, State};
 use crate::gateway::tool_asks::Approver;
 use crate::protocol::errors::WireError;
 
@@ -80,4 +80,19 @@ pub fn set(state: &mut State, request: &Request<'_>, fx: &mut Vec<Effect>) -> Ha
     state.read_begins(request.conn)?;
     fx.push(Effect::Disk(Job::ApprovalsSet(params, seed), Then::Answer(waiting(request))));
     Ok(Answer::Later)
+}
+
+/// The file of a node, which only the node itself can read and write.
+pub fn of_node(state: &State, request: &Request<'_>) -> Handled {
+    let node = request.text("nodeId").trim();
+    let connected = state.sessions_in_use().any(|(_, _, session)| {
+        let id = session.device_id.as_deref().unwrap_or(&session.client.id);
+        session.role == Role::Node && id == node
+    });
+    let (code, text) = match connected {
+        false => ("NOT_CONNECTED", "node not connected"),
+        true => ("NOT_SUPPORTED", "this gateway does not pass commands on to nodes yet"),
+    };
+    let details = json!({"nodeError": {"code": code, "message": text}, "nodeCommandDispatched": false});
+    Err(WireError::unavailable(text).with_details(details))
 }

@@ -67,6 +67,7 @@ pub fn send_to(state: &mut State, method: &str, place: Place, request: &Request<
         other => other,
     };
     let sent = Sent { place: &place, method, text: message, run_id: &run_id };
+    let mut is_first = false;
     let (text, hints, task) = match parsed {
         Parsed::Message { text, hints } if text.trim().is_empty() && !hints.is_empty() => {
             return commands::switches(state, &sent, hints, request, fx);
@@ -74,7 +75,10 @@ pub fn send_to(state: &mut State, method: &str, place: Place, request: &Request<
         Parsed::Message { text, hints } => (text, hints, Task::Answer),
         Parsed::Command(command) => match commands::run(state, &sent, command, request, fx) {
             Outcome::Done(handled) => return handled,
-            Outcome::Turn(first) => (first, Vec::new(), Task::Answer),
+            Outcome::Turn(first) => {
+                is_first = true;
+                (first, Vec::new(), Task::Answer)
+            }
             Outcome::Run(task) => (String::new(), Vec::new(), task),
         },
     };
@@ -99,6 +103,7 @@ pub fn send_to(state: &mut State, method: &str, place: Place, request: &Request<
         remembered: dedupe::key(method, &request.params),
         repeated: json!({"runId": run_id, "status": "in_flight"}),
         ack: json!({"runId": run_id, "status": "started"}),
+        is_first,
         may_renew: true,
         // Work on the conversation itself waits for its turn, whatever the mode.
         queue_mode: match task {
@@ -240,7 +245,7 @@ pub fn metadata(state: &State, request: &Request<'_>) -> Handled {
 }
 
 fn metadata_of(state: &State) -> Value {
-    json!({"models": super::models::model_rows(state), "commands": command::list(None, true)})
+    json!({"models": super::models::rows(state, state.config.default_agent_id()), "commands": command::list(None, true)})
 }
 
 /// The commands a person can type.

@@ -3,13 +3,14 @@
 
 use serde_json::Value;
 
-use super::chat;
+use super::chat::{self, waiting};
 use super::session_write::ModelWorld;
 use crate::agent::control::AbortReason;
 use crate::agent::model::{ModelRef, cli_backend, resolve};
 use crate::agent::run::Task;
 use crate::agent::tool::approval::pending::Decision;
 use crate::gateway::dedupe::{self, Remembered};
+use crate::gateway::disk::Commit;
 use crate::gateway::dispatch::Request;
 use crate::gateway::event::{Answer, Effect, Handled};
 use crate::gateway::notes::Note;
@@ -304,6 +305,9 @@ fn say(state: &mut State, sent: &Sent<'_>, words: &str, request: &Request<'_>, f
     let question: Value = json!({
         "role": "user", "content": [{"type": "text", "text": sent.text.trim()}], "timestamp": now_ms,
     });
+    // What the command changed is on disk before it is acknowledged, and its words follow.
+    let started = json!({"runId": sent.run_id, "status": "started"});
+    state.commit_sessions(Commit { reply: Some((waiting(request), started)), ..Commit::default() }, fx);
     let note = Note {
         waiting: None,
         place: sent.place.clone(),
@@ -315,11 +319,9 @@ fn say(state: &mut State, sent: &Sent<'_>, words: &str, request: &Request<'_>, f
     if state.add_messages(note, vec![question, answer.clone()], request.now, fx).is_err() {
         state.tell_chat_note(&sent.place.key, &sent.place.agent, sent.run_id, 1, answer, fx);
     }
-    state.save_sessions(fx);
     if let Some(key) = dedupe::key(sent.method, &request.params) {
         let done = json!({"runId": sent.run_id, "status": "ok"});
         state.memory.note(key, Remembered::Ended(Ok(done)), request.now.mono);
     }
-    super::super::broadcast::reply(fx, request.conn, request.id, &json!({"runId": sent.run_id, "status": "started"}));
     Ok(Answer::Later)
 }

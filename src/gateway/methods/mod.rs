@@ -18,3 +18,4 @@ pub mod session_write;
 pub mod sessions;
 pub mod system;
 pub mod tools;
+pub mod usage;

@@ -266,6 +266,20 @@ pub fn send(state: &mut State, request: &Request<'_>, fx: &mut Vec<Effect>) -> H
     chat::send_to(state, "sessions.send", place, request, fx)
 }
 
+/// The same, instead of the turn that is running.
+pub fn steer(state: &mut State, request: &Request<'_>, fx: &mut Vec<Effect>) -> Handled {
+    let place = place(state, "sessions.steer", request)?;
+    if state.sessions.get(&place.agent, &place.key).is_none() {
+        return Err(WireError::invalid(format!("session not found: {}", request.text("key"))));
+    }
+    let mut params = request.params.clone();
+    if let Some(members) = params.as_object_mut() {
+        members.insert("queueMode".to_string(), "interrupt".into());
+    }
+    let request = Request { params, ..*request };
+    chat::send_to(state, "sessions.steer", place, &request, fx)
+}
+
 /// Stops a session's turns, or one run.
 pub fn abort(state: &mut State, request: &Request<'_>, fx: &mut Vec<Effect>) -> Handled {
     let run_id = request.text("runId");

@@ -248,14 +248,12 @@ impl State {
             None => outcome.answer(run),
             Some(error) => json!({"runId": run.id, "status": "error", "summary": error.message}),
         };
-        let joined = run.joined.iter().map(|joined| (&joined.id, &joined.remembered));
-        for (id, key) in std::iter::once((&run.id, &run.remembered)).chain(joined) {
+        let chat = |id: &str| json!({"runId": id, "status": "ok"});
+        let own = if run.origin == Origin::Agent { payload.clone() } else { chat(&run.id) };
+        let joined = run.joined.iter().map(|joined| (&joined.remembered, chat(&joined.id)));
+        for (key, answer) in std::iter::once((&run.remembered, own)).chain(joined) {
             let Some(key) = key.clone() else { continue };
-            let answer = match (&error, run.origin) {
-                (Some(error), _) => Err(error.clone()),
-                (None, Origin::Agent) => Ok(payload.clone()),
-                (None, Origin::Chat) => Ok(json!({"runId": id, "status": "ok"})),
-            };
+            let answer = error.as_ref().map_or(Ok(answer), |error| Err(error.clone()));
             self.memory.note(key, Remembered::Ended(answer), now.mono);
         }
         if let Some(asker) = &run.asker {

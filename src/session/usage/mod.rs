@@ -1,5 +1,5 @@
 //! What conversations cost: tokens, money, calls and waiting times, counted from transcripts (agent.md 28). Owns the
-//! counting; [`wire`] owns the forms clients get. Nothing is estimated: what a provider did not report stays zero.
+//! counting, line by line; [`wire`] owns the forms clients get. Nothing is estimated: what a provider did not report stays zero.
 
 pub mod wire;
 
@@ -41,6 +41,19 @@ impl Span {
     pub fn days(days: i64, now_ms: u64, zone: &Zone) -> Span {
         let back = u64::try_from((days - 1).clamp(0, 3660) * date::DAY * 1000).unwrap_or(0);
         Span { start: day(now_ms.saturating_sub(back), zone), end: day(now_ms, zone) }
+    }
+
+    /// Everything.
+    pub fn always() -> Span {
+        Span { start: "0000-00-00".to_string(), end: "9999-99-99".to_string() }
+    }
+
+    /// Days it covers.
+    pub fn length(&self) -> u64 {
+        let at = |day: &str| parse_iso(&format!("{day}T12:00:00.000Z"));
+        let (Some(start), Some(end)) = (at(&self.start), at(&self.end)) else { return 0 };
+        let day = u64::try_from(date::DAY * 1000).unwrap_or(u64::MAX);
+        end.checked_sub(start).map_or(0, |time| time / day + 1)
     }
 
     fn has(&self, day: &str) -> bool {
@@ -105,6 +118,12 @@ pub struct Day {
     pub waits: Vec<u64>,
     /// By model.
     pub models: BTreeMap<ModelName, OfModel>,
+    /// Calls by tool.
+    pub tools: BTreeMap<String, u64>,
+    /// First message, milliseconds since the epoch.
+    pub first_ms: Option<u64>,
+    /// Last message.
+    pub last_ms: Option<u64>,
 }
 
 impl Day {
@@ -117,6 +136,11 @@ impl Day {
             sum.count += answers.count;
             sum.usage.add(&answers.usage);
         }
+        for (tool, count) in &other.tools {
+            *self.tools.entry(tool.clone()).or_default() += count;
+        }
+        self.first_ms = self.first_ms.into_iter().chain(other.first_ms).min();
+        self.last_ms = self.last_ms.max(other.last_ms);
     }
 }
 
@@ -125,26 +149,34 @@ impl Day {
 pub struct Tally {
     /// By day.
     pub days: BTreeMap<String, Day>,
-    /// Calls by tool.
-    pub tools: BTreeMap<String, u64>,
-    /// First message, milliseconds since the epoch.
-    pub first_ms: Option<u64>,
-    /// Last message.
-    pub last_ms: Option<u64>,
+}
+
+/// Counts a transcript line by line.
+#[derive(Debug, Default)]
+pub struct Counter {
+    tally: Tally,
+    asked: Option<u64>,
+}
+
+impl Counter {
+    /// One line of the file; whatever is no message counts nothing.
+    pub fn line(&mut self, line: &str, zone: &Zone) {
+        let Some((at_ms, message)) = message(line) else { return };
+        let day = self.tally.days.entry(day(at_ms, zone)).or_default();
+        day.count(&message, at_ms, &mut self.asked);
+    }
+
+    /// The sum.
+    pub fn tally(self) -> Tally {
+        self.tally
+    }
 }
 
 impl Tally {
-    /// Counts a transcript's messages of these days.
-    pub fn of(transcript: &Transcript, span: &Span, zone: &Zone) -> Tally {
-        let mut tally = Tally::default();
-        let mut asked: Option<u64> = None;
-        for (at_ms, message) in messages(transcript) {
-            let day = day(at_ms, zone);
-            if span.has(&day) {
-                tally.count(&message, at_ms, day, &mut asked);
-            }
-        }
-        tally
+    /// What of it is of these days.
+    pub fn within(&self, span: &Span) -> Tally {
+        let days = self.days.iter().filter(|(day, _)| span.has(day)).map(|(day, counts)| (day.clone(), counts.clone()));
+        Tally { days: days.collect() }
     }
 
     /// Adds another tally.
@@ -152,11 +184,6 @@ impl Tally {
         for (day, counts) in &other.days {
             self.days.entry(day.clone()).or_default().add(counts);
         }
-        for (tool, count) in &other.tools {
-            *self.tools.entry(tool.clone()).or_default() += count;
-        }
-        self.first_ms = self.first_ms.into_iter().chain(other.first_ms).min();
-        self.last_ms = self.last_ms.max(other.last_ms);
     }
 
     /// All days together.
@@ -165,37 +192,36 @@ impl Tally {
         self.days.values().for_each(|day| sum.add(day));
         sum
     }
+}
 
-    fn count(&mut self, message: &Value, at_ms: u64, day: String, asked: &mut Option<u64>) {
+impl Day {
+    fn count(&mut self, message: &Value, at_ms: u64, asked: &mut Option<u64>) {
         self.first_ms = Some(self.first_ms.map_or(at_ms, |first| first.min(at_ms)));
         self.last_ms = self.last_ms.max(Some(at_ms));
-        let day = self.days.entry(day).or_default();
         match text(message, "role") {
             Some("user") => {
-                day.counts.user += 1;
+                self.counts.user += 1;
                 *asked = Some(at_ms);
             }
             Some("assistant") => {
-                day.answer(message);
+                self.answer(message);
                 let own = text(message, "provider") == Some(GATEWAY);
                 if let Some(asked) = asked.filter(|_| !own) {
-                    day.waits.push(at_ms.saturating_sub(asked));
+                    self.waits.push(at_ms.saturating_sub(asked));
                 }
                 for tool in calls(message) {
-                    day.counts.tool_calls += 1;
+                    self.counts.tool_calls += 1;
                     *self.tools.entry(tool.to_string()).or_default() += 1;
                 }
             }
             Some("toolResult") => {
-                day.counts.tool_results += 1;
-                day.counts.errors += u64::from(at(message, "isError") == &Value::Bool(true));
+                self.counts.tool_results += 1;
+                self.counts.errors += u64::from(at(message, "isError") == &Value::Bool(true));
             }
             _ => {}
         }
     }
-}
 
-impl Day {
     fn answer(&mut self, message: &Value) {
         let usage = Usage::of(at(message, "usage").clone());
         let name = |member: &str| text(message, member).unwrap_or("unknown").to_string();
@@ -210,13 +236,19 @@ impl Day {
 
 /// Messages with the time of their line.
 fn messages(transcript: &Transcript) -> impl Iterator<Item = (u64, Value)> {
-    (0..transcript.lines().len()).filter_map(|at| {
-        transcript.lines().get(at).filter(|line| line.kind == Kind::Message)?;
-        let line: Value = serde_json::from_str(transcript.text(at)?).ok()?;
-        let message = line.get("message")?.clone();
-        let at_ms = text(&line, "timestamp").and_then(parse_iso).or_else(|| number(&message, "timestamp"))?;
-        Some((at_ms, message))
-    })
+    let messages = (0..transcript.lines().len())
+        .filter(|at| transcript.lines().get(*at).is_some_and(|line| line.kind == Kind::Message));
+    messages.filter_map(|at| message(transcript.text(at)?))
+}
+
+fn message(line: &str) -> Option<(u64, Value)> {
+    let mut line: Value = serde_json::from_str(line).ok()?;
+    if text(&line, "type") != Some("message") {
+        return None;
+    }
+    let message = line.get_mut("message")?.take();
+    let at_ms = text(&line, "timestamp").and_then(parse_iso).or_else(|| number(&message, "timestamp"))?;
+    Some((at_ms, message))
 }
 
 fn calls(message: &Value) -> impl Iterator<Item = &str> {
@@ -232,35 +264,36 @@ mod tests {
     const NOW: u64 = 1_795_238_424_165; // 2026-11-21
 
     pub(super) fn example() -> Tally {
-        let transcript = Transcript::parse(EXAMPLE.as_bytes().to_vec(), true);
-        Tally::of(&transcript, &Span::of(None, None, NOW, &Zone::utc()), &Zone::utc())
+        let mut counter = Counter::default();
+        EXAMPLE.lines().chain(["", "{", "{}", "[]"]).for_each(|line| counter.line(line, &Zone::utc()));
+        counter.tally()
     }
 
     #[test]
     fn counts_the_example_of_the_specification() {
-        let tally = example();
-        let sum = tally.sum();
+        let sum = example().sum();
         assert_eq!(
             (sum.usage.input, sum.usage.output, sum.usage.cache_read, sum.usage.total_tokens),
             (120, 40, 80, 240)
         );
         let counts = Counts { user: 1, assistant: 2, tool_calls: 1, tool_results: 1, errors: 0 };
-        assert_eq!((sum.counts, tally.tools.get("exec")), (counts, Some(&1)));
+        assert_eq!((sum.counts, sum.tools.get("exec")), (counts, Some(&1)));
         assert_eq!(sum.waits, [26, 485]);
-        assert_eq!((tally.first_ms, tally.last_ms), (Some(1_795_226_293_166), Some(1_795_226_293_651)));
+        assert_eq!((sum.first_ms, sum.last_ms), (Some(1_795_226_293_166), Some(1_795_226_293_651)));
     }
 
     #[test]
     fn days_outside_do_not_count() {
-        let transcript = Transcript::parse(EXAMPLE.as_bytes().to_vec(), true);
         let span = Span::of(Some("2026-11-20"), Some("2026-11-20"), NOW, &Zone::utc());
-        assert_eq!(Tally::of(&transcript, &span, &Zone::utc()), Tally::default());
+        assert_eq!(example().within(&span), Tally::default());
+        assert_eq!(example().within(&Span::always()), example());
     }
 
     #[test]
     fn the_usual_span_is_thirty_days() {
         let span = Span::of(Some("soon"), None, NOW, &Zone::utc());
         assert_eq!(span, Span { start: "2026-10-23".into(), end: "2026-11-21".into() });
+        assert_eq!((span.length(), Span::days(1, NOW, &Zone::utc()).length()), (30, 1));
         assert_eq!(Span::days(1, NOW, &Zone::utc()).start, "2026-11-21");
     }
 
@@ -268,6 +301,7 @@ mod tests {
     fn sums_add_up() {
         let mut sum = example();
         sum.add(&example());
-        assert_eq!((sum.sum().usage.total_tokens, sum.tools["exec"], sum.sum().waits.len()), (480, 2, 4));
+        let sum = sum.sum();
+        assert_eq!((sum.usage.total_tokens, sum.tools["exec"], sum.waits.len()), (480, 2, 4));
     }
 }

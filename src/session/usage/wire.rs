@@ -49,15 +49,17 @@ pub fn sessions(rows: &[Row<'_>], span: &Span, now_ms: u64) -> Value {
         "endDate": span.end,
         "sessions": rows,
         "totals": totals(&all.sum().usage),
-        "aggregates": aggregates(&all, &agents, &channels),
+        "aggregates": with(aggregates(&all, &agents, &channels), json!({"sessionCount": rows.len(), "costDaily": daily(&all)})),
     })
 }
 
 /// The answer of `usage.cost`.
-pub fn cost(all: &Tally, days: i64, now_ms: u64) -> Value {
-    let daily = all.days.iter().map(|(date, day)| with(json!({"date": date}), totals(&day.usage)));
-    let daily: Vec<Value> = daily.collect();
-    json!({"updatedAt": now_ms, "days": days, "daily": daily, "totals": totals(&all.sum().usage)})
+pub fn cost(all: &Tally, days: u64, now_ms: u64) -> Value {
+    json!({"updatedAt": now_ms, "days": days, "daily": daily(all), "totals": totals(&all.sum().usage)})
+}
+
+fn daily(all: &Tally) -> Vec<Value> {
+    all.days.iter().map(|(date, day)| with(json!({"date": date}), totals(&day.usage))).collect()
 }
 
 /// The answer of `sessions.usage.timeseries`: one point an answer, at most the newest so many.
@@ -139,12 +141,12 @@ fn session(tally: &Tally) -> Value {
         "dailyLatency": daily_waits(tally), "dailyModelUsage": daily_models(tally),
         "messageCounts": counts(&sum.counts), "modelUsage": models(&sum.models),
     });
-    if let (Some(first), Some(last)) = (tally.first_ms, tally.last_ms) {
+    if let (Some(first), Some(last)) = (sum.first_ms, sum.last_ms) {
         let life = json!({"firstActivity": first, "lastActivity": last, "durationMs": last.saturating_sub(first)});
         out = with(out, life);
     }
-    if !tally.tools.is_empty() {
-        out = with(out, json!({ "toolUsage": tools(tally) }));
+    if !sum.tools.is_empty() {
+        out = with(out, json!({ "toolUsage": tools(&sum) }));
     }
     if let Some(waits) = waits(&sum.waits) {
         out = with(out, json!({ "latency": waits }));
@@ -173,7 +175,7 @@ fn aggregates(all: &Tally, agents: &BTreeMap<String, Usage>, channels: &BTreeMap
     );
     let out = json!({
         "messages": counts(&sum.counts),
-        "tools": tools(all),
+        "tools": tools(&sum),
         "byModel": models(&sum.models),
         "byProvider": by_provider.collect::<Vec<_>>(),
         "byAgent": by("agentId", agents),
@@ -201,11 +203,11 @@ fn counts(counts: &Counts) -> Value {
     })
 }
 
-fn tools(tally: &Tally) -> Value {
-    let mut tools: Vec<(&String, &u64)> = tally.tools.iter().collect();
+fn tools(sum: &Day) -> Value {
+    let mut tools: Vec<(&String, &u64)> = sum.tools.iter().collect();
     order::by(&mut tools, |a, b| b.1.cmp(a.1).then_with(|| a.0.cmp(b.0)));
     let list: Vec<Value> = tools.iter().map(|(name, count)| json!({"name": name, "count": count})).collect();
-    json!({"totalCalls": tally.tools.values().sum::<u64>(), "uniqueTools": list.len(), "tools": list})
+    json!({"totalCalls": sum.tools.values().sum::<u64>(), "uniqueTools": list.len(), "tools": list})
 }
 
 fn models(models: &BTreeMap<ModelName, OfModel>) -> Vec<Value> {
@@ -279,11 +281,13 @@ mod tests {
                 "byChannel",
                 "byModel",
                 "byProvider",
+                "costDaily",
                 "daily",
                 "dailyLatency",
                 "latency",
                 "messages",
                 "modelDaily",
+                "sessionCount",
                 "tools"
             ]
         );
