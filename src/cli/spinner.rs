@@ -2,9 +2,10 @@
 //! Shows nothing unless standard error is a terminal; erases itself.
 
 use std::io::{self, IsTerminal, Write};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use crate::limits;
 
@@ -22,7 +23,7 @@ impl Spinner {
         if !wanted || !io::stderr().is_terminal() {
             return Spinner { running: None };
         }
-        let (stop, stopped) = channel();
+        let (stop, stopped) = bounded(0);
         let label = super::out::clean(label);
         let thread = crate::sys::thread::spawn("spinner", limits::STACK_WRITER, move || turn(&label, &stopped));
         // Without a thread there is no spinner; the command itself is not affected.

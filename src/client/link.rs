@@ -144,20 +144,18 @@ fn lookup(address: &Address, deadline: Deadline) -> Result<Vec<SocketAddr>, Clie
     if let Ok(ip) = address.host.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(ip, address.port)]);
     }
-    let (sender, receiver) = std::sync::mpsc::channel();
     let (host, port) = (address.host.clone(), address.port);
     let ask = move || {
-        let found = (host.as_str(), port).to_socket_addrs().map(|found| found.take(limits::LOOKUP_ADDRESSES).collect());
-        // The receiver may have given up: nobody wants the answer then.
-        let _ = sender.send(found);
+        let found = (host.as_str(), port).to_socket_addrs().ok()?;
+        Some(found.take(limits::LOOKUP_ADDRESSES).collect())
     };
     let unreachable = |source| ClientError::Unreachable { address: address.to_string(), source };
-    crate::sys::thread::spawn("lookup", limits::STACK_ACCEPT, ask).map_err(unreachable)?;
+    let pending = crate::sys::thread::ask("lookup", limits::STACK_ACCEPT, ask).map_err(unreachable)?;
     let left = deadline.left().map_err(|_| deadline.error())?;
-    match receiver.recv_timeout(left) {
-        Ok(Ok(found)) => Ok(found),
-        Ok(Err(_)) => Err(unreachable(io::ErrorKind::NotFound.into())),
-        Err(_) => Err(deadline.error()),
+    match pending.wait(left) {
+        Some(Some(found)) => Ok(found),
+        Some(None) => Err(unreachable(io::ErrorKind::NotFound.into())),
+        None => Err(deadline.error()),
     }
 }
 

@@ -6,11 +6,14 @@ use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use crate::config::Env;
 use crate::limits;
+use crate::sys::thread::{self, Pending};
+
+/// How long the rest of a program's output may take once it has ended: a grandchild may hold the pipe open.
+const REST: Duration = Duration::from_millis(200);
 
 /// How a program ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,8 +74,8 @@ pub fn run<S: AsRef<OsStr>>(program: &Path, args: &[S]) -> Ended {
     let stderr = drain(child.stderr.take());
     let deadline = Instant::now() + limits::SUBPROCESS;
     let (status, timed_out) = wait(&mut child, deadline);
-    let text = |from: &mpsc::Receiver<String>| from.recv_timeout(Duration::from_millis(200)).unwrap_or_default();
-    Ended { status, stdout: text(&stdout), stderr: text(&stderr), timed_out }
+    let text = |from: Option<Pending<String>>| from.and_then(|from| from.wait(REST)).unwrap_or_default();
+    Ended { status, stdout: text(stdout), stderr: text(stderr), timed_out }
 }
 
 fn wait(child: &mut std::process::Child, deadline: Instant) -> (Option<i32>, bool) {
@@ -90,8 +93,7 @@ fn wait(child: &mut std::process::Child, deadline: Instant) -> (Option<i32>, boo
 }
 
 /// Reads a pipe to its end in a thread, so that a full pipe never blocks the program.
-fn drain(pipe: Option<impl Read + Send + 'static>) -> mpsc::Receiver<String> {
-    let (sender, receiver) = mpsc::channel();
+fn drain(pipe: Option<impl Read + Send + 'static>) -> Option<Pending<String>> {
     let read = move || {
         let mut bytes = Vec::new();
         let limit = u64::try_from(limits::SUBPROCESS_BYTES).unwrap_or(u64::MAX);
@@ -100,12 +102,10 @@ fn drain(pipe: Option<impl Read + Send + 'static>) -> mpsc::Receiver<String> {
             let _ = (&mut pipe).take(limit).read_to_end(&mut bytes);
             let _ = std::io::copy(&mut pipe, &mut std::io::sink());
         }
-        // The receiver may have given up.
-        let _ = sender.send(String::from_utf8_lossy(&bytes).into_owned());
+        String::from_utf8_lossy(&bytes).into_owned()
     };
     // Without a thread the output stays empty; the exit status still counts.
-    let _ = crate::sys::thread::spawn("pipe", limits::STACK_ACCEPT, read);
-    receiver
+    thread::ask("pipe", limits::STACK_ACCEPT, read).ok()
 }
 
 #[cfg(test)]

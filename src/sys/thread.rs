@@ -2,11 +2,20 @@
 
 use std::any::Any;
 use std::panic::{self, AssertUnwindSafe};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
 use std::{io, thread};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 /// Starts a named thread; a panic inside is logged with its message and ends only this thread.
 pub fn spawn(name: &str, stack: usize, f: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
+    start(name, stack, Box::new(f))
+}
+
+/// Boxed, because the library's part of starting a thread would be compiled anew for every closure.
+fn start(name: &str, stack: usize, f: Box<dyn FnOnce() + Send>) -> io::Result<JoinHandle<()>> {
     let name = name.replace('\0', "");
     let label = name.clone();
     Builder::new().name(name).stack_size(stack).spawn(move || {
@@ -14,6 +23,46 @@ pub fn spawn(name: &str, stack: usize, f: impl FnOnce() + Send + 'static) -> io:
             log::error!(target: "gateway", "thread ended by a panic thread={label} message={}", message(payload.as_ref()));
         }
     })
+}
+
+/// What work in a thread of its own gives.
+pub struct Pending<T> {
+    result: Arc<Mutex<Option<T>>>,
+    // Nothing is ever sent: that the sender is gone says that the work is over.
+    over: Receiver<()>,
+}
+
+/// Starts work whose result somebody waits for, or not any more. In place of a channel for each type of result.
+pub fn ask<T, F>(name: &str, stack: usize, work: F) -> io::Result<Pending<T>>
+where
+    T: Send + 'static,
+    F: FnOnce() -> T + Send + 'static,
+{
+    let (busy, over) = crossbeam_channel::bounded(0);
+    let result = Arc::new(Mutex::new(None));
+    let place = Arc::clone(&result);
+    spawn(name, stack, move || {
+        let _busy = busy;
+        *place.lock().unwrap_or_else(PoisonError::into_inner) = Some(work());
+    })?;
+    Ok(Pending { result, over })
+}
+
+impl<T> Pending<T> {
+    /// The result, unless it takes longer than this or the work panicked.
+    pub fn wait(self, most: Duration) -> Option<T> {
+        match self.over.recv_timeout(most) {
+            Err(RecvTimeoutError::Disconnected) => self.result.lock().unwrap_or_else(PoisonError::into_inner).take(),
+            _ => None,
+        }
+    }
+
+    /// The result, unless the work panicked.
+    pub fn join(self) -> Option<T> {
+        // Nothing is sent, so this returns when the work is over.
+        let _ = self.over.recv();
+        self.result.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
 }
 
 /// Replaces the default panic report by a log line with thread, place and message; call once at start.
@@ -67,5 +116,16 @@ mod tests {
         assert_eq!(message(&"static"), "static");
         assert_eq!(message(&String::from("made")), "made");
         assert_eq!(message(&7_u8), "not a text");
+    }
+
+    #[test]
+    fn work_is_waited_for_as_long_as_one_likes() {
+        assert_eq!(ask("t", 64 * 1024, || "done").unwrap().join(), Some("done"));
+        assert_eq!(ask("t", 64 * 1024, || 7).unwrap().wait(Duration::from_secs(10)), Some(7));
+        assert_eq!(ask("t", 64 * 1024, || -> u8 { panic!("no") }).unwrap().join(), None);
+        let (go, gate) = mpsc::channel::<()>();
+        let slow = ask("t", 64 * 1024, move || gate.recv().is_ok()).unwrap();
+        assert_eq!(slow.wait(Duration::from_millis(1)), None);
+        drop(go);
     }
 }

@@ -1,7 +1,6 @@
 //! `gateway probe`: every known gateway, tried at the same time (`spec/cli.md` 5).
 
 use std::process::ExitCode;
-use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -18,6 +17,7 @@ use crate::config::model::Mode;
 use crate::config::{Secret, TargetFlags, client_target};
 use crate::limits;
 use crate::sys::order;
+use crate::sys::thread::{self, Pending};
 
 /// What is asked after the handshake.
 pub const CALLS: [&str; 4] = ["health", "status", "system-presence", "config.get"];
@@ -118,28 +118,23 @@ fn explicit(
 
 /// Tries all at the same time; a target that does not answer within its budget has timed out by itself.
 fn try_all(world: &World, goals: &[Goal], budget: Duration) -> Result<Vec<Probe>, CliError> {
-    let (sender, receiver) = mpsc::channel();
-    for (n, goal) in goals.iter().enumerate() {
+    let mut pending = Vec::new();
+    for goal in goals {
         let time = if goal.id == "localLoopback" { budget } else { budget.min(REMOTE_BUDGET) };
         let expose = |secret: &Option<Secret>| secret.as_ref().map(|secret| secret.expose().to_string());
         let (url, token, password) = (goal.url.clone(), expose(&goal.token), expose(&goal.password));
-        let (identity, wall_ms, sender) = (world.paths.identity_dir.clone(), world.now_ms, sender.clone());
+        let (identity, wall_ms) = (world.paths.identity_dir.clone(), world.now_ms);
         let work = move || {
             let attempt =
                 Attempt { url: &url, token, password, timeout: time, identity: &identity, calls: &CALLS, wall_ms };
-            // The receiver waits for every probe.
-            let _ = sender.send((n, probe::probe(&attempt)));
+            probe::probe(&attempt)
         };
-        crate::sys::thread::spawn("probe", limits::STACK_PARSER, work)
+        let probe = thread::ask("probe", limits::STACK_PARSER, work)
             .map_err(|error| CliError::other(format!("cannot start a probe: {error}")))?;
+        pending.push(probe);
     }
-    drop(sender);
-    let mut found: Vec<(usize, Probe)> = receiver.iter().collect();
-    order::by_key(&mut found, |(n, _)| *n);
-    if found.len() != goals.len() {
-        return Err(CliError::other("a probe ended without a result"));
-    }
-    Ok(found.into_iter().map(|(_, probe)| probe).collect())
+    let ended = |probe: Pending<Probe>| probe.join().ok_or_else(|| CliError::other("a probe ended without a result"));
+    pending.into_iter().map(ended).collect()
 }
 
 /// The first reachable target; the goals stand in order of preference.
