@@ -14,13 +14,15 @@
 //! | [`cli`] | flag table, parser, help, completions, one file per command | the gateway, except in `cmd::gateway_start` |
 //! | [`service`] | read-only look at service managers, ports and other gateways | the protocol |
 //! | [`sys`] | the house's own standard library: clock, ids, threads, signals, log, redaction | everything above it |
+//! | `json` | the `json!` of all files | everything else |
 //! | [`limits`] | every default, cap and deadline, each with its reason | who uses them |
 //!
 //! # Threads
 //!
 //! `state` (the main thread) owns everything the gateway knows. `accept:<port>` counts and hands over.
 //! `read:<conn>` starts as an HTTP connection and may become a WebSocket, beside which `write:<conn>`
-//! alone writes. `store` alone touches files below the state directory. Nothing else lives for long.
+//! alone writes. `store` alone touches files below the state directory; `errand`, which starts with its first question,
+//! answers what takes longer than a file's reading. Nothing else lives for long.
 //!
 //! # Invariants
 //!
@@ -40,6 +42,9 @@
 //!   a peer wrote.
 
 #![forbid(unsafe_code)]
+
+#[macro_use]
+mod json;
 
 pub mod agent;
 pub mod cli;

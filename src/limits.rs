@@ -178,7 +178,7 @@ pub const EVENT_QUEUE: usize = 1024;
 pub const EVENTS_PER_CONNECTION: usize = 32;
 /// Requests of one connection that may wait for the disk at once.
 pub const READS_PER_CONNECTION: usize = 8;
-/// Jobs waiting for the store thread.
+/// Jobs waiting for the store thread, and as many for the one that reads for clients.
 pub const STORE_QUEUE: usize = 1024;
 /// Whole time of a shutdown after the signal (lifecycle.md 12).
 pub const SHUTDOWN: Duration = Duration::from_secs(5);
@@ -217,6 +217,8 @@ pub const STATE_FILE_BYTES: usize = 64 * MIB;
 pub const TRANSCRIPT_WINDOW: usize = 256 * KIB;
 /// Bytes of a transcript read at most; of a longer one the end counts.
 pub const TRANSCRIPT_BYTES: usize = 256 * MIB;
+/// Bytes of a transcript's end read for a client; what stands before them is for the file's owner.
+pub const TRANSCRIPT_READ_BYTES: usize = 16 * MIB;
 /// Bytes of one transcript line: a message with four pictures of the largest size in base64.
 pub const TRANSCRIPT_LINE_BYTES: usize = 32 * MIB;
 /// Bytes of a transcript's beginning read for its first words.

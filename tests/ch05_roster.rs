@@ -188,6 +188,15 @@ fn usage_is_counted_from_transcripts_when_asked() {
     let logs = peer.get("sessions.usage.logs", json!({"key": "main", "limit": 1}));
     assert_eq!((logs["logs"].as_array().unwrap().len(), &logs["logs"][0]["content"]), (1, &json!("done")), "{logs}");
 
+    let left = report["sessions"][0]["sessionId"].as_str().unwrap().to_string();
+    let key = report["sessions"][0]["key"].clone();
+    peer.get("sessions.reset", json!({"key": key}));
+    let all = peer.get("sessions.usage", json!({}));
+    let keys: Vec<&Value> = all["sessions"].as_array().unwrap().iter().map(|row| &row["key"]).collect();
+    assert!(keys.contains(&&json!(left)), "a conversation that was left still cost what it cost: {keys:?}");
+    let of_left = peer.get("sessions.usage.timeseries", json!({"key": left}));
+    assert_eq!((&of_left["sessionId"], &of_left["points"][0]["cumulativeTokens"]), (&json!(left), &json!(12)));
+
     assert_eq!(refused(&mut peer, "sessions.usage.timeseries", json!({})), "key is required for timeseries");
     let none = refused(&mut peer, "sessions.usage.timeseries", json!({"key": "nobody"}));
     assert_eq!(none, "No transcript found for session: agent:main:nobody");

@@ -344,7 +344,6 @@ fn number<S: Serializer>(value: &f64, to: S) -> Result<S::Ok, S::Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     /// Reads, writes, and compares bytes.
     fn same(text: &str) {

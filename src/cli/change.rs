@@ -1,7 +1,7 @@
 //! Changes of the config file by a command: through the gateway that runs on it, or by hand where none does; and how a
 //! running gateway hears of the latter.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::fail::{CliError, Kind};
 use super::parse::Parsed;

@@ -1,7 +1,7 @@
 //! The one error of the command line: what a person reads, what a program branches on, how it exits.
 //! Knows no socket and no file; `rpc` and the commands turn their errors into this.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 /// What went wrong, as far as exit status and the JSON error type depend on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -191,7 +191,7 @@ mod tests {
         let evil = "a\x1b]0;owned\x07b\u{9b}31m\u{202e}c\nd\te";
         assert_eq!(clean(evil), "a\u{fffd}]0;owned\u{fffd}b\u{fffd}31m\u{fffd}c\nd\te");
         assert!(!render(&[(Style::Bad, evil)], false).contains('\x1b'));
-        let text = serde_json::to_string(&serde_json::json!({ "x": "\u{9b}\u{7f}\x1b" })).unwrap();
+        let text = serde_json::to_string(&json!({ "x": "\u{9b}\u{7f}\x1b" })).unwrap();
         assert_eq!(json_safe(&text), "{\"x\":\"\\u009b\\u007f\\u001b\"}");
     }
 

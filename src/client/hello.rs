@@ -1,7 +1,7 @@
 //! The handshake as values: what `connect` sends and what `hello-ok` says.
 //! Pure: no socket, no clock; signatures come in as text.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::error::ClientError;
 

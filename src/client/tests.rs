@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use tungstenite::protocol::CloseFrame;
 use tungstenite::{Message, WebSocket};
 

@@ -148,7 +148,6 @@ fn input(value: &Value) -> CstInputValue {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     const MODEL: &[&str] = &["agents", "defaults", "model"];
 

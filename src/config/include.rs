@@ -258,7 +258,6 @@ pub(super) fn type_name(value: &Value) -> &'static str {
 mod tests {
     use super::*;
     use crate::config::load::testing::TempDir;
-    use serde_json::json;
 
     fn run(dir: &TempDir, files: &[(&str, &str)]) -> Result<Included, IncludeError> {
         for (name, text) in files {

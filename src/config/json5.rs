@@ -291,7 +291,6 @@ fn skip_comment(bytes: &mut Bytes<'_>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     fn value(text: &str) -> Value {
         parse(text).unwrap().value

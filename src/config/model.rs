@@ -659,7 +659,6 @@ fn base_path(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     #[test]
     fn an_empty_file_gives_the_documented_defaults() {

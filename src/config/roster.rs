@@ -1,7 +1,7 @@
 //! Agents and the default model as changes of the configuration file: who exists, how a name becomes an id, which entry
 //! is edited in which of the two spellings. Pure: text in, text out, checked before anybody writes it.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::edit::{self, Act, Change, Step};
 use super::env::Env;
@@ -284,6 +284,9 @@ fn rewritten(file: &Snapshot, env: &Env, changes: &[Change]) -> Result<Snapshot,
         return Err(format!("the config is invalid and was not changed: {issue}"));
     }
     let text = edit::apply(file.raw.as_deref().unwrap_or_default(), changes)?;
+    if text.len() > limits::CONFIG_BYTES {
+        return Err(format!("the config would have more than {} bytes", limits::CONFIG_BYTES));
+    }
     let after = load::interpret(&file.path, text, env);
     match after.issues.first() {
         Some(issue) => Err(format!("the change would make the config invalid: {issue}")),
@@ -375,6 +378,8 @@ mod tests {
         assert_eq!(text("{}", "main"), "\"main\" is reserved");
         assert_eq!(text("{agents: {list: [{id: 'Ops'}]}}", "ops"), "agent \"ops\" already exists");
         assert!(text("{gateway: {port: 'x'}}", "ops").contains("invalid and was not changed"));
+        let long = Wish { avatar: Some("x".repeat(limits::CONFIG_BYTES)), ..named("ops") };
+        assert!(add("{}", &long).unwrap_err().contains("bytes"), "the next start could not read it");
         let (env, paths) = world();
         let none = update(&file("{}"), &paths, &env, "ghost", &Wish::default()).unwrap_err();
         assert_eq!(none, "agent \"ghost\" not found");

@@ -1,7 +1,7 @@
 //! The published face of the key table: JSON Schema, hints for user interfaces, lookup of one path.
 //! Printers of `keys`; they decide nothing. Shapes: protocol.md 8.1 and 8.4.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 pub use super::keys::{KEYS, Key, ReloadKind, Type, is_sensitive, is_sensitive_text, reload_kind};
 pub use super::validate::{Validation, validate};

@@ -457,7 +457,7 @@ impl Model {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::{Value, json};
+    use serde_json::Value;
 
     fn agents(value: Value) -> Agents {
         Agents::read(Node::root(&value))

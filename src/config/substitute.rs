@@ -146,7 +146,6 @@ fn reference(text: &str) -> Option<(Reference<'_>, &str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     fn env() -> Env {
         Env::of([("A", "one"), ("B_2", "two"), ("BLANK", " ")])

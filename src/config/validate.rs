@@ -216,7 +216,6 @@ fn distance(name: &[char], known: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     fn issues(value: Value) -> Vec<String> {
         validate(&value).issues.iter().map(Issue::to_string).collect()

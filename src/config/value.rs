@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn wrong_types_read_as_absent() {
-        let value = serde_json::json!({"a": 5, "b": " ", "c": [1, "x", " "]});
+        let value = json!({"a": 5, "b": " ", "c": [1, "x", " "]});
         let node = Node::root(&value);
         assert_eq!(node.at("a").text(), None);
         assert_eq!(node.at("b").text(), None);

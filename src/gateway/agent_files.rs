@@ -5,13 +5,14 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 
 use crate::limits;
 use crate::protocol::errors::WireError;
 use crate::session::workspace::FILES;
 use crate::store::atomic;
 use crate::sys::beneath::{Beneath, BeneathFault};
+use crate::sys::order;
 
 /// What is wanted of the files.
 pub enum Wanted {
@@ -73,7 +74,7 @@ fn set(folder: &Path, name: &str, text: &str) -> Result<(), WireError> {
 }
 
 fn entry(folder: &Path, name: &str, content: bool) -> Result<Value, WireError> {
-    let mut row = Map::from_iter([
+    let mut row = order::object([
         ("name".to_string(), name.into()),
         ("path".to_string(), folder.join(name).display().to_string().into()),
         ("missing".to_string(), true.into()),

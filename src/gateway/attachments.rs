@@ -46,7 +46,6 @@ fn picture(method: &str, at: usize, item: &Value) -> Result<Block, WireError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     #[test]
     fn pictures_are_known_by_their_bytes() {

@@ -4,7 +4,6 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use crate::limits;

@@ -160,7 +160,6 @@ fn said(raw: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     fn facts(parts: [&str; 5], input: Option<u64>) -> Facts {
         let [host, ip, version, mode, reason] = parts.map(field::text);

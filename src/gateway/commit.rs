@@ -23,7 +23,7 @@ impl State {
             return self.committed(commit, now, fx);
         }
         let files = self.device_files();
-        fx.push(Effect::Disk(Job::Write(files), Then::Commit(commit)));
+        fx.push(Effect::Disk(Job::Write(files), Then::Commit(Box::new(commit))));
     }
 
     /// The same for the node book.
@@ -33,7 +33,7 @@ impl State {
             return self.committed(commit, now, fx);
         }
         let files = self.node_files();
-        fx.push(Effect::Disk(Job::Write(files), Then::Commit(commit)));
+        fx.push(Effect::Disk(Job::Write(files), Then::Commit(Box::new(commit))));
     }
 
     /// Saves what nobody waits for.
@@ -101,7 +101,7 @@ impl State {
             self.memory.drop(name);
         }
         let error = WireError::unavailable(text);
-        let put_away = commit.put_away.as_ref().map(|(_, waiting, _)| waiting);
+        let put_away = commit.put_away.as_ref().map(|wish| &wish.1);
         for waiting in commit.reply.as_ref().map(|(waiting, _)| waiting).into_iter().chain(put_away) {
             self.counters.failed += 1;
             broadcast::fail(fx, waiting.conn, &waiting.id, &error);

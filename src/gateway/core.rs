@@ -11,7 +11,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError};
 use super::conn::outbox::Out;
 use super::conn::{Bytes, Hub, Link};
 use super::desk::RunDesk;
-use super::disk::{Done, Job, Then};
+use super::disk::{Done, Job, Queues, Then};
 use super::errand::Errands;
 use super::event::{Admission, Class, ConnId, Effect, Event, HttpAnswer, Input, Notice, ToolReply};
 use super::handle::handle;
@@ -41,7 +41,7 @@ pub struct Core {
     controls: HashMap<RunNo, Control>,
     tools: HashMap<u64, (Sender<ToolReply>, Sender<Option<Decision>>)>,
     jobs: Jobs,
-    disk: Sender<(Job, Then)>,
+    disk: Queues,
     errands: Errands,
     links: HashMap<ConnId, Link>,
     waiting: HashMap<u64, Sender<HttpAnswer>>,
@@ -59,7 +59,7 @@ impl Core {
         clock: Clock,
         hub: Arc<Hub>,
         (sender, events): (Sender<Event>, Receiver<Event>),
-        disk: Sender<(Job, Then)>,
+        disk: Queues,
         notifier: Notifier,
     ) -> Core {
         Core {
@@ -317,7 +317,7 @@ impl Core {
     /// The disk thread may be busy, but its queue never blocks the state thread: what does not fit
     /// fails, and the caller is told.
     fn disk(&mut self, job: Job, then: Then) {
-        if let Err(error) = self.disk.try_send((job, then)) {
+        if let Err(error) = self.disk.try_send(job, then) {
             let (job, then) = error.into_inner();
             // A refused read is the caller's affair alone, and a flood of them must not flood the log.
             if matches!(job, Job::Write(_)) {

@@ -99,7 +99,6 @@ impl Memory {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
 
     use super::*;
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::event::{Event, ToolReply};
 use super::runs::RunNo;
@@ -94,7 +94,7 @@ impl Desk for RunDesk {
 fn read(key: &str, path: Option<&std::path::Path>, limit: usize, include_tools: bool) -> Result<Value, String> {
     let ask = history::Ask { limit, offset: 0, bytes: limits::TOOL_RESULT_BYTES };
     let enough = |known: &Transcript| history::suffices(known, &ask);
-    let read = path.map(|path| Transcript::read_until(path, enough)).transpose();
+    let read = path.map(|path| Transcript::read_for_client(path, enough)).transpose();
     let read = read.map_err(|error| format!("cannot read the transcript: {error}"))?.flatten();
     let page = read.map(|transcript| history::page(&transcript, &ask)).unwrap_or_default();
     let parsed = page.messages.iter().filter_map(|shown| serde_json::from_str::<Value>(&shown.json).ok());

@@ -4,8 +4,6 @@
 
 use std::time::Duration;
 
-use serde_json::json;
-
 use super::connect_params::{ConnectParams, DeviceClaim};
 use crate::identity::{Claim, Form, PublicKey, payload, signing_token};
 use crate::limits;

@@ -1,6 +1,7 @@
-//! The store thread: the only one that touches files below the state directory while the gateway
-//! runs. Jobs are data; each comes back to the state thread with what was to follow it.
-//! Knows no protocol and no policy.
+//! The store thread: the only one that writes files below the state directory while the gateway
+//! runs, runs and their transcripts apart. Jobs are data; each comes back to the state thread with what was to follow
+//! it. A second thread reads for clients, so that no acknowledgement waits behind a long transcript; it sees every
+//! write that was acknowledged before the read was asked for. Knows no protocol and no policy.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -9,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
 use serde_json::Value;
 
 use super::agent_files::{self, FileAsk};
@@ -120,6 +121,13 @@ pub enum Done {
     Refused,
 }
 
+impl Job {
+    /// Whether it only reads what a client wants to see; such a job changes nothing and may take long.
+    fn reads(&self) -> bool {
+        matches!(self, Job::Tail(_)) || matches!(self, Job::Transcript(ask) if !matches!(ask, Ask::Shorten { .. }))
+    }
+}
+
 impl Done {
     /// The outcome of a job that was never taken.
     pub fn refused(job: &Job) -> Done {
@@ -157,7 +165,7 @@ pub enum Then {
     /// Nothing; a failed write is tried again with the next change.
     Nothing,
     /// A change that must be on disk before anyone hears of it.
-    Commit(Commit),
+    Commit(Box<Commit>),
     /// Answer `logs.tail`.
     LogsTail(Waiting),
     /// Answer `config.get`.
@@ -210,7 +218,7 @@ pub struct Place {
     /// The environment the configuration is resolved with.
     pub env: Env,
     /// Asked for at each job: the log file changes with the date.
-    pub log_file: Box<dyn Fn() -> Option<PathBuf> + Send>,
+    pub log_file: Box<dyn Fn() -> Option<PathBuf> + Send + Sync>,
 }
 
 impl Place {
@@ -219,23 +227,50 @@ impl Place {
     }
 }
 
-/// The running thread and the way to it.
+/// The running threads and the way to them.
 pub struct Store {
-    /// Its queue.
-    pub jobs: Sender<(Job, Then)>,
-    /// Closed when the thread ends.
+    /// Their queues.
+    pub queues: Queues,
+    /// Closed when the thread that writes ends.
     pub ended: Receiver<Infallible>,
 }
 
-/// Starts the thread. It ends when the sender is dropped, after everything queued is on disk.
+/// The ways to the disk.
+pub struct Queues {
+    writes: Sender<(Job, Then)>,
+    reads: Sender<(Job, Then)>,
+}
+
+impl Queues {
+    /// Queues a job, or gives it back when too many wait.
+    pub fn try_send(&self, job: Job, then: Then) -> Result<(), TrySendError<(Job, Then)>> {
+        let queue = if job.reads() { &self.reads } else { &self.writes };
+        queue.try_send((job, then))
+    }
+}
+
+/// Starts the threads. They end when the queues are dropped, the one that writes after everything queued is on disk.
 pub fn spawn(place: Place, events: Sender<Event>) -> std::io::Result<Store> {
-    let (jobs, queue) = bounded(limits::STORE_QUEUE);
+    let place = Arc::new(place);
     let (alive, ended) = bounded(0);
-    thread::spawn("store", limits::STACK_PARSER, move || {
+    let writes = worker("store", &place, &events, Some(alive))?;
+    let reads = worker("reader", &place, &events, None)?;
+    Ok(Store { queues: Queues { writes, reads }, ended })
+}
+
+fn worker(
+    name: &str,
+    place: &Arc<Place>,
+    events: &Sender<Event>,
+    alive: Option<Sender<Infallible>>,
+) -> std::io::Result<Sender<(Job, Then)>> {
+    let (jobs, queue) = bounded(limits::STORE_QUEUE);
+    let (place, events) = (Arc::clone(place), events.clone());
+    thread::spawn(name, limits::STACK_PARSER, move || {
         let _alive = alive;
         run(&place, &queue, &events);
     })?;
-    Ok(Store { jobs, ended })
+    Ok(jobs)
 }
 
 /// Waits until everything queued is on disk, but not for ever: what hangs now was acknowledged to nobody.
@@ -392,6 +427,29 @@ fn write(file: &FileWrite) -> Result<(), String> {
 mod tests {
     use super::*;
 
+    fn store(name: &str, log_file: Box<dyn Fn() -> Option<PathBuf> + Send + Sync>) -> (Store, Receiver<Event>) {
+        let state = std::env::temp_dir().join(format!("openclaw-disk-{}-{name}", std::process::id()));
+        let env = Env::of([("OPENCLAW_STATE_DIR", state.to_str().unwrap())]);
+        let paths = Paths::resolve(&env, &crate::config::Profile::none());
+        let (events, told) = bounded(8);
+        (spawn(Place { paths, env, log_file }, events).unwrap(), told)
+    }
+
+    fn next(told: &Receiver<Event>) -> Done {
+        match told.recv_timeout(Duration::from_secs(10)) {
+            Ok(Event::Input(Input::Stored { done, .. })) => done,
+            _ => panic!("no answer"),
+        }
+    }
+
+    fn tail() -> Job {
+        Job::Tail(TailAsk { cursor: None, limit: 1, max_bytes: 1 })
+    }
+
+    fn waiting() -> Waiting {
+        Waiting { conn: ConnId(1), id: "r".into() }
+    }
+
     #[test]
     fn a_disk_that_hangs_does_not_hold_the_end_up() {
         let (alive, ended) = bounded(0);
@@ -402,23 +460,27 @@ mod tests {
 
     #[test]
     fn a_job_that_panics_is_answered_and_the_next_one_is_done() {
-        let state = std::env::temp_dir().join(format!("openclaw-disk-{}", std::process::id()));
-        let env = Env::of([("OPENCLAW_STATE_DIR", state.to_str().unwrap())]);
-        let paths = Paths::resolve(&env, &crate::config::Profile::none());
-        let place = Place { paths, env, log_file: Box::new(|| panic!("on purpose, in a test")) };
-        let (events, told) = bounded(8);
-        let store = spawn(place, events).unwrap();
-        let waiting = || Waiting { conn: ConnId(1), id: "r".into() };
-        let tail = Job::Tail(TailAsk { cursor: None, limit: 1, max_bytes: 1 });
-        store.jobs.send((tail, Then::LogsTail(waiting()))).unwrap();
-        store.jobs.send((Job::Write(Vec::new()), Then::Sessions)).unwrap();
-        let done = || match told.recv_timeout(std::time::Duration::from_secs(10)) {
-            Ok(Event::Input(Input::Stored { done, .. })) => done,
-            _ => panic!("no answer"),
-        };
-        assert!(matches!(done(), Done::Refused));
-        assert!(matches!(done(), Done::Written(Ok(()))));
-        drop(store.jobs);
+        let (store, told) = store("panics", Box::new(|| panic!("on purpose, in a test")));
+        for _ in 0..2 {
+            assert!(store.queues.try_send(tail(), Then::LogsTail(waiting())).is_ok());
+            assert!(matches!(next(&told), Done::Refused));
+        }
+        drop(store.queues);
         wait(&store.ended, Duration::from_secs(10));
+    }
+
+    #[test]
+    fn a_write_does_not_wait_behind_a_long_read() {
+        let (go_on, held) = bounded::<()>(0);
+        let wait = Box::new(move || {
+            let _ = held.recv();
+            None
+        });
+        let (store, told) = store("reads", wait);
+        assert!(store.queues.try_send(tail(), Then::LogsTail(waiting())).is_ok());
+        assert!(store.queues.try_send(Job::Write(Vec::new()), Then::Sessions).is_ok());
+        assert!(matches!(next(&told), Done::Written(Ok(()))));
+        drop(go_on);
+        assert!(matches!(next(&told), Done::Tail(Err(_))));
     }
 }

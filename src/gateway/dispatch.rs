@@ -3,7 +3,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::broadcast;
 use super::dedupe::{self, Remembered};

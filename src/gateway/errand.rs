@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
-use serde_json::json;
 
 use super::disk::{Done, Then};
 use super::event::{Event, Input};
@@ -39,8 +38,8 @@ pub struct ModelsAsk {
     pub config: Arc<Config>,
     /// The environment.
     pub env: Arc<Env>,
-    /// Where agents keep their keys.
-    pub agents_dir: PathBuf,
+    /// Where the agent keeps its keys.
+    pub profiles: PathBuf,
     /// Whether to look for model servers on this machine.
     pub look: bool,
     /// When.
@@ -91,7 +90,7 @@ fn perform(errand: &Errand, counted: &mut Counted) -> Result<String, WireError> 
         Errand::Models(ask) => (ask, false),
         Errand::Auth(ask) => (ask, true),
     };
-    let profiles = AuthProfiles::of_agent(&ask.agents_dir, &ask.agent);
+    let profiles = AuthProfiles::open(&ask.profiles);
     let ring = KeyRing { config: &ask.config, env: &ask.env, profiles: &profiles, now_ms: ask.now_ms };
     if auth {
         return Ok(standing::auth(&ring, &ask.agent).to_string());

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::broadcast;
 use super::conn::Peer;
@@ -148,8 +148,8 @@ fn stored(state: &mut State, then: Then, done: Done, now: Now, fx: &mut Vec<Effe
     }
     match (then, done) {
         (Then::Nothing, _) => {}
-        (Then::Commit(commit), Done::Written(Ok(()))) => state.committed(commit, now, fx),
-        (Then::Commit(commit), Done::Written(Err(text))) => state.not_committed(commit, &text, now, fx),
+        (Then::Commit(commit), Done::Written(Ok(()))) => state.committed(*commit, now, fx),
+        (Then::Commit(commit), Done::Written(Err(text))) => state.not_committed(*commit, &text, now, fx),
         (Then::LogsTail(waiting), Done::Tail(tail)) => {
             answer(state, &waiting, tail.map(tail_answer), "log read failed: ", fx)
         }
@@ -194,7 +194,7 @@ fn stored(state: &mut State, then: Then, done: Done, now: Now, fx: &mut Vec<Effe
         ) => {
             broadcast::fail(fx, waiting.conn, &waiting.id, &WireError::unavailable("the disk is busy; try again"));
         }
-        (Then::Commit(commit), _) => state.not_committed(commit, "the disk is busy", now, fx),
+        (Then::Commit(commit), _) => state.not_committed(*commit, "the disk is busy", now, fx),
         (Then::Added(note), _) => state.messages_added(*note, Err("the disk is busy".to_string()), now, fx),
         (Then::Sessions, Done::Written(Err(_)) | Done::Refused) => {
             state.trouble.add(Trouble::WriteFailed, None, now.wall_ms);

@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use serde::Serialize;
+use serde_json::Value;
 use serde_json::value::RawValue;
-use serde_json::{Value, json};
 
 use super::pairing_devices::IssuedToken;
 use super::state::{Session, State};

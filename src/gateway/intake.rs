@@ -144,7 +144,7 @@ impl State {
             fx.extend(open.map(|job| Effect::Disk(job, Then::Nothing)));
             self.commit_sessions(commit, fx);
         } else {
-            fx.push(Effect::Disk(open.unwrap_or(Job::Write(Vec::new())), Then::Commit(commit)));
+            fx.push(Effect::Disk(open.unwrap_or(Job::Write(Vec::new())), Then::Commit(Box::new(commit))));
         }
         Ok(Answer::Later)
     }
@@ -366,9 +366,9 @@ impl State {
     /// Hands a session's index to the disk thread; the rest follows when it is there.
     pub fn commit_sessions(&mut self, commit: Commit, fx: &mut Vec<Effect>) {
         match self.sessions.unsaved() {
-            Some(job) => fx.push(Effect::Disk(job, Then::Commit(commit))),
+            Some(job) => fx.push(Effect::Disk(job, Then::Commit(Box::new(commit)))),
             // An earlier job of this very moment carries the change; its place in the queue is before ours.
-            None => fx.push(Effect::Disk(Job::Write(Vec::new()), Then::Commit(commit))),
+            None => fx.push(Effect::Disk(Job::Write(Vec::new()), Then::Commit(Box::new(commit)))),
         }
     }
 

@@ -9,14 +9,14 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::disk::{Job, Then};
 use super::event::Effect;
 use super::runs::Ended;
 use super::state::State;
 use super::transcripts::{self, Addition};
-use crate::agent::message::{Block, Message, text_of};
+use crate::agent::message::{Block, Message, StopReason, text_of};
 use crate::limits;
 use crate::store::atomic;
 use crate::store::transcript::Transcript;
@@ -126,18 +126,20 @@ pub fn recover(path: &Path, seed: [u8; 32]) -> Vec<OpenRun> {
             return Vec::new();
         }
     };
-    let open = parse(&bytes);
+    let mut open = parse(&bytes);
+    let mut entropy = Entropy::from_seed(seed);
+    open.retain(|run| {
+        let mut seed = [0_u8; 32];
+        entropy.fill(&mut seed);
+        let answered = restore(run, seed).unwrap_or_else(|error| {
+            log::error!(target: "agent", "message not restored run={} error={error}", run.run_id);
+            false
+        });
+        !answered
+    });
     if open.is_empty() && !bytes.is_empty() {
         // A cut line must not swallow the next one.
         let _ = write(path, &Change::Replace(String::new()));
-    }
-    let mut entropy = Entropy::from_seed(seed);
-    for run in &open {
-        let mut seed = [0_u8; 32];
-        entropy.fill(&mut seed);
-        if let Err(error) = restore(run, seed) {
-            log::error!(target: "agent", "message not restored run={} error={error}", run.run_id);
-        }
     }
     open
 }
@@ -155,11 +157,14 @@ fn parse(bytes: &[u8]) -> Vec<OpenRun> {
     open
 }
 
-fn restore(run: &OpenRun, seed: [u8; 32]) -> Result<(), String> {
-    let found = |known: &Transcript| known.lines().iter().enumerate().any(|(at, _)| says(known, at, run));
-    let known = Transcript::read_until(&run.transcript, found).map_err(|error| error.to_string())?;
-    if known.is_some_and(|known| found(&known)) {
-        return Ok(());
+/// Puts a message that is missing into its transcript. Whether it has its answer there already: the end of a turn is
+/// told before its line in the journal is written.
+fn restore(run: &OpenRun, seed: [u8; 32]) -> Result<bool, String> {
+    let place = |known: &Transcript| (0..known.lines().len()).find(|at| says(known, *at, run));
+    let known = Transcript::read_until(&run.transcript, |known| place(known).is_some());
+    let known = known.map_err(|error| error.to_string())?;
+    if let Some((known, at)) = known.and_then(|known| place(&known).map(|at| (known, at))) {
+        return Ok((at..known.lines().len()).any(|at| answers(&known, at)));
     }
     let message = json!({"role": "user", "content": [{"type": "text", "text": run.text}], "timestamp": run.ms});
     let addition = Addition {
@@ -170,12 +175,21 @@ fn restore(run: &OpenRun, seed: [u8; 32]) -> Result<(), String> {
         now_ms: run.ms,
         seed,
     };
-    transcripts::add(&addition).map(drop)
+    transcripts::add(&addition).map(|_| false)
+}
+
+fn message(known: &Transcript, at: usize) -> Option<Message> {
+    known.message(at).and_then(|text| serde_json::from_str(text.get()).ok())
+}
+
+/// Whether a turn ended well with this line.
+fn answers(known: &Transcript, at: usize) -> bool {
+    let Some(Message::Assistant(answer)) = message(known, at) else { return false };
+    matches!(answer.stop_reason, StopReason::Stop | StopReason::Length)
 }
 
 fn says(known: &Transcript, at: usize, run: &OpenRun) -> bool {
-    let message = known.message(at).and_then(|text| serde_json::from_str::<Message>(text.get()).ok());
-    let Some(Message::User(user)) = message else { return false };
+    let Some(Message::User(user)) = message(known, at) else { return false };
     user.timestamp >= run.ms && OpenRun::text_of(&user.content).contains(&run.text)
 }
 
@@ -276,6 +290,17 @@ mod tests {
             let known = Transcript::read(&open.transcript, usize::MAX).unwrap().unwrap();
             assert_eq!(known.messages(), 1);
         }
+        let answer = json!({"role": "assistant", "content": [{"type": "text", "text": "yes"}], "stopReason": "stop"});
+        let addition = Addition {
+            path: open.transcript.clone(),
+            session_id: open.session.clone(),
+            workspace: open.workspace.clone(),
+            messages: vec![answer],
+            now_ms: 6,
+            seed: [2; 32],
+        };
+        transcripts::add(&addition).unwrap();
+        assert_eq!((recover(&file, [1; 32]), file.exists()), (Vec::new(), false), "it was answered");
         write(&file, &Change::Replace(String::new())).unwrap();
         write(&file, &Change::Replace(String::new())).unwrap();
         assert_eq!(recover(&file, [1; 32]), []);

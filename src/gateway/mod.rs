@@ -97,7 +97,7 @@ pub struct Boot {
     /// The clock, started as early as possible.
     pub clock: Clock,
     /// The file the log goes to now.
-    pub log_file: Box<dyn Fn() -> Option<PathBuf> + Send>,
+    pub log_file: Box<dyn Fn() -> Option<PathBuf> + Send + Sync>,
     /// The way to the service manager.
     pub notifier: Notifier,
 }
@@ -197,7 +197,7 @@ pub fn run(boot: Boot, listeners: Listeners, ready: impl FnOnce()) -> Result<(),
     start::announce(&addresses, &listeners.missing, &notifier);
     log::logger().flush();
     ready();
-    let mut core = Core::new(state, clock, hub, queue, store.jobs, notifier);
+    let mut core = Core::new(state, clock, hub, queue, store.queues, notifier);
     core.run();
     core.finish();
     disk::wait(&store.ended, limits::STORE_END);

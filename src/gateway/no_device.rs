@@ -1,8 +1,6 @@
 //! Who may connect without a device identity, and with which scopes (`spec/protocol.md` section 3.3,
 //! decisions.md 8). Pure; the shared secret has been judged before.
 
-use serde_json::json;
-
 use super::auth::{Caller, Method, Reason};
 use crate::protocol::errors::{Code, WireError};
 

@@ -1,6 +1,6 @@
 //! Messages of the gateway itself in a session: injected ones and answers to commands. Written first, then told.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::broadcast;
 use super::disk::{Job, Then, Waiting};

@@ -1,7 +1,7 @@
 //! Tests of `presence`, apart from it because of their length.
 
 use super::*;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 const NOW: u64 = 1_795_233_714_506;
 

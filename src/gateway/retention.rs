@@ -74,7 +74,6 @@ mod tests {
     use crate::gateway::script::Script;
     use crate::gateway::sessions::Shelf;
     use crate::store::sessions::Index;
-    use serde_json::json;
     use std::sync::Arc;
 
     fn keys(script: &Script) -> Vec<String> {

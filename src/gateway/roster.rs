@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 
 use super::disk::Place;
 use super::sessions::{self, Shelf};
@@ -13,6 +13,7 @@ use crate::config::roster::{self, Changed, Wish};
 use crate::protocol::errors::WireError;
 use crate::session::workspace;
 use crate::store::{atomic, trash};
+use crate::sys::order;
 
 /// What is to become of the configuration.
 pub enum Wanted {
@@ -115,7 +116,7 @@ fn seed(place: &Place, changed: &Changed) -> Result<(), WireError> {
 
 fn deleted(place: &Place, before: &Config, changed: Changed, files: Option<u64>) -> (Snapshot, Value) {
     let Changed { snapshot, agent, removed_bindings } = changed;
-    let mut answer = Map::from_iter([
+    let mut answer = order::object([
         ("ok".to_string(), true.into()),
         ("agentId".to_string(), agent.as_str().into()),
         ("removedBindings".to_string(), removed_bindings.into()),

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use serde_json::json;
-
 use super::event::{ConnId, Ended, Inbound, Input, Timer, Violation};
 use super::script::{Did, Script, answer, events, hello, request};
 use crate::limits;

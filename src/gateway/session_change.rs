@@ -1,7 +1,7 @@
 //! Changes of sessions as followers hear of them, and what the end of a run leaves in its session's entry.
 //! Decides entries and events; files are written by the disk thread.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::broadcast::Reach;
 use super::event::{ConnId, Effect};

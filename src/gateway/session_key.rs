@@ -67,7 +67,6 @@ pub fn of_params(config: &Config, method: &str, params: &Value, key_member: &str
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     #[test]
     fn agents_must_exist_and_agree() {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::disk::{Done, Job, Then};
 use super::event::{ConnId, Effect, Input, Timer};
@@ -323,9 +323,14 @@ fn the_answer_to_a_command_is_told_even_when_it_cannot_be_written() {
     let mut wish = say("c", "agent:main:x");
     wish["message"] = "/help".into();
     let effects = call(&mut script, "chat.send", wish);
-    assert_eq!(answers(&effects)[0]["status"], "started");
-    let (_, then) = job(effects);
-    let effects = stored(&mut script, then, Done::Added(Err("full".into())));
+    let mut jobs = effects.into_iter().filter_map(|effect| match effect {
+        Effect::Disk(_, then @ (Then::Commit(_) | Then::Added(_))) => Some(then),
+        _ => None,
+    });
+    let (commit, added) = (jobs.next().unwrap(), jobs.next().unwrap());
+    let effects = stored(&mut script, commit, Done::Written(Ok(())));
+    assert_eq!(answers(&effects)[0]["status"], "started", "what it changed is on disk");
+    let effects = stored(&mut script, added, Done::Added(Err("full".into())));
     let told = events(&effects, "chat");
     assert_eq!((told.len(), &told[0]["runId"], &told[0]["state"]), (1, &json!("c"), &json!("final")));
 }

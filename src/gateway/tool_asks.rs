@@ -1,6 +1,6 @@
 //! Questions of tools, answered by the state thread: sessions, turns in other sessions, approvals, notes.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::approvals_file::ApprovalChange;
 use super::desk::ToolAsk;

@@ -4,7 +4,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use crate::limits;
 use crate::session::compact::{self, Outcome};
@@ -56,7 +56,7 @@ pub enum Ask {
         /// Whether last words are wanted.
         last: bool,
     },
-    /// Shortens it to its last lines.
+    /// Shortens it to its last lines: the only one that writes.
     Shorten {
         /// The file.
         path: Option<PathBuf>,
@@ -118,7 +118,7 @@ pub fn read(ask: Ask) -> Result<String, String> {
 
 fn history(path: Option<&Path>, ask: &history::Ask, head: &Map<String, Value>) -> io::Result<String> {
     let enough = |known: &Transcript| history::suffices(known, ask);
-    let read = path.map(|path| Transcript::read_until(path, enough)).transpose()?.flatten();
+    let read = path.map(|path| Transcript::read_for_client(path, enough)).transpose()?.flatten();
     let page = history::page(&read.unwrap_or_else(|| Transcript::parse(Vec::new(), true)), ask);
     let mut head = head.clone();
     head.insert("hasMore".into(), page.has_more.into());
@@ -130,7 +130,7 @@ fn history(path: Option<&Path>, ask: &history::Ask, head: &Map<String, Value>) -
 
 fn message(path: Option<&Path>, id: &str) -> io::Result<String> {
     let found = |known: &Transcript| known.position(id).is_some();
-    let read = path.map(|path| Transcript::read_until(path, found)).transpose()?.flatten();
+    let read = path.map(|path| Transcript::read_for_client(path, found)).transpose()?.flatten();
     Ok(match read.and_then(|known| history::one(&known, id)) {
         Some(shown) => format!("{{\"ok\":true,\"message\":{}}}", shown.json),
         None => json!({"ok": false, "unavailableReason": "not_found"}).to_string(),
@@ -138,7 +138,7 @@ fn message(path: Option<&Path>, id: &str) -> io::Result<String> {
 }
 
 fn previewed(key: &str, known: bool, path: Option<&Path>, limit: usize, max_chars: usize) -> Value {
-    let read = path.map(|path| Transcript::read_until(path, |known| known.messages() >= limit)).transpose();
+    let read = path.map(|path| Transcript::read_for_client(path, |known| known.messages() >= limit)).transpose();
     match read {
         Ok(transcript) => preview::of(key, known, transcript.flatten().as_ref(), limit, max_chars),
         Err(_) => preview::row(key, "error", &[]),
@@ -222,6 +222,28 @@ mod tests {
         assert_eq!((all["hasMore"].as_bool(), all["totalMessages"].as_u64()), (Some(false), Some(4)));
         assert_eq!(get(None)["messages"], json!([]));
         assert_eq!(get(Some("/none/t.jsonl".into()))["messages"], json!([]));
+    }
+
+    #[test]
+    fn a_client_reads_no_further_than_allowed_but_always_the_last_line() {
+        let path = file("long");
+        let line = |id: usize, bytes: usize| {
+            let text = "x".repeat(bytes);
+            format!(
+                "{{\"type\":\"message\",\"id\":\"m{id}\",\"parentId\":null,\"message\":{{\"role\":\"user\",\"content\":\"{text}\"}}}}\n"
+            )
+        };
+        let write = |lines: Vec<String>| std::fs::write(&path, lines.concat()).unwrap();
+        let get = |id: &str| ask(Ask::Message { path: Some(path.clone()), id: id.into() })["ok"] == true;
+        write((0..20).map(|id| line(id, limits::TRANSCRIPT_READ_BYTES / 16)).collect());
+        assert_eq!((get("m19"), get("m8"), get("m0"), get("none")), (true, true, false, false));
+        let wish = history::Ask { offset: 19, ..history::Ask::default() };
+        let page =
+            ask(Ask::History { path: Some(path.clone()), ask: wish, head: Map::from_iter([("k".into(), json!(1))]) });
+        assert_eq!((&page["messages"], &page["hasMore"]), (&json!([]), &json!(false)), "nobody asks for ever");
+        write(vec![line(0, 9), line(1, limits::TRANSCRIPT_READ_BYTES + 1)]);
+        assert_eq!((get("m1"), get("none")), (true, false));
+        std::fs::remove_dir_all(path.parent().unwrap()).unwrap();
     }
 
     #[test]

@@ -16,6 +16,7 @@ use crate::store::session::archive;
 use crate::store::session::entry::Entry;
 use crate::store::sessions::Index;
 use crate::store::transcript::Transcript;
+use crate::sys::order;
 use crate::sys::zone::Zone;
 
 /// What is wanted.
@@ -24,13 +25,15 @@ pub enum Wanted {
     Cost,
     /// Sums by session.
     Sessions {
-        /// Only this one.
-        key: Option<String>,
+        /// Only the one with one of these keys.
+        keys: Option<Vec<String>>,
         /// How many.
         limit: usize,
     },
     /// The curve of one session.
     Series {
+        /// Its key, for an error.
+        key: String,
         /// Its id.
         session_id: String,
         /// Its transcript.
@@ -96,8 +99,9 @@ struct Kept {
 /// The serialised answer.
 pub fn answer(ask: &Ask, counted: &mut Counted) -> Result<String, WireError> {
     match &ask.wanted {
-        Wanted::Series { session_id, path } => {
-            let detail = detail(path)?.ok_or_else(|| WireError::invalid("No transcript found for this session"))?;
+        Wanted::Series { key, session_id, path } => {
+            let none = || WireError::invalid(format!("No transcript found for session: {key}"));
+            let detail = detail(path)?.ok_or_else(none)?;
             return Ok(wire::series(session_id, &detail).to_string());
         }
         Wanted::Logs { path, limit } => {
@@ -116,7 +120,7 @@ pub fn answer(ask: &Ask, counted: &mut Counted) -> Result<String, WireError> {
     let span = span(ask, &zone);
     let mut count = Count { counted, zone: &zone, name, until: Instant::now() + limits::USAGE_PATIENCE };
     match &ask.wanted {
-        Wanted::Sessions { key, limit } => sessions(ask, key.as_deref(), *limit, &span, &mut count),
+        Wanted::Sessions { keys, limit } => sessions(ask, keys.as_deref(), *limit, &span, &mut count),
         _ => cost(ask, &span, &mut count),
     }
 }
@@ -194,7 +198,7 @@ fn files(folder: &Path, span: &Span) -> Vec<(PathBuf, Metadata)> {
     let paths = entries.take(limits::DIR_ENTRIES).filter_map(Result::ok).map(|entry| entry.path());
     let transcripts = paths.filter(|path| path.extension().is_some_and(|end| end == "jsonl"));
     let mut found: Vec<(PathBuf, Metadata)> = transcripts.filter_map(|path| recent(path, span)).collect();
-    found.sort_by_key(|(_, facts)| std::cmp::Reverse(facts.modified().ok()));
+    order::by_key(&mut found, |(_, facts)| std::cmp::Reverse(facts.modified().ok()));
     found.truncate(limits::USAGE_FILES);
     found
 }
@@ -232,14 +236,14 @@ struct Seen {
 
 fn sessions(
     ask: &Ask,
-    key: Option<&str>,
+    keys: Option<&[String]>,
     limit: usize,
     span: &Span,
     count: &mut Count<'_>,
 ) -> Result<String, WireError> {
     let mut seen: Vec<Seen> = ask.stores.iter().flat_map(|store| of_store(store, span)).collect();
-    seen.retain(|seen| key.is_none_or(|key| seen.key == key));
-    seen.sort_by_key(|seen| std::cmp::Reverse(seen.entry.updated_ms()));
+    seen.retain(|seen| keys.is_none_or(|keys| keys.contains(&seen.key)));
+    order::by_key(&mut seen, |seen| std::cmp::Reverse(seen.entry.updated_ms()));
     seen.truncate(limit);
     let mut rows = Vec::new();
     let paths: Vec<String> = seen.iter().map(|seen| seen.path.display().to_string()).collect();
@@ -296,7 +300,7 @@ mod tests {
     }
 
     fn all(key: Option<&str>) -> Wanted {
-        Wanted::Sessions { key: key.map(String::from), limit: 10 }
+        Wanted::Sessions { keys: key.map(|key| vec![key.to_string()]), limit: 10 }
     }
 
     #[test]
@@ -372,11 +376,11 @@ mod tests {
         let folder = folder("detail");
         let path = folder.join("one.jsonl");
         std::fs::write(&path, EXAMPLE).unwrap();
-        let series = Wanted::Series { session_id: "one".into(), path: path.clone() };
+        let series = Wanted::Series { key: "k".into(), session_id: "one".into(), path: path.clone() };
         assert_eq!(get(&ask(&folder, series), &mut Counted::default())["points"][1]["cumulativeTokens"], 240);
         let logs = Wanted::Logs { path: path.clone(), limit: 2 };
         assert_eq!(get(&ask(&folder, logs), &mut Counted::default())["logs"].as_array().unwrap().len(), 2);
-        let none = Wanted::Series { session_id: "x".into(), path: folder.join("x.jsonl") };
+        let none = Wanted::Series { key: "k".into(), session_id: "x".into(), path: folder.join("x.jsonl") };
         assert!(answer(&ask(&folder, none), &mut Counted::default()).is_err());
         let mut odd = ask(&folder, Wanted::Cost);
         odd.days = Days::Named("Nowhere/Land".into());

@@ -58,7 +58,6 @@ fn is_set(head: &Head, name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
 
     use super::*;
     use crate::http::head::HeadReader;

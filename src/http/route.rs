@@ -1,7 +1,7 @@
 //! Which surface a request is for, decided from its head alone (http.md 2, column of the newer version), and the
 //! bodies of the probes. Pure; whether the caller may use the surface is decided elsewhere.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::http::head::{Expectation, Head};
 use crate::http::pages;

@@ -60,7 +60,7 @@ impl PublicKey {
 
     /// `{deviceId, publicKey}`: how an identity is announced (`gateway.identity.get`).
     pub fn announcement(&self) -> serde_json::Value {
-        serde_json::json!({"deviceId": self.device_id(), "publicKey": self.encode()})
+        json!({"deviceId": self.device_id(), "publicKey": self.encode()})
     }
 
     /// The PEM form of files.

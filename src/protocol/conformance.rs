@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::check::{self, check};
 use super::defs::{EVENT_FRAME, RESPONSE_FRAME};
@@ -25,8 +25,8 @@ impl Line {
 
 fn lines() -> Vec<Line> {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures/frames");
-    let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    files.sort();
+    let mut files: std::collections::BTreeSet<_> =
+        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.retain(|file| file.extension().is_some_and(|end| end == "jsonl"));
     let mut all = Vec::new();
     for file in files {

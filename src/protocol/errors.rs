@@ -170,7 +170,7 @@ mod tests {
     #[test]
     fn an_error_has_no_null_members() {
         let bare = WireError::invalid("no").to_value();
-        assert_eq!(bare, serde_json::json!({"code": "INVALID_REQUEST", "message": "no"}));
+        assert_eq!(bare, json!({"code": "INVALID_REQUEST", "message": "no"}));
     }
 
     #[test]

@@ -184,7 +184,6 @@ fn join(parts: &[&str]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     fn fault(text: &str) -> (Option<String>, String) {
         match parse_request(text) {

@@ -955,7 +955,6 @@ mod tests {
             let row = find(name).unwrap();
             row.refuse(&super::super::check::check(row.params, &params))
         };
-        use serde_json::json;
         let heartbeats = "invalid set-heartbeats params: enabled (boolean) required";
         assert_eq!(refuse("set-heartbeats", json!({})), heartbeats);
         assert_eq!(refuse("set-heartbeats", json!({"enabled": "yes"})), heartbeats);
@@ -974,7 +973,7 @@ mod tests {
     #[test]
     fn methods_without_schema_accept_unknown_members() {
         for name in ["health", "status", "system-presence", "system-event", "last-heartbeat", "set-heartbeats"] {
-            let params = serde_json::json!({"text": "x", "enabled": true, "whatever": [1]});
+            let params = json!({"text": "x", "enabled": true, "whatever": [1]});
             let row = find(name).unwrap();
             assert_eq!(super::super::check::check(row.params, &params), vec![], "{name}");
         }

@@ -1,7 +1,7 @@
 //! Slash commands in a message (agent.md 12): which command, with what words. Pure parsing; effects on entries are in
 //! [`super::reply`], runs are stopped and started elsewhere.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::limits;
 

@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::agent::message::{Block, Message, StopReason};
 use crate::limits;
@@ -356,7 +356,7 @@ mod tests {
         };
         for turn in 0..turns {
             push(Message::user("q".repeat(chars), 0));
-            let call = Block::tool_call(format!("c{turn}"), "exec", serde_json::json!({}));
+            let call = Block::tool_call(format!("c{turn}"), "exec", json!({}));
             push(Message::Assistant(AssistantMessage { content: vec![call], ..AssistantMessage::default() }));
             let content = vec![Block::text("r".repeat(chars))];
             push(Message::ToolResult(ToolResultMessage {

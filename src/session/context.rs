@@ -136,7 +136,7 @@ fn custom(line: &str) -> Option<Message> {
         content: Value,
     }
     let line: Line = serde_json::from_str(line).ok()?;
-    serde_json::from_value(serde_json::json!({"role": "user", "content": line.content})).ok()
+    serde_json::from_value(json!({"role": "user", "content": line.content})).ok()
 }
 
 /// Leaves out failed answers, empty ones, and results without a call; makes up results that are missing, since
@@ -196,7 +196,6 @@ fn close(open: &mut Vec<(String, String)>, out: &mut Vec<Item>) {
 mod tests {
     use super::*;
     use crate::agent::message::text_of;
-    use serde_json::json;
 
     const EXAMPLE: &str = include_str!("../../fixtures/sessions/transcript-v2026.2.9.jsonl");
 

@@ -88,7 +88,8 @@ pub fn page(transcript: &Transcript, ask: &Ask) -> Page {
         }
         page.messages.push(message);
     }
-    page.has_more = left > 0 || !transcript.is_whole();
+    // What stands before the part that was read cannot be shown; a page without messages must not promise more.
+    page.has_more = left > 0 || (!transcript.is_whole() && !page.messages.is_empty());
     page.messages.reverse();
     page
 }
@@ -259,8 +260,8 @@ mod tests {
     #[test]
     fn the_limits_hold() {
         let ask = |params: Value| (Ask::of(&params).limit, Ask::of(&params).offset);
-        assert_eq!(ask(serde_json::json!({})), (200, 0));
-        assert_eq!(ask(serde_json::json!({"limit": 5000, "offset": 7})), (1000, 7));
+        assert_eq!(ask(json!({})), (200, 0));
+        assert_eq!(ask(json!({"limit": 5000, "offset": 7})), (1000, 7));
         let line = |at: usize| {
             let text = "x".repeat(1024 * 1024);
             format!(

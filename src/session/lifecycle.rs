@@ -1,7 +1,7 @@
 //! A new conversation under a key, by request or because the old one is over, and the end of a key (agent.md 9, 11).
 //! Pure: entries in, entries out; files are renamed elsewhere.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use crate::store::session::entry::Entry;
 

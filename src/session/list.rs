@@ -2,7 +2,7 @@
 //! transcripts for titles and last words are read elsewhere.
 
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use crate::limits;
 use crate::store::session::entry::Entry;

@@ -223,7 +223,6 @@ mod tests {
     use super::*;
     use crate::session::key::KeyRules;
     use crate::store::session::object::Object;
-    use serde_json::json;
 
     struct World;
 

@@ -4,7 +4,7 @@
 use std::io;
 use std::path::Path;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use crate::limits;
 use crate::store::session::entry::Entry;

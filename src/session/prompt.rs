@@ -179,7 +179,6 @@ pub fn is_silence(message: &Value) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
     use std::path::PathBuf;
 
     fn files() -> Vec<Found> {

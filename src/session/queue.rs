@@ -171,7 +171,6 @@ impl Lost {
 mod tests {
     use super::*;
     use crate::store::session::object::Object;
-    use serde_json::json;
 
     #[test]
     fn the_nearest_word_counts() {

@@ -1,6 +1,6 @@
 //! One session as clients see it in lists (protocol.md 8.5). Pure: an entry in, a JSON object out.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use crate::store::session::entry::Entry;
 use crate::store::session::object::Object;

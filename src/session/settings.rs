@@ -220,7 +220,6 @@ fn age(text: &str) -> Option<Duration> {
 mod tests {
     use super::*;
     use crate::session::key::KeyRules;
-    use serde_json::json;
 
     fn settings(session: Value) -> Settings {
         Settings::read(&json!({"session": session}))

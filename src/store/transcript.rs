@@ -146,13 +146,28 @@ impl Transcript {
     /// Reads as much of a file's end as `enough` asks for, at first [`limits::TRANSCRIPT_WINDOW`], at most
     /// [`limits::TRANSCRIPT_BYTES`].
     pub fn read_until(path: &Path, enough: impl Fn(&Transcript) -> bool) -> io::Result<Option<Transcript>> {
+        Transcript::read_within(path, limits::TRANSCRIPT_BYTES, &enough)
+    }
+
+    /// The same for a client, who gets at most [`limits::TRANSCRIPT_READ_BYTES`], but always the last line.
+    pub fn read_for_client(path: &Path, enough: impl Fn(&Transcript) -> bool) -> io::Result<Option<Transcript>> {
+        let read = Transcript::read_within(path, limits::TRANSCRIPT_READ_BYTES, &enough)?;
+        match read {
+            Some(cut) if cut.lines.is_empty() && !cut.whole => {
+                Transcript::read(path, limits::TRANSCRIPT_LINE_BYTES + limits::TRANSCRIPT_WINDOW)
+            }
+            read => Ok(read),
+        }
+    }
+
+    fn read_within(path: &Path, most: usize, enough: &dyn Fn(&Transcript) -> bool) -> io::Result<Option<Transcript>> {
         let mut window = limits::TRANSCRIPT_WINDOW;
         loop {
             let Some(transcript) = Transcript::read(path, window)? else { return Ok(None) };
-            if transcript.whole || window >= limits::TRANSCRIPT_BYTES || enough(&transcript) {
+            if transcript.whole || window >= most || enough(&transcript) {
                 return Ok(Some(transcript));
             }
-            window = window.saturating_mul(8).min(limits::TRANSCRIPT_BYTES);
+            window = window.saturating_mul(8).min(most);
         }
     }
 

@@ -92,6 +92,6 @@ mod tests {
         assert_eq!(map([("a", 1), ("b", 2), ("a", 3)]), BTreeMap::from([("a", 3), ("b", 2)]));
         assert_eq!(set(["b", "a", "b"]), BTreeSet::from(["a", "b"]));
         let twice = object([("a".to_string(), Value::from(1)), ("a".to_string(), Value::from(2))]);
-        assert_eq!(Value::Object(twice), serde_json::json!({"a": 2}));
+        assert_eq!(Value::Object(twice), json!({"a": 2}));
     }
 }

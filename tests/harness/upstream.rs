@@ -176,8 +176,11 @@ fn act_out(
             end(stream, "stop")?;
         }
         Act::SayAndHang(pieces) => {
-            begin(stream)?;
-            pieces.iter().try_for_each(|piece| chunk(stream, &delta(json!({"content": piece}))))?;
+            // Who was quick to hang up has hung up, too.
+            let mut said = begin(stream).is_ok();
+            for piece in pieces {
+                said = said && chunk(stream, &delta(json!({"content": piece}))).is_ok();
+            }
             let _ = reader.read(&mut [0; 1]);
             let _ = shared.gone.send(());
             return Ok(false);

@@ -1,7 +1,7 @@
 //! The wire form `anthropic-messages` (agent.md 20). Owns requests and answers of that form, the places of cache marks
 //! and the rule that all results of one turn go into one message.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::collect::{CallKey, Collector};
 use super::endpoint::{Decoder, Ending, Endpoint, Flow, Wire, text};

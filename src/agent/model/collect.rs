@@ -224,7 +224,6 @@ fn arguments_of(text: &str) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     fn key(index: Option<u64>, id: &str) -> CallKey {
         CallKey { index, id: id.to_string() }

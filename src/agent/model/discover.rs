@@ -160,7 +160,7 @@ fn ask_ollama(base: &str, asker: &Asker<'_>) -> Result<Found, String> {
     let usable = names.iter().filter(|name| !is_embedding(name)).take(limits::DISCOVERY_MODELS);
     let mut described: Vec<(&str, Value)> = Vec::new();
     for name in usable {
-        let body = serde_json::json!({"model": name, "name": name});
+        let body = json!({"model": name, "name": name});
         described.push((name, ask(&format!("{base}/api/show"), Some(&body), asker).unwrap_or_default()));
     }
     let can = |details: &Value, what: &str| list(details, "capabilities").any(|ability| ability == what);

@@ -166,7 +166,6 @@ pub(super) fn clean(text: &str, key: Option<&Secret>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     fn status(status: u16, body: &str) -> ModelError {
         ModelError::status("p", status, None, body.as_bytes(), Some(&Secret::new("canary-key")))

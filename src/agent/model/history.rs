@@ -100,7 +100,6 @@ fn visible(content: &[Block], images: bool) -> Vec<Block> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     fn assistant(content: Vec<Block>, stop_reason: StopReason) -> Message {
         Message::Assistant(AssistantMessage { content, stop_reason, ..AssistantMessage::default() })

@@ -1,7 +1,7 @@
 //! Which key a provider is called with (agent.md 23): the session's profile, the configured order, the profiles file,
 //! the environment, the configuration. Owns the file's data model and its reading; writing it is the caller's.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use crate::config::{Config, Env, Secret};
 use crate::limits;
@@ -127,10 +127,9 @@ impl AuthProfiles {
         }
     }
 
-    /// Reads an agent's file; one that cannot be read counts as empty, and the log says so.
-    pub fn of_agent(agents_dir: &std::path::Path, agent: &str) -> AuthProfiles {
-        let file = agents_dir.join(agent).join("agent").join("auth-profiles.json");
-        let read = atomic::read_bounded(&file, limits::AUTH_PROFILES_BYTES).map_err(|error| error.to_string());
+    /// Reads a file; one that cannot be read counts as empty, and the log says so.
+    pub fn open(file: &std::path::Path) -> AuthProfiles {
+        let read = atomic::read_bounded(file, limits::AUTH_PROFILES_BYTES).map_err(|error| error.to_string());
         let parsed = read.and_then(|bytes| bytes.map(|bytes| AuthProfiles::parse(&bytes)).transpose());
         parsed
             .unwrap_or_else(|why| {

@@ -1,7 +1,7 @@
 //! The wire form `ollama` (agent.md 21): Ollama's own `/api/chat`, because only it can set the size of the context;
 //! through its OpenAI-like interface long prompts are cut silently.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::collect::{CallKey, Collector};
 use super::endpoint::{Decoder, Ending, Endpoint, Flow, Wire, text, tokens};

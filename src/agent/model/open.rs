@@ -211,7 +211,6 @@ mod tests {
     use super::super::keys::KeySource;
     use super::*;
     use crate::agent::http::Trust;
-    use serde_json::json;
 
     fn open(config: Value, reference: &str, key: Option<&str>) -> Result<Box<dyn Model>, ModelError> {
         let config = Config::from_value(config);

@@ -1,7 +1,7 @@
 //! The wire form `openai-completions` (agent.md 19): OpenAI's chat completions and everything that imitates them.
 //! Owns requests and answers of that form; asks nothing of a server that small ones do not understand.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::collect::{CallKey, Collector};
 use super::endpoint::{Decoder, Ending, Endpoint, Flow, MaxTokensField, Wire, text, tokens};

@@ -1,7 +1,7 @@
 //! The wire form `openai-responses` (agent.md 19, outline). Owns requests and answers of that form; the conversation is
 //! sent whole each time and nothing is stored on the server.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::collect::{CallKey, Collector};
 use super::endpoint::{Decoder, Ending, Endpoint, Flow, Wire, text, tokens};

@@ -176,7 +176,6 @@ pub(super) fn raw_provider<'c>(config: &'c Config, provider: &str) -> Option<&'c
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     fn config() -> Config {
         Config::from_value(json!({

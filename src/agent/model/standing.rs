@@ -3,13 +3,14 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::discover::Found;
 use super::keys::{Grant, KeyRing, KeySource};
 use super::open;
 use super::resolve::{self, Selection};
 use crate::config::Config;
+use crate::sys::order;
 
 /// A token that ends within this time is about to.
 const SOON_MS: u64 = 24 * 3_600_000;
@@ -56,7 +57,7 @@ fn base(
     images: bool,
 ) -> Map<String, Value> {
     let input = if images { json!(["text", "image"]) } else { json!(["text"]) };
-    let mut row = Map::from_iter([
+    let mut row = order::object([
         ("id".to_string(), reference.model.as_str().into()),
         ("name".to_string(), name.into()),
         ("provider".to_string(), reference.provider.as_str().into()),
@@ -84,7 +85,7 @@ fn tag(row: &mut Map<String, Value>, reference: &super::ModelRef, selection: Opt
 fn availability(ring: &KeyRing<'_>, provider: &str) -> Map<String, Value> {
     let keys = ring.keys(provider, None);
     let usable = keys.iter().any(|key| key.secret.is_some()) || open::needs_no_key(ring.config, provider);
-    let mut row = Map::from_iter([("available".to_string(), usable.into())]);
+    let mut row = order::object([("available".to_string(), usable.into())]);
     if !usable {
         row.insert("unavailableReason".to_string(), "missing-auth".into());
         return row;
@@ -132,7 +133,7 @@ fn provider_row(ring: &KeyRing<'_>, provider: &str) -> Value {
         KeySource::Profile(_) | KeySource::None => None,
     });
     let unlocked = plain.is_some() || open::needs_no_key(ring.config, provider);
-    let mut row = Map::from_iter([
+    let mut row = order::object([
         ("provider".to_string(), provider.into()),
         ("authProvider".to_string(), provider.into()),
         ("displayName".to_string(), provider.into()),

@@ -12,7 +12,6 @@ use crate::agent::http::{Client, Reach, Settings};
 use crate::agent::message::{AssistantMessage, ToolResultMessage, UserMessage, text_of};
 use crate::config::Secret;
 use crate::config::model::ModelCost;
-use serde_json::json;
 
 /// The four forms by their names in transcripts.
 const FORMS: [&str; 4] = ["openai-completions", "openai-responses", "anthropic-messages", "ollama"];

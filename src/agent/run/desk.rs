@@ -60,7 +60,7 @@ impl Ground {
                 (found.selection(), Some(found))
             }
         };
-        let profiles = AuthProfiles::of_agent(&spec.paths.agents_dir, &spec.agent_id);
+        let profiles = AuthProfiles::open(&spec.paths.auth_profiles(&spec.agent_id));
         let http = Settings::new(&spec.env, None);
         Ok(Ground { spec, http, profiles, selection, found })
     }

@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::pieces::Pieces;
 use super::{Account, Cause, RunEvent, RunFailure, RunResult, ToolEnd, ToolStart, ToolUpdate};

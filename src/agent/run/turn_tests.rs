@@ -3,8 +3,6 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 
-use serde_json::json;
-
 use super::*;
 use crate::agent::message::Usage;
 

@@ -101,7 +101,6 @@ fn loosen(tool: &Tool, members: &mut Map<String, Value>) {
 mod tests {
     use super::*;
     use crate::agent::tool::table::find;
-    use serde_json::json;
 
     fn read(tool: &str, arguments: Value) -> Result<Args, String> {
         Args::read(find(tool).unwrap(), &arguments)

@@ -1,7 +1,7 @@
 //! The table as others see it: schemas for models, the section of the system prompt, and the answers of
 //! `tools.catalog` and `tools.effective` (protocol.md 8.4). Pure.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::policy;
 use super::table::{Group, TOOLS, Tool};

@@ -7,7 +7,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::approval::file::ApprovalsFile;
 use super::approval::judge::{self, ExecPolicy, Facts, Place, Security, Verdict};

@@ -4,7 +4,6 @@
 use std::io::{BufRead, BufReader, Read};
 
 use data_encoding::BASE64;
-use serde_json::json;
 
 use super::args::Args;
 use super::outcome::ToolOutcome;

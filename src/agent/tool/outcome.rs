@@ -1,6 +1,6 @@
 //! What a tool call came to, and how much of it a model sees. Owns the bounds of a result; knows no tool.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::agent::message::Block;
 use crate::limits;

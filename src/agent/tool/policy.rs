@@ -234,7 +234,6 @@ fn quoted(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     const SUBJECT: Subject<'static> = Subject { agent_id: "main", provider: "openai", model: "gpt" };
 

@@ -5,7 +5,6 @@ use std::os::unix::fs::symlink;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
-use serde_json::json;
 
 use super::approval::pending::{Decision, Request};
 use super::desk::{Ask, DeskFault, Note, Target, Waiting};

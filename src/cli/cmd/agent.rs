@@ -172,7 +172,6 @@ fn text(answer: &Value) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     #[test]
     fn a_message_is_read_whole_or_not_at_all() {

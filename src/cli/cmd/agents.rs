@@ -1,6 +1,6 @@
 //! `agents list|add|delete|set-identity`: the agents of the configuration (`spec/cli.md` 24).
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use crate::cli::change;
 use crate::cli::fail::CliError;
@@ -11,6 +11,7 @@ use crate::cli::world::World;
 use crate::config::roster::{self, Wish};
 use crate::config::sections::ResolvedAgent;
 use crate::store::{atomic, trash};
+use crate::sys::order;
 
 /// `agents list`
 ///
@@ -71,7 +72,7 @@ pub fn add(world: &World, parsed: &Parsed) -> Result<(), CliError> {
         model: parsed.text("model").map(|model| Some(model.to_string())),
         ..Wish::default()
     };
-    let mut params = Map::from_iter([("name".to_string(), name.into())]);
+    let mut params = order::object([("name".to_string(), name.into())]);
     params.extend(wish.workspace.clone().map(|path| ("workspace".to_string(), path.into())));
     params.extend(wish.model.clone().flatten().map(|model| ("model".to_string(), model.into())));
     let (answer, told) = match change::by_gateway(world, parsed, "agents.create", &params.into())? {
@@ -91,8 +92,11 @@ pub fn add(world: &World, parsed: &Parsed) -> Result<(), CliError> {
     world.out.line(told)
 }
 
-/// A folder that the gateway will find, wherever it was started.
+/// A folder that the gateway will find, wherever it was started; `~` is its own home.
 fn absolute(world: &World, path: &str) -> String {
+    if path.starts_with('~') {
+        return path.to_string();
+    }
     let here = std::env::current_dir().unwrap_or_default();
     world.paths.expand(path, &here).display().to_string()
 }

@@ -1,7 +1,7 @@
 //! `approvals get|allowlist add|allowlist remove`: what agents may run without asking, through the gateway, which owns
 //! the file.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::cli::fail::CliError;
 use crate::cli::grid;

@@ -1,7 +1,7 @@
 //! `channels status`: every account and its state, or the config's view when the gateway is down
 //! (`spec/cli.md` 12).
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::cli::amount;
 use crate::cli::fail::{CliError, Kind};

@@ -1,6 +1,6 @@
 //! `config file|validate|get`: reading only (`spec/cli.md` 20).
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::cli::fail::{CliError, Kind};
 use crate::cli::parse::Parsed;

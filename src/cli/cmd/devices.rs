@@ -1,6 +1,6 @@
 //! `devices list|approve|reject|rotate|revoke|remove|rename` (`spec/cli.md` 14).
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::cli::amount;
 use crate::cli::fail::CliError;

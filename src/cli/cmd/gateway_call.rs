@@ -1,6 +1,6 @@
 //! `gateway call`, `gateway health` and `gateway usage-cost` (`spec/cli.md` 6).
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::health;
 use crate::cli::fail::CliError;

@@ -1,7 +1,5 @@
 //! `gateway discover`: this build has no mDNS, so the answer is an honest empty list (`spec/cli.md` 7).
 
-use serde_json::json;
-
 use crate::cli::amount;
 use crate::cli::fail::CliError;
 use crate::cli::out::Style;

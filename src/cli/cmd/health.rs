@@ -1,6 +1,6 @@
 //! `health`: channels, agents and sessions of the running gateway (`spec/cli.md` 9).
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::cli::amount;
 use crate::cli::fail::CliError;

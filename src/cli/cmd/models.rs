@@ -1,7 +1,7 @@
 //! `models list|set|scan`: the models as the configuration has them, the one that answers, and those that could
 //! (`spec/cli.md` 24).
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::cli::change;
 use crate::cli::fail::CliError;

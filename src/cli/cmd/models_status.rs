@@ -2,12 +2,13 @@
 
 use std::process::ExitCode;
 
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 
 use crate::cli::fail::{CliError, Kind};
 use crate::cli::parse::Parsed;
 use crate::cli::rpc::{self, Line};
 use crate::cli::world::World;
+use crate::sys::order;
 
 /// What the command has found out.
 struct Found {
@@ -111,7 +112,7 @@ fn document(world: &World, found: &Found) -> Value {
         let alias = rpc::text(entry, "alias").trim();
         (!alias.is_empty()).then(|| (alias.to_string(), Value::from(key.as_str())))
     });
-    let aliases: Map<String, Value> = named.collect();
+    let aliases = order::object(named);
     let allowed: Vec<&String> = table.into_iter().flatten().map(|(key, _)| key).collect();
     json!({
         "configPath": world.snapshot.path.display().to_string(),

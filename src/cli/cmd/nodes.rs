@@ -1,6 +1,6 @@
 //! `nodes status|list|describe|pending|approve|reject|rename` (`spec/cli.md` 13).
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use crate::cli::amount;
 use crate::cli::fail::CliError;

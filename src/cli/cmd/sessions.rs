@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::path::PathBuf;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use crate::cli::amount;
 use crate::cli::fail::CliError;
@@ -133,7 +133,7 @@ mod tests {
 
     #[test]
     fn a_time_with_a_fraction_has_an_age() {
-        let row = row("agent:main:main", &json!({"updatedAt": 1_795_238_197_251.5908}), 1_795_238_197_300);
+        let row = row("agent:main:main", &json!({"updatedAt": 1_795_238_197_251.590_8}), 1_795_238_197_300);
         assert_eq!((&row["updatedAt"], &row["ageMs"]), (&json!(1_795_238_197_251_u64), &json!(49)));
     }
 }

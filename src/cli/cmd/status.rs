@@ -1,6 +1,6 @@
 //! `status`: an overview of this installation, with or without a gateway (`spec/cli.md` 10).
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::gateway_probe::own_line;
 use crate::cli::amount;

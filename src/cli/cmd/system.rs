@@ -1,6 +1,6 @@
 //! `system presence|event|heartbeat` and `secrets reload` (`spec/cli.md` 17, 23).
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::cli::fail::CliError;
 use crate::cli::parse::Parsed;

@@ -2,7 +2,6 @@
 
 use super::testing::TempDir;
 use super::*;
-use serde_json::json;
 
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/config");
 
@@ -18,7 +17,7 @@ fn snapshot(text: &str) -> Snapshot {
 fn fixtures() -> Vec<PathBuf> {
     let entries = fs::read_dir(FIXTURES).unwrap().map(|entry| entry.unwrap().path());
     let mut files: Vec<PathBuf> = entries.filter(|path| path.extension().is_some_and(|end| end == "json5")).collect();
-    files.sort();
+    crate::sys::order::by(&mut files, Ord::cmp);
     files
 }
 

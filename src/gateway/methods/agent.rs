@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::agent::message::Block;
 use crate::agent::model::{ModelRef, Thinking};

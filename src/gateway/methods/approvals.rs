@@ -1,6 +1,6 @@
 //! `exec.approval.*` and `exec.approvals.*`: commands that wait for a person, and the file of what may run unasked.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::chat::waiting;
 use crate::agent::tool::approval::pending::{Decision, Request as Wish, Wait};

@@ -1,8 +1,6 @@
 //! `channels.status`. No channel is built in yet, so every map is empty, as the original answers
 //! without channels (protocol.md 8.1).
 
-use serde_json::json;
-
 use crate::gateway::dispatch::Request;
 use crate::gateway::event::{Answer, Handled};
 

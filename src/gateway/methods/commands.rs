@@ -1,7 +1,7 @@
 //! Slash commands in a message for a session: carried out by the gateway, answered as a message of the assistant, no
 //! model asked (agent.md 12).
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::chat::{self, waiting};
 use super::session_write::ModelWorld;

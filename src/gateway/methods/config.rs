@@ -3,7 +3,7 @@
 
 use std::sync::OnceLock;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::config::load::{self, Issue, Snapshot};
 use crate::config::schema;

@@ -1,6 +1,6 @@
 //! `device.pair.*` and `device.token.*`: every change is on disk before it is acknowledged.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::gateway::disk::{Commit, Waiting};
 use crate::gateway::dispatch::Request;

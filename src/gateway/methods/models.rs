@@ -34,10 +34,10 @@ fn ask(state: &State, request: &Request<'_>) -> Result<ModelsAsk, WireError> {
         return Err(WireError::invalid(format!("unknown agent id \"{agent}\"")));
     }
     Ok(ModelsAsk {
+        profiles: state.facts.paths.auth_profiles(&agent),
         agent,
         config: state.config.clone(),
         env: state.facts.env.clone(),
-        agents_dir: state.facts.paths.agents_dir.clone(),
         look: false,
         now_ms: request.now.wall_ms,
     })

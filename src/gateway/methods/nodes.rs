@@ -1,6 +1,6 @@
 //! `node.list`, `node.describe`, `node.rename` and the node pairing store (`node.pair.*`).
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::gateway::disk::{Commit, Waiting};
 use crate::gateway::dispatch::Request;

@@ -1,7 +1,5 @@
 //! What clients ask about sessions: resolve, describe, get, preview, follow.
 
-use serde_json::json;
-
 use super::chat;
 use crate::gateway::dispatch::Request;
 use crate::gateway::event::{Answer, Effect, Handled};

@@ -1,7 +1,7 @@
 //! What clients change about sessions: reset, delete, shorten, create, send, stop. A change is on disk before it is
 //! acknowledged; a session whose turn is running is stopped first.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::chat::{self, waiting};
 use super::commands;

@@ -1,6 +1,6 @@
 //! Presence, system events, heartbeat switches, and what the gateway says of itself.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::config::model::Config;
 use crate::gateway::beacon::Beacon;

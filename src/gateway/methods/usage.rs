@@ -1,6 +1,8 @@
 //! `usage.status`, `usage.cost`, `sessions.usage` and its details: what conversations cost, counted when asked.
 
-use serde_json::{Value, json};
+use std::path::PathBuf;
+
+use serde_json::Value;
 
 use super::models;
 use super::session_read;
@@ -12,6 +14,7 @@ use crate::gateway::state::State;
 use crate::gateway::usage::{Ask, Days, Store, Wanted};
 use crate::limits;
 use crate::protocol::errors::WireError;
+use crate::store::session::archive;
 use crate::sys::zone::Zone;
 
 /// Days that `range` names.
@@ -30,48 +33,63 @@ pub fn cost(state: &mut State, request: &Request<'_>, fx: &mut Vec<Effect>) -> H
 
 /// Sums by session.
 pub fn sessions(state: &mut State, request: &Request<'_>, fx: &mut Vec<Effect>) -> Handled {
-    let key = match request.text("key").trim() {
+    let keys = match request.text("key").trim() {
         "" => None,
-        _ => Some(session_read::place(state, "sessions.usage", request)?.key),
+        // A conversation that was left for a new one is listed under its own id.
+        written => Some(vec![session_read::place(state, "sessions.usage", request)?.key, written.to_string()]),
     };
     let limit = request.count("limit").and_then(|limit| usize::try_from(limit).ok());
     let limit = limit.unwrap_or(limits::USAGE_SESSIONS).clamp(1, limits::USAGE_SESSIONS_MAX);
-    let ask = ask(state, request, Wanted::Sessions { key, limit })?;
+    let ask = ask(state, request, Wanted::Sessions { keys, limit })?;
     models::answer(state, request, Errand::Usage(Box::new(ask)), fx)
 }
 
 /// The curve of one session.
 pub fn series(state: &mut State, request: &Request<'_>, fx: &mut Vec<Effect>) -> Handled {
-    let place = one(state, request, "sessions.usage.timeseries", "timeseries")?;
-    let entry = state.sessions.get(&place.agent, &place.key);
-    let session_id = entry.and_then(|entry| entry.session_id()).map(|id| id.to_string());
-    let (Some(session_id), Some(path)) = (session_id, chat::transcript(state, &place)) else {
-        return Err(WireError::invalid(format!("No transcript found for session: {}", place.key)));
+    let Detail { key, session_id, path } = one(state, request, "sessions.usage.timeseries", "timeseries")?;
+    let Some(path) = path else {
+        return Err(WireError::invalid(format!("No transcript found for session: {key}")));
     };
-    let ask = ask(state, request, Wanted::Series { session_id, path })?;
+    let ask = ask(state, request, Wanted::Series { key, session_id, path })?;
     models::answer(state, request, Errand::Usage(Box::new(ask)), fx)
 }
 
 /// The last messages of one session.
 pub fn logs(state: &mut State, request: &Request<'_>, fx: &mut Vec<Effect>) -> Handled {
-    let place = one(state, request, "sessions.usage.logs", "logs")?;
-    let Some(path) = chat::transcript(state, &place) else { return Ok(Answer::Json(json!({"logs": []}))) };
+    let Some(path) = one(state, request, "sessions.usage.logs", "logs")?.path else {
+        return Ok(Answer::Json(json!({"logs": []})));
+    };
     let limit = request.count("limit").and_then(|limit| usize::try_from(limit).ok());
     let limit = limit.unwrap_or(limits::USAGE_LOG_LINES).clamp(1, limits::USAGE_SESSIONS_MAX);
     let ask = ask(state, request, Wanted::Logs { path, limit })?;
     models::answer(state, request, Errand::Usage(Box::new(ask)), fx)
 }
 
-fn one(
-    state: &State,
-    request: &Request<'_>,
-    method: &str,
-    what: &str,
-) -> Result<crate::gateway::session_key::Place, WireError> {
-    if request.text("key").trim().is_empty() {
+/// A session whose details are wanted.
+struct Detail {
+    key: String,
+    session_id: String,
+    path: Option<PathBuf>,
+}
+
+/// The session that `key` names: one of the index, or the id of one that was left for a new one.
+fn one(state: &State, request: &Request<'_>, method: &str, what: &str) -> Result<Detail, WireError> {
+    let written = request.text("key").trim();
+    if written.is_empty() {
         return Err(WireError::invalid(format!("key is required for {what}")));
     }
-    session_read::place(state, method, request)
+    let place = session_read::place(state, method, request)?;
+    let entry = state.sessions.get(&place.agent, &place.key);
+    let known = entry.and_then(|entry| entry.session_id()).map(|id| id.to_string());
+    let (session_id, path) = match known {
+        Some(id) => (id, chat::transcript(state, &place)),
+        None => {
+            let store = state.config.session_store(&state.facts.paths, &place.agent);
+            let folder = store.parent().unwrap_or(&store);
+            (written.to_string(), archive::transcript_of(folder, written, None))
+        }
+    };
+    Ok(Detail { key: place.key, session_id, path })
 }
 
 fn ask(state: &State, request: &Request<'_>, wanted: Wanted) -> Result<Ask, WireError> {

@@ -1,7 +1,7 @@
 //! The course of a run as the state thread sees it: arrival, start, events of its thread, end. Each run ends
 //! exactly once here, whatever its thread says afterwards, and whoever waits is answered exactly once.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::outcome::Outcome;
 use super::tell::ChatEnd;

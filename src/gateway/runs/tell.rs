@@ -2,7 +2,7 @@
 //! one who started the run, mirrors for subscribers (agent.md 4, 5; protocol.md 9). Shapes and sends only.
 
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::said::Due;
 use super::{Run, RunNo, Verbose};

@@ -1,7 +1,7 @@
 //! Prints the table as JSON Schema (draft 7) with an index of methods, events and errors.
 //! Owns how a kind looks as a schema; knows nothing of the other languages.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::{Shape, params_name, payload_name, result_name, shapes};
 use crate::protocol::errors::ERRORS;

@@ -293,7 +293,6 @@ fn print(line: &NewLine<'_>, id: &str, parent: Option<&str>, now_ms: u64) -> Str
 mod tests {
     use super::*;
     use crate::store::transcript::Kind;
-    use serde_json::json;
     use std::os::unix::fs::PermissionsExt;
 
     const EXAMPLE: &str = include_str!("../../../fixtures/sessions/transcript-v2026.2.9.jsonl");

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::super::keys::pointer;
 use super::super::{ErrorKind, ModelError};

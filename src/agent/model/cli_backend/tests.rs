@@ -5,7 +5,7 @@ use super::*;
 use crate::agent::control::AbortReason;
 use crate::config::Config;
 use crate::config::env::OURS;
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::time::{Duration, Instant};
 
 const WATCHDOG: Duration = Duration::from_secs(20);

@@ -4,8 +4,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::json;
-
 use super::super::approval::judge::{self, ExecPolicy, Facts, Verdict};
 use super::super::approval::pending::Decision;
 use super::super::desk::{Desk, Note, Waiting};

@@ -7,8 +7,6 @@ mod client;
 
 use std::time::Instant;
 
-use serde_json::json;
-
 pub use self::client::HttpWeb;
 use super::Work;
 use super::outcome::{ToolOutcome, floor};
