@@ -347,6 +347,13 @@ pub const ENDED_RUN_AGE: Duration = Duration::from_secs(600);
 pub const RUN_WAITERS: usize = 1024;
 /// Smallest distance of two `chat` deltas of one run (agent.md 5).
 pub const CHAT_DELTA: Duration = Duration::from_millis(150);
+/// Bytes a second that the `agent` events of one run repeat of its text: each has the whole of it so far. A model that
+/// answers in a burst (16 runs of 500 pieces in 60 ms, measured) would else close every client of protocol 3 as slow.
+pub const AGENT_TEXT_RATE: u32 = 1024 * 1024;
+/// How far ahead of that rate a run may be: some fifty short pieces.
+pub const AGENT_TEXT_AHEAD: Duration = Duration::from_millis(48);
+/// What an `agent` event is counted for besides its text.
+pub const AGENT_EVENT_BYTES: usize = 512;
 /// Runs waiting or working at once; a client in a loop must not fill memory.
 pub const RUNS: usize = 512;
 /// Stack of a run's thread: it parses model answers, which recurse.

@@ -166,26 +166,26 @@ impl Turn<'_> {
                 }
             }
             let request = self.parts.request().map_err(End::Storage)?;
-            let mut pieces = Pieces::default();
-            let answer = self.ask(&request, &mut pieces);
+            let mut said = String::new();
+            let answer = self.ask(&request, &mut said);
             let learnt = self.parts.learnt();
             if !learnt.is_empty() {
                 (self.tell)(RunEvent::Learnt(learnt));
             }
             match answer {
                 Ok(reply) => {
-                    self.heard(&reply, pieces)?;
+                    self.heard(&reply, &said)?;
                     return Ok(reply);
                 }
                 Err(error) if error.kind == ErrorKind::ContextOverflow && !compacted => {
                     compacted = true;
                     if !self.compact(None)? {
-                        self.broken_off(&pieces, &error)?;
+                        self.broken_off(&said, &error)?;
                         return Err(End::Model(error));
                     }
                 }
                 Err(error) => {
-                    self.broken_off(&pieces, &error)?;
+                    self.broken_off(&said, &error)?;
                     return Err(End::Model(error));
                 }
             }
@@ -196,12 +196,13 @@ impl Turn<'_> {
         self.control.stopped().map_or(Ok(()), |reason| Err(End::Stopped(reason)))
     }
 
-    fn ask(&mut self, request: &ModelRequest, pieces: &mut Pieces) -> Result<ModelReply, ModelError> {
+    fn ask(&mut self, request: &ModelRequest, said: &mut String) -> Result<ModelReply, ModelError> {
         let (tell, shown) = (self.tell, self.thoughts);
         let mut thoughts = Pieces::default();
         let answer = self.parts.ask(request, self.control, &mut |event| match event {
             ModelEvent::Text(text) => {
-                pieces.add(&text, Instant::now()).into_iter().for_each(|piece| tell(RunEvent::Text(piece)));
+                said.push_str(&text);
+                tell(RunEvent::Text(text));
             }
             ModelEvent::Thinking(thought) if shown => {
                 thoughts.add(&thought, Instant::now()).into_iter().for_each(|piece| tell(RunEvent::Thought(piece)));
@@ -214,15 +215,10 @@ impl Turn<'_> {
 
     /// The model's answer goes into the transcript and out to clients. An answer that came in one piece has not been
     /// told yet.
-    fn heard(&mut self, reply: &ModelReply, mut pieces: Pieces) -> Result<(), End> {
+    fn heard(&mut self, reply: &ModelReply, said: &str) -> Result<(), End> {
         let text = text_of(&reply.content);
-        let rest = if pieces.whole().is_empty() && !text.is_empty() {
-            Some(text.clone())
-        } else {
-            pieces.take(Instant::now())
-        };
-        if let Some(rest) = rest {
-            (self.tell)(RunEvent::Text(rest));
+        if said.is_empty() && !text.is_empty() {
+            (self.tell)(RunEvent::Text(text.clone()));
         }
         self.account_for(reply, text);
         self.account.paid_by = self.parts.paid_by();
@@ -265,9 +261,8 @@ impl Turn<'_> {
     }
 
     /// What was said before it broke off stays in the transcript, marked so that no model sees it again.
-    fn broken_off(&mut self, pieces: &Pieces, error: &ModelError) -> Result<(), End> {
+    fn broken_off(&mut self, text: &str, error: &ModelError) -> Result<(), End> {
         let stopped = self.control.stopped().is_some();
-        let text = pieces.whole();
         if stopped && text.is_empty() {
             return Ok(());
         }

@@ -89,7 +89,7 @@ impl State {
         let Some(run) = self.runs.get_mut(no) else { return };
         run.said.release();
         if run.phase == Phase::Running && !run.said.is_hidden(false) {
-            self.tell_chat_delta(no, now, fx);
+            self.tell_said(no, now, fx);
         }
     }
 
