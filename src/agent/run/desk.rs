@@ -172,24 +172,8 @@ impl<'a> Desk<'a> {
     }
 
     fn question(&self, system: String, messages: Vec<Message>, tools: Vec<ToolSpec>) -> ModelRequest {
-        let provider = self.spec.model.as_ref().map(|model| model.provider.as_str());
-        let ids = self.spec.cli_sessions.as_object();
-        let cli_session = ids.and_then(|ids| match provider {
-            Some(provider) => ids.get(provider),
-            None => ids.values().next().filter(|_| ids.len() == 1),
-        });
-        ModelRequest {
-            system,
-            messages,
-            tools,
-            thinking: self.thinking,
-            session: CallSession {
-                workspace: Some(self.spec.workspace.clone()),
-                cli_session: cli_session.and_then(Value::as_str).map(str::to_string),
-                new_cli_session: self.new_cli_session.clone(),
-            },
-            ..ModelRequest::default()
-        }
+        let session = CallSession { workspace: Some(self.spec.workspace.clone()), ..CallSession::default() };
+        ModelRequest { system, messages, tools, thinking: self.thinking, session, ..ModelRequest::default() }
     }
 
     fn summary(&mut self, count: usize, mind: Option<&str>, control: &Control) -> Result<String, ModelError> {
@@ -197,6 +181,7 @@ impl<'a> Desk<'a> {
         // A log of half the window leaves room for the task and the summary.
         let chars = usize::try_from(self.window.saturating_mul(2)).unwrap_or(usize::MAX);
         let log = compact::log_text(&items, mind, chars);
+        // in no conversation of a command-line backend: the person's own would go on with this task
         let request = self.question(compact::SUMMARY_TASK.to_string(), vec![Message::user(log, 0)], Vec::new());
         let answered = self.lineup.ask(&request, control, &mut self.world, &mut |_| {}, &mut note);
         match answered {
@@ -288,7 +273,10 @@ impl Parts for Desk<'_> {
     }
 
     fn request(&mut self) -> Result<ModelRequest, String> {
-        Ok(self.question(self.system.clone(), self.context.messages(), self.tools.clone()))
+        let mut request = self.question(self.system.clone(), self.context.messages(), self.tools.clone());
+        request.session.cli_sessions = self.spec.cli_sessions.clone();
+        request.session.new_cli_session = self.new_cli_session.clone();
+        Ok(request)
     }
 
     fn ask(

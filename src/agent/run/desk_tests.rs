@@ -9,6 +9,7 @@ use crate::agent::tool::desk::{Ask, Desk as Gateway, DeskFault, Note, Waiting};
 use crate::config::load::testing::TempDir;
 use crate::config::paths::{Paths, Profile};
 use crate::config::{Config, Env};
+use std::time::Duration;
 
 /// A gateway nobody asks: programs that stand for models get no tools.
 struct Nobody;
@@ -71,6 +72,16 @@ fn opened(ground: &Ground) -> Desk<'_> {
     Desk::open(ground, hands).map_err(|failure| failure.message).unwrap()
 }
 
+fn watchdog() -> Control {
+    Control::within(Duration::from_secs(20))
+}
+
+/// A few messages that are long enough to be summarised.
+fn talk() -> Vec<Value> {
+    let said = |role: &str| json!({"role": role, "content": [{"type": "text", "text": "word ".repeat(100)}]});
+    (0..8).map(|at| said(if at % 2 == 0 { "user" } else { "assistant" })).collect()
+}
+
 #[test]
 fn pictures_are_kept_within_their_bytes_when_they_are_read_and_when_they_are_added() {
     let dir = TempDir::new("pictures");
@@ -91,4 +102,21 @@ fn pictures_are_kept_within_their_bytes_when_they_are_read_and_when_they_are_add
     assert_eq!(shown(&mut desk), ["[an earlier picture", "b", "c"]);
     desk.append(&serde_json::from_value(picture("d")).unwrap()).unwrap();
     assert_eq!(shown(&mut desk), ["[an earlier picture", "[an earlier picture", "c", "d"]);
+}
+
+#[test]
+fn a_summary_is_asked_outside_of_the_persons_conversation() {
+    let dir = TempDir::new("summary");
+    let say = "printf 'told:%s' \"$1\"";
+    let backend = json!({
+        "command": "sh", "args": ["-c", say, "sh", "first"], "resumeArgs": ["-c", say, "sh", "{sessionId}"],
+        "output": "text", "input": "stdin",
+    });
+    let ground = ground(&dir, backend, &talk());
+    let mut desk = opened(&ground);
+    assert!(desk.compact(None, &watchdog()).unwrap());
+    assert_eq!(desk.context.summary.as_deref(), Some("told:first"));
+    let request = desk.request().unwrap();
+    let reply = desk.ask(&request, &watchdog(), &mut |_| {}).unwrap();
+    assert_eq!(crate::agent::message::text_of(&reply.content), "told:the-persons-own");
 }
