@@ -514,6 +514,8 @@ pub const READ_BYTES: usize = 50 * KIB;
 pub const READ_SCAN_BYTES: usize = 64 * MIB;
 /// Bytes of an image that a tool hands to the model: what providers take.
 pub const TOOL_IMAGE_BYTES: usize = 5_000_000;
+/// Base64 of the pictures a run keeps and sends along: four of the largest, and below the 32 MB that providers take.
+pub const CONTEXT_PICTURE_BYTES: usize = 26 * MIB;
 /// Bytes of one `write`.
 pub const WRITE_BYTES: usize = 16 * MIB;
 /// Bytes of a file that `edit` and `apply_patch` change; it is held in memory twice.

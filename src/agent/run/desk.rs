@@ -1,6 +1,7 @@
 //! What a run works with: the session's transcript, the models it may ask, the prompt they get. The real counterpart
 //! of the loop's [`Parts`]; owns the transcript's file while the run works.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -23,6 +24,7 @@ use crate::agent::tool::approval::judge::{AskMode, Origin as Asked, Rules, Secur
 use crate::agent::tool::desk as tool_desk;
 use crate::agent::tool::web::HttpWeb;
 use crate::agent::tool::{Call, Setup, Toolbox};
+use crate::limits;
 use crate::session::compact::{self, Budget, Force};
 use crate::session::context::{self, Context, Item};
 use crate::session::settings::Settings as SessionSettings;
@@ -108,8 +110,7 @@ impl<'a> Desk<'a> {
         let workspace = spec.workspace.display().to_string();
         let start = Start { session_id: &spec.session_id, cwd: &workspace, now_ms };
         let writer = Writer::open(&spec.transcript, &start, branch(&mut entropy)).map_err(|error| storage(&error))?;
-        let read = Transcript::read_until(&spec.transcript, context::suffices).map_err(|error| storage(&error))?;
-        let context = read.map(|transcript| context::context(&transcript, None)).unwrap_or_default();
+        let context = conversation(&spec.transcript).map_err(|error| storage(&error))?;
         let ring = KeyRing { config: &spec.config, env: &spec.env, profiles: &ground.profiles, now_ms };
         let opener = Opener { config: &spec.config, env: &spec.env, http: &ground.http, found: ground.found.as_ref() };
         let cooldowns = Cooldowns::of_profiles(&ground.profiles).with(&spec.cooldowns);
@@ -171,24 +172,8 @@ impl<'a> Desk<'a> {
     }
 
     fn question(&self, system: String, messages: Vec<Message>, tools: Vec<ToolSpec>) -> ModelRequest {
-        let provider = self.spec.model.as_ref().map(|model| model.provider.as_str());
-        let ids = self.spec.cli_sessions.as_object();
-        let cli_session = ids.and_then(|ids| match provider {
-            Some(provider) => ids.get(provider),
-            None => ids.values().next().filter(|_| ids.len() == 1),
-        });
-        ModelRequest {
-            system,
-            messages,
-            tools,
-            thinking: self.thinking,
-            session: CallSession {
-                workspace: Some(self.spec.workspace.clone()),
-                cli_session: cli_session.and_then(Value::as_str).map(str::to_string),
-                new_cli_session: self.new_cli_session.clone(),
-            },
-            ..ModelRequest::default()
-        }
+        let session = CallSession { workspace: Some(self.spec.workspace.clone()), ..CallSession::default() };
+        ModelRequest { system, messages, tools, thinking: self.thinking, session, ..ModelRequest::default() }
     }
 
     fn summary(&mut self, count: usize, mind: Option<&str>, control: &Control) -> Result<String, ModelError> {
@@ -196,6 +181,7 @@ impl<'a> Desk<'a> {
         // A log of half the window leaves room for the task and the summary.
         let chars = usize::try_from(self.window.saturating_mul(2)).unwrap_or(usize::MAX);
         let log = compact::log_text(&items, mind, chars);
+        // in no conversation of a command-line backend: the person's own would go on with this task
         let request = self.question(compact::SUMMARY_TASK.to_string(), vec![Message::user(log, 0)], Vec::new());
         let answered = self.lineup.ask(&request, control, &mut self.world, &mut |_| {}, &mut note);
         match answered {
@@ -243,6 +229,14 @@ fn toolbox(ground: &Ground, hands: Hands, window: u64, entropy: Entropy) -> std:
     Ok(toolbox)
 }
 
+/// What the model gets of a transcript. Pictures are held several times while they are sent, so only some are kept.
+fn conversation(transcript: &Path) -> std::io::Result<Context> {
+    let read = Transcript::read_until(transcript, context::suffices)?;
+    let mut context = read.map(|transcript| context::context(&transcript, None)).unwrap_or_default();
+    context.shed_pictures(limits::CONTEXT_PICTURE_BYTES);
+    Ok(context)
+}
+
 /// A second source that never gives the numbers of the first.
 fn branch(entropy: &mut Entropy) -> Entropy {
     let mut seed = [0_u8; 32];
@@ -274,11 +268,15 @@ impl Parts for Desk<'_> {
             .append(&NewLine::Message(&text), self.now_ms(), safety)
             .map_err(|error| format!("cannot write the transcript: {error}"))?;
         self.context.items.push(Item { id: Some(id.as_str().into()), message: message.clone() });
+        self.context.shed_pictures(limits::CONTEXT_PICTURE_BYTES);
         Ok(id)
     }
 
     fn request(&mut self) -> Result<ModelRequest, String> {
-        Ok(self.question(self.system.clone(), self.context.messages(), self.tools.clone()))
+        let mut request = self.question(self.system.clone(), self.context.messages(), self.tools.clone());
+        request.session.cli_sessions = self.spec.cli_sessions.clone();
+        request.session.new_cli_session = self.new_cli_session.clone();
+        Ok(request)
     }
 
     fn ask(
@@ -333,8 +331,7 @@ impl Parts for Desk<'_> {
             NewLine::Compaction { summary: &summary, first_kept: &plan.first_kept, tokens_before: plan.tokens_before };
         let failed = |error: std::io::Error| ModelError::new(ErrorKind::Protocol, format!("cannot compact: {error}"));
         self.writer.append(&line, self.now_ms(), Safety::Power).map_err(failed)?;
-        let read = Transcript::read_until(self.writer.path(), context::suffices).map_err(failed)?;
-        self.context = read.map(|transcript| context::context(&transcript, None)).unwrap_or_default();
+        self.context = conversation(self.writer.path()).map_err(failed)?;
         Ok(true)
     }
 
@@ -346,3 +343,7 @@ impl Parts for Desk<'_> {
         clock::wall_ms()
     }
 }
+
+#[cfg(all(test, unix))]
+#[path = "desk_tests.rs"]
+mod tests;

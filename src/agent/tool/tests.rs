@@ -500,6 +500,16 @@ fn an_approval_that_comes_after_the_stop_runs_nothing() {
 }
 
 #[test]
+fn a_gateway_that_leaves_has_not_approved_anything() {
+    let config = json!({"tools": {"exec": {"security": "full", "ask": "always", "askFallback": "full"}}});
+    let mut ground = Make { approver: true, config, ..Make::channel() }.at("leaves");
+    ground.ok("exec", json!({"command": "touch made"}));
+    drop(ground.approvals.recv_timeout(WATCHDOG).unwrap());
+    assert!(ground.event().starts_with("exec denied: the gateway stopped"));
+    assert!(!ground.dir.join("workspace/made").exists());
+}
+
+#[test]
 fn sessions_are_asked_of_the_gateway() {
     let mut ground = Make::operator().at("sessions");
     assert_eq!(ground.ok("session_status", json!({})), "card of None");

@@ -4,6 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crossbeam_channel::RecvTimeoutError;
+
 use super::super::approval::judge::{self, ExecPolicy, Facts, Verdict};
 use super::super::approval::pending::Decision;
 use super::super::desk::{Desk, Note, Waiting};
@@ -57,7 +59,14 @@ impl Toolbox {
         let time = Duration::from_millis(expires_at_ms.saturating_sub(wall_ms())) + limits::STATE_REPLY;
         let wait = move || {
             let decided = decision.recv_timeout(time.min(limits::APPROVAL_WAIT_MAX));
-            undecided.decided(decided.unwrap_or(None));
+            match decided {
+                Ok(decision) => undecided.decided(decision),
+                Err(RecvTimeoutError::Timeout) => undecided.decided(None),
+                // nothing may start while the gateway leaves
+                Err(RecvTimeoutError::Disconnected) => {
+                    undecided.tell("exec denied: the gateway stopped before anybody decided")
+                }
+            }
         };
         if let Err(fault) = thread::spawn("tool:approval", limits::STACK_ACCEPT, wait) {
             return ToolOutcome::error(format!("exec denied: nobody can wait for the approval: {fault}"));
