@@ -72,15 +72,15 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("json", &[]),
     ("sys", &["limits"]),
     ("http", &["limits", "sys", "protocol"]),
-    ("store", &["limits", "sys", "protocol"]),
+    ("store", &["limits", "json", "sys", "protocol"]),
     ("config", &["limits", "sys"]),
     ("identity", &["limits", "sys", "protocol", "store"]),
     ("client", &["limits", "sys", "protocol", "identity", "store"]),
     ("service", &["limits", "sys", "config", "store"]),
-    ("agent", &["limits", "sys", "protocol", "config", "store", "session"]),
+    ("agent", &["limits", "json", "sys", "protocol", "config", "store", "session"]),
     // Of `agent` the messages only: what a transcript holds.
     ("session", &["limits", "sys", "config", "store", "agent"]),
-    ("gateway", &["limits", "sys", "protocol", "config", "store", "http", "identity", "agent", "session"]),
+    ("gateway", &["limits", "json", "sys", "protocol", "config", "store", "http", "identity", "agent", "session"]),
     ("cli", &["limits", "sys", "protocol", "config", "store", "client", "identity", "service"]),
     // The one place where the command line meets the daemon.
     ("cli::cmd::gateway_start", &["gateway"]),

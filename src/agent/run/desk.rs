@@ -344,6 +344,6 @@ impl Parts for Desk<'_> {
     }
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
 #[path = "desk_tests.rs"]
 mod tests;
