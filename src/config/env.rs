@@ -1,12 +1,11 @@
 //! A snapshot of the process environment and the `.env` files beside it.
 //! Owns how variables are read (blank counts as unset); never changes the real environment.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::limits;
-use crate::sys::order;
+use crate::sys::table::Table;
 
 /// Variables meant for this process alone: its own secrets and its supervisor's sockets. No program started here gets
 /// them.
@@ -24,7 +23,7 @@ pub const OURS: [&str; 8] = [
 /// Environment variables, current directory and account home, captured once so that every decision can be tested.
 #[derive(Clone, Debug, Default)]
 pub struct Env {
-    vars: BTreeMap<String, String>,
+    vars: Table<String, String>,
     cwd: PathBuf,
     account_home: Option<PathBuf>,
 }
@@ -35,7 +34,7 @@ impl Env {
         let vars =
             std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
         Env {
-            vars: order::map(vars),
+            vars: vars.collect(),
             cwd: std::env::current_dir().unwrap_or_else(|_| PathBuf::from(".")),
             account_home: std::env::home_dir().filter(|home| !home.as_os_str().is_empty()),
         }

@@ -1,14 +1,13 @@
 //! The checked parameters of `connect` as a typed value, and which protocol they lead to.
 //! The schema has been checked by the reader; here is only what the handshake reads.
 
-use std::collections::BTreeMap;
-
 use serde_json::Value;
 
 use super::device::{self, Signed};
 use super::state::Role;
 use crate::json::Members;
 use crate::protocol::errors::WireError;
+use crate::sys::table::Table;
 
 /// What a client says of itself.
 #[derive(Debug, Clone)]
@@ -24,7 +23,7 @@ pub struct ConnectParams {
     /// Commands a node can run.
     pub commands: Vec<String>,
     /// Permissions a node has from its system.
-    pub permissions: Option<BTreeMap<String, bool>>,
+    pub permissions: Option<Table<String, bool>>,
     /// A node's search path.
     pub path_env: Option<String>,
     /// `operator` unless said otherwise.

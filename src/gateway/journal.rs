@@ -2,7 +2,6 @@
 //! sender hears that it was accepted, so that a killed gateway loses no message and knows afterwards what it broke off.
 //! Owns the file's form; who runs is `runs`, transcripts are written by `transcripts`.
 
-use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -22,6 +21,7 @@ use crate::store::atomic;
 use crate::store::transcript::Transcript;
 use crate::sys::clock::Now;
 use crate::sys::id::Entropy;
+use crate::sys::table::Table;
 
 /// What stands for a picture, whose bytes are not kept here.
 const PICTURE: &str = "[a picture came with this message; it was lost when the gateway ended]";
@@ -68,7 +68,7 @@ pub enum Change {
 /// The turns that have not ended, as the file has them.
 #[derive(Debug, Default)]
 pub struct Journal {
-    open: BTreeMap<String, String>,
+    open: Table<String, String>,
     bytes: usize,
 }
 

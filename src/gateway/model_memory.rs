@@ -1,7 +1,6 @@
 //! What turns have learnt about models, for the turns after them: accounts that pause, a model server found on this
 //! machine, who paid. Lives with the process; what belongs to a profile goes into the profiles file as well.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::disk::{Job, Then};
@@ -12,6 +11,7 @@ use crate::agent::model::failover::{Change, Cooldowns};
 use crate::agent::model::keys::Noted;
 use crate::limits;
 use crate::sys::clock::Now;
+use crate::sys::table::Table;
 
 /// The memory.
 #[derive(Default)]
@@ -19,9 +19,9 @@ pub struct ModelMemory {
     /// Accounts that pause.
     pub cooldowns: Cooldowns,
     /// Who paid for the last answer of each provider, for `/status`.
-    pub paid_by: BTreeMap<String, String>,
+    pub paid_by: Table<String, String>,
     /// When the profiles file was last told that an account was used.
-    used_ms: BTreeMap<String, u64>,
+    used_ms: Table<String, u64>,
     found: Option<(Found, Duration)>,
 }
 

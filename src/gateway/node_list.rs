@@ -1,14 +1,13 @@
 //! The answers of `node.list` and `node.describe` (`spec/protocol.md` section 12.2), built from paired devices and
 //! connected nodes. Pure: both come in as plain records.
 
-use std::collections::BTreeMap;
-
 use serde::Serialize;
 use serde_json::Value;
 
 use super::pairing::PairFault;
 use crate::store::devices::PairedDevice;
 use crate::sys::order;
+use crate::sys::table::Table;
 
 /// A connected node.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -42,7 +41,7 @@ pub struct ConnectedNode {
     /// Its PATH.
     pub path_env: Option<String>,
     /// Permissions the operating system granted it.
-    pub permissions: Option<BTreeMap<String, bool>>,
+    pub permissions: Option<Table<String, bool>>,
     /// When it connected.
     pub connected_at_ms: u64,
 }
@@ -77,7 +76,7 @@ struct Entry {
     #[serde(skip_serializing_if = "Option::is_none")]
     path_env: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    permissions: Option<BTreeMap<String, bool>>,
+    permissions: Option<Table<String, bool>>,
     session_host: bool,
     /// The device pairing is the approval here (protocol.md 12.1), so a listed node is never waiting for a second one.
     approval_state: &'static str,
@@ -119,7 +118,7 @@ fn entries<'a>(
     connected: impl Iterator<Item = &'a ConnectedNode>,
 ) -> Vec<Entry> {
     let nodes = devices.filter(|device| has_role_node(device));
-    let mut known = order::map(nodes.map(|device| (device.device_id.as_str(), offline(device))));
+    let mut known = Table::from_iter(nodes.map(|device| (device.device_id.as_str(), offline(device))));
     for node in connected {
         let paired = known.remove(node.node_id.as_str());
         known.insert(&node.node_id, online(node, paired));

@@ -2,8 +2,6 @@
 //! (`spec/protocol.md` sections 3.5 to 3.7). Pure: ids and tokens come in, changed files go out as [`Change`].
 //! Knows nothing of connections, broadcasts or files.
 
-use std::collections::BTreeMap;
-
 use serde_json::Value;
 
 use super::auth::same_secret;
@@ -14,6 +12,7 @@ use crate::limits;
 use crate::protocol::errors::{Code, WireError};
 use crate::store::devices::{DeviceToken, Extra, PairedDevice, PendingDevice, Records, print};
 use crate::sys::order;
+use crate::sys::table::Table;
 
 /// A proven device that wants to connect; authentication has already passed.
 #[derive(Debug, Clone, Copy)]
@@ -116,8 +115,8 @@ pub struct IssuedToken {
 /// Paired and pending devices.
 #[derive(Debug, Clone, Default)]
 pub struct DeviceBook {
-    paired: BTreeMap<String, PairedDevice>,
-    pending: BTreeMap<String, PendingDevice>,
+    paired: Table<String, PairedDevice>,
+    pending: Table<String, PendingDevice>,
 }
 
 impl Need {
@@ -182,10 +181,10 @@ impl DeviceBook {
     /// A book from its files; pending requests that are too old are dropped.
     pub fn load(paired: Records<PairedDevice>, pending: Records<PendingDevice>, now_ms: u64) -> DeviceBook {
         let mut book = DeviceBook { paired: paired.entries, pending: pending.entries };
-        for (key, device) in &mut book.paired {
+        for (key, device) in book.paired.iter_mut() {
             device.device_id.clone_from(key);
         }
-        for (key, request) in &mut book.pending {
+        for (key, request) in book.pending.iter_mut() {
             request.request_id.clone_from(key);
         }
         book.expire(now_ms);
@@ -304,7 +303,7 @@ impl DeviceBook {
         let known = known.filter(|device| same_key(&device.public_key, &request.public_key));
         let device_id = request.device_id.clone();
         let device = approved(request, known, now_ms);
-        Ok(self.paired.entry(device_id).or_insert(device))
+        Ok(self.paired.get_or_insert_with(device_id, || device))
     }
 
     /// Approves a pending request.
@@ -457,7 +456,7 @@ impl DeviceBook {
 
 /// A paired device as others may see it: tokens as a list without their secrets, unknown members left out.
 pub fn device_view(device: &PairedDevice) -> Value {
-    let tokens: Vec<Value> = device.tokens.iter().flat_map(BTreeMap::values).map(token_view).collect();
+    let tokens: Vec<Value> = device.tokens.iter().flat_map(Table::values).map(token_view).collect();
     let shown = PairedDevice {
         tokens: None,
         extra: Extra::default(),

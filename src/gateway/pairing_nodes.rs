@@ -1,8 +1,6 @@
 //! The book of `node.pair.*`: the older, separate store of paired nodes with a token each
 //! (`spec/protocol.md` section 12.4). Pure: ids and tokens come in, changed files go out as [`Change`].
 
-use std::collections::BTreeMap;
-
 use serde_json::Value;
 
 use super::auth::same_secret;
@@ -11,6 +9,7 @@ use super::pairing::{Change, PairFault, Verdict, Write};
 use crate::limits;
 use crate::store::nodes::{Extra, NodeFacts, PairedNode, PendingNode, Records, print, record};
 use crate::sys::order;
+use crate::sys::table::Table;
 
 /// Commands that an approver needs admin rights for: they run programs or drive a browser.
 const ADMIN_COMMANDS: &[&str] =
@@ -30,8 +29,8 @@ pub struct NodeRequest {
 /// Paired and pending nodes.
 #[derive(Debug, Clone, Default)]
 pub struct NodeBook {
-    paired: BTreeMap<String, PairedNode>,
-    pending: BTreeMap<String, PendingNode>,
+    paired: Table<String, PairedNode>,
+    pending: Table<String, PendingNode>,
 }
 
 impl NodeRequest {
@@ -48,10 +47,10 @@ impl NodeBook {
     /// A book from its files; pending requests that are too old are dropped.
     pub fn load(paired: Records<PairedNode>, pending: Records<PendingNode>, now_ms: u64) -> NodeBook {
         let mut book = NodeBook { paired: paired.entries, pending: pending.entries };
-        for (key, node) in &mut book.paired {
+        for (key, node) in book.paired.iter_mut() {
             node.node_id.clone_from(key);
         }
-        for (key, request) in &mut book.pending {
+        for (key, request) in book.pending.iter_mut() {
             request.request_id.clone_from(key);
         }
         book.expire(now_ms);
@@ -231,7 +230,7 @@ fn bounded(facts: NodeFacts) -> NodeFacts {
     let list = |raw: Option<Vec<String>>| raw.map(|items| field::list(items.iter().map(String::as_str)));
     let permissions = facts.permissions.map(|map| {
         let kept = map.into_iter().filter_map(|(name, granted)| Some((field::text(&name)?, granted)));
-        order::map(kept.take(limits::PRESENCE_LIST_ITEMS))
+        kept.take(limits::PRESENCE_LIST_ITEMS).collect()
     });
     NodeFacts {
         display_name: text(facts.display_name),

@@ -6,13 +6,14 @@
 //! only: a beacon of another connection for the same key may change no more than its text, reason, tags and last
 //! input. A client without a proven device never shares the entry of a live one that has one.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use serde::Serialize;
 
 use super::beacon::{Beacon, Facts};
 use super::field;
 use crate::limits;
+use crate::sys::table::Table;
 
 /// What the gateway says about itself.
 #[derive(Debug, Clone, Default)]
@@ -117,7 +118,7 @@ struct Slot {
     json: Option<String>,
 }
 
-type Order = BTreeMap<(u64, u64), String>;
+type Order = Table<(u64, u64), String>;
 
 /// The registry.
 #[derive(Debug)]
@@ -234,12 +235,12 @@ impl Presence {
     /// Forgets entries without a connection that are too old.
     pub fn expire(&mut self, now_ms: u64) {
         let age_ms = u64::try_from(limits::PRESENCE_AGE.as_millis()).unwrap_or(u64::MAX);
-        while let Some(first) = self.gone.first_entry() {
-            if first.key().0.saturating_add(age_ms) >= now_ms {
-                return;
+        let is_old = |(key, _): (&(u64, u64), &String)| key.0.saturating_add(age_ms) < now_ms;
+        while self.gone.first_key_value().is_some_and(is_old) {
+            if let Some((_, oldest)) = self.gone.pop_first() {
+                self.slots.remove(&oldest);
+                self.tail = None;
             }
-            self.slots.remove(&first.remove());
-            self.tail = None;
         }
     }
 

@@ -2,7 +2,6 @@
 //! the disk thread. Lists and finds; what a session's transcript says is not its business.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,6 +10,7 @@ use crate::protocol::errors::WireError;
 use crate::store::session::entry::Entry;
 use crate::store::sessions::Index;
 use crate::sys::order;
+use crate::sys::table::Table;
 
 /// One agent's index, as it was read or why it could not be.
 pub struct Shelf {
@@ -43,7 +43,7 @@ fn read(path: PathBuf) -> Shelf {
 /// All sessions.
 #[derive(Default)]
 pub struct SessionBook {
-    shelves: BTreeMap<String, Shelf>,
+    shelves: Table<String, Shelf>,
     /// Whether the indexes have been read.
     pub ready: bool,
 }
@@ -76,7 +76,7 @@ impl SessionBook {
 
     /// The index of an agent, to change; refused when its file could not be read.
     pub fn open(&mut self, agent: &str, path: impl FnOnce() -> PathBuf) -> Result<&mut Index, WireError> {
-        let shelf = self.shelves.entry(agent.to_string()).or_insert_with(|| Shelf {
+        let shelf = self.shelves.get_or_insert_with(agent.to_string(), || Shelf {
             path: path(),
             index: Arc::default(),
             fault: None,

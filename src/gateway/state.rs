@@ -33,6 +33,7 @@ use crate::limits;
 use crate::protocol::errors::WireError;
 use crate::sys::clock::Now;
 use crate::sys::id::Entropy;
+use crate::sys::table::Table;
 use crate::sys::zone::Zone;
 
 /// Facts that hold for the life of the process.
@@ -122,7 +123,7 @@ pub struct Session {
     /// Invokable commands of a node, filtered by the platform's allowlist.
     pub commands: Vec<String>,
     /// Permissions a node declares.
-    pub permissions: Option<BTreeMap<String, bool>>,
+    pub permissions: Option<Table<String, bool>>,
     /// A node's search path.
     pub path_env: Option<String>,
     /// Wall-clock time of the handshake, milliseconds.
@@ -238,7 +239,7 @@ pub struct State {
     /// Commands that wait for an operator's word.
     pub approvals: Approvals<Approver>,
     /// Lines for the next turns of sessions, by key.
-    pub session_notes: BTreeMap<String, VecDeque<String>>,
+    pub session_notes: Table<String, VecDeque<String>>,
     /// Calls that wait for the session indexes.
     pub held: Vec<(ConnId, String, Call)>,
     /// Turns that have not ended, as they stand on disk.
@@ -334,7 +335,7 @@ impl State {
             sessions: SessionBook::default(),
             runs,
             approvals: Approvals::default(),
-            session_notes: BTreeMap::new(),
+            session_notes: Table::new(),
             held: Vec::new(),
             journal: Journal::default(),
             broken_off: Vec::new(),

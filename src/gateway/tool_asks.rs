@@ -243,7 +243,7 @@ impl State {
 
     /// Keeps a line for a session's next turn.
     fn note_for(&mut self, key: &str, line: String) {
-        let lines = self.session_notes.entry(key.to_string()).or_default();
+        let lines = self.session_notes.or_default(key.to_string());
         if lines.len() >= crate::limits::SYSTEM_EVENTS {
             lines.pop_front();
         }

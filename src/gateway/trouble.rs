@@ -1,13 +1,14 @@
 //! The record of what went wrong since the start (`diagnostics.stability`): a ring of the newest
 //! entries and a count per kind. Holds no texts of peers, so nothing secret can get in.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use serde_json::Value;
 
 use super::event::ConnId;
 use crate::limits;
 use crate::sys::order;
+use crate::sys::table::Table;
 
 /// Kinds of trouble worth remembering.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -54,7 +55,7 @@ struct Entry {
 #[derive(Default)]
 pub struct Record {
     entries: VecDeque<Entry>,
-    counts: BTreeMap<Trouble, u64>,
+    counts: Table<Trouble, u64>,
     seq: u64,
 }
 
@@ -73,7 +74,7 @@ impl Record {
     /// Adds an entry; the oldest gives way.
     pub fn add(&mut self, what: Trouble, conn: Option<ConnId>, now_ms: u64) {
         self.seq += 1;
-        *self.counts.entry(what).or_default() += 1;
+        *self.counts.or_default(what) += 1;
         if self.entries.len() >= limits::TROUBLE_ENTRIES {
             self.entries.pop_front();
         }

@@ -1,16 +1,17 @@
 //! Which connections follow which sessions: all changes, or the messages of one session. Bounded per connection;
 //! forgets a connection with its end. Pure.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::event::ConnId;
 use crate::limits;
+use crate::sys::table::Table;
 
 /// The followers.
 #[derive(Debug, Default)]
 pub struct Watch {
     all: BTreeSet<ConnId>,
-    keys: BTreeMap<ConnId, BTreeSet<String>>,
+    keys: Table<ConnId, BTreeSet<String>>,
 }
 
 impl Watch {
@@ -26,7 +27,7 @@ impl Watch {
 
     /// The connection wants the messages of this session; false when it follows too many already.
     pub fn follow(&mut self, conn: ConnId, key: &str) -> bool {
-        let keys = self.keys.entry(conn).or_default();
+        let keys = self.keys.or_default(conn);
         if keys.len() >= limits::FOLLOWED_SESSIONS && !keys.contains(key) {
             return false;
         }

@@ -1,7 +1,6 @@
 //! When a conversation is over and the next message starts a new one (agent.md 9). Pure arithmetic over the time of the
 //! last message, now, and a time zone; reads no clock.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::sys::date;
@@ -9,6 +8,7 @@ use crate::sys::zone::Zone;
 
 use super::key::{KeyKind, SessionKey};
 use super::settings::minutes_long;
+use crate::sys::table::Table;
 
 /// One rule: at an hour of the day, after a time without messages, or whichever comes first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -56,9 +56,9 @@ pub struct Rules {
     /// The general rule.
     pub base: Freshness,
     /// By `direct`, `group`, `thread`.
-    pub by_kind: BTreeMap<String, Freshness>,
+    pub by_kind: Table<String, Freshness>,
     /// By channel.
-    pub by_channel: BTreeMap<String, Freshness>,
+    pub by_channel: Table<String, Freshness>,
 }
 
 impl Rules {

@@ -2,13 +2,13 @@
 //! thread, and which key a chat gets. Knows no entries.
 
 use std::borrow::Borrow;
-use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::config::model::{Config, SessionScope};
 use crate::store::sessions::spelling;
 
 use super::settings::DmScope;
+use crate::sys::table::Table;
 
 /// The key of the one session when `session.scope` is `global`.
 pub const GLOBAL: &str = "global";
@@ -259,7 +259,7 @@ impl KeyRules {
 
 /// `session.identityLinks`: names of people who write through several channels.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct IdentityLinks(pub BTreeMap<String, Vec<String>>);
+pub struct IdentityLinks(pub Table<String, Vec<String>>);
 
 impl IdentityLinks {
     /// The name for a peer of a channel.

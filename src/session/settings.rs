@@ -1,7 +1,6 @@
 //! What the configuration says about sessions beyond `config::model`: scopes of direct chats, freshness, retention,
 //! reset words, send policy, caps of workspace files. Read from the raw value; anything wrong gets its default.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -12,7 +11,7 @@ use super::freshness::{Freshness, Rules};
 use super::key::{IdentityLinks, SessionKey};
 use super::member::{at, number, text};
 use super::retention::Keep;
-use crate::sys::order;
+use crate::sys::table::Table;
 
 /// Hour of the daily reset (agent.md 9).
 const AT_HOUR: u32 = 4;
@@ -146,7 +145,7 @@ fn texts(value: &Value) -> Vec<String> {
 
 fn identity_links(value: &Value) -> IdentityLinks {
     let members = value.as_object().into_iter().flatten();
-    IdentityLinks(order::map(members.map(|(name, peers)| (name.to_lowercase(), texts(peers)))))
+    IdentityLinks(members.map(|(name, peers)| (name.to_lowercase(), texts(peers))).collect())
 }
 
 fn send_rule(value: &Value) -> SendRule {
@@ -167,10 +166,10 @@ fn freshness(session: &Value) -> Rules {
         (false, Some(minutes)) => Freshness::idle(minutes),
         _ => rule(at(session, "reset"), &Freshness::daily(AT_HOUR), legacy),
     };
-    let named = |name: &str| -> BTreeMap<String, Freshness> {
+    let named = |name: &str| -> Table<String, Freshness> {
         let members = at(session, name).as_object().into_iter().flatten();
         let spelled = |kind: &str| if kind == "dm" { "direct".to_string() } else { kind.to_lowercase() };
-        order::map(members.map(|(kind, value)| (spelled(kind), rule(value, &base, legacy))))
+        members.map(|(kind, value)| (spelled(kind), rule(value, &base, legacy))).collect()
     };
     Rules { by_kind: named("resetByType"), by_channel: named("resetByChannel"), base }
 }

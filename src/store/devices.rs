@@ -1,7 +1,6 @@
 //! The records of `devices/paired.json` and `devices/pending.json` in the original's form
 //! (`spec/protocol.md` section 3.7). Knows their text; rules about them live in `gateway::pairing_devices`.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Serialize;
@@ -9,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::records::Record;
 use crate::json::Members;
-use crate::sys::order;
+use crate::sys::table::Table;
 
 pub use super::records::{Extra, Records, RecordsFault, parse, print};
 
@@ -85,7 +84,7 @@ pub struct PairedDevice {
     pub remote_ip: Option<String>,
     /// Tokens by role.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub tokens: Option<BTreeMap<String, DeviceToken>>,
+    pub tokens: Option<Table<String, DeviceToken>>,
     /// When it was first approved.
     pub created_at_ms: u64,
     /// When it was last approved.
@@ -205,9 +204,9 @@ impl Record for PendingDevice {
     }
 }
 
-fn tokens(from: &mut Members) -> Option<BTreeMap<String, DeviceToken>> {
+fn tokens(from: &mut Members) -> Option<Table<String, DeviceToken>> {
     let all: Option<Map<String, Value>> = from.take("tokens");
-    all.map(|all| order::map(all.into_iter().map(|(role, token)| (role, from.inside(token, DeviceToken::read)))))
+    all.map(|all| all.into_iter().map(|(role, token)| (role, from.inside(token, DeviceToken::read))).collect())
 }
 
 #[cfg(test)]
@@ -252,7 +251,7 @@ mod tests {
         let records: Records<PairedDevice> = parse(ORIGINAL).unwrap();
         assert!(records.skipped.is_empty());
         assert_eq!(print(&records.entries), ORIGINAL);
-        assert_eq!(print::<PendingDevice>(&BTreeMap::new()), "{}");
+        assert_eq!(print::<PendingDevice>(&Table::new()), "{}");
     }
 
     #[test]

@@ -1,12 +1,12 @@
 //! The records of `nodes/paired.json` and `nodes/pending.json` in the original's form
 //! (`spec/protocol.md` section 12.4). Knows their text; rules about them live in `gateway::pairing_nodes`.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Serialize;
 
 use crate::json::Members;
+use crate::sys::table::Table;
 
 pub use super::records::{Extra, Record, Records, RecordsFault, parse, print, record};
 
@@ -46,7 +46,7 @@ pub struct NodeFacts {
     pub bins: Option<Vec<String>>,
     /// Permissions the operating system granted it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub permissions: Option<BTreeMap<String, bool>>,
+    pub permissions: Option<Table<String, bool>>,
     /// Its address.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remote_ip: Option<String>,

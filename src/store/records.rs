@@ -1,13 +1,13 @@
 //! Reading and printing of the JSON objects in which pairing records are kept, one record per key.
 //! Knows the form of such a file, not what its records mean nor where it lies.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::json::Members;
+use crate::sys::table::Table;
 
 /// Members of a record that this program does not know; kept so that another version finds them again.
 /// `Debug` shows their number only: they may hold secrets.
@@ -64,14 +64,14 @@ impl std::error::Error for RecordsFault {
 #[derive(Debug)]
 pub struct Records<T> {
     /// Readable records by key.
-    pub entries: BTreeMap<String, T>,
+    pub entries: Table<String, T>,
     /// Keys of records that were left out; worth a warning and a copy of the file.
     pub skipped: Vec<String>,
 }
 
 impl<T> Default for Records<T> {
     fn default() -> Records<T> {
-        Records { entries: BTreeMap::new(), skipped: Vec::new() }
+        Records { entries: Table::new(), skipped: Vec::new() }
     }
 }
 
@@ -94,6 +94,6 @@ pub fn parse<T: Record>(text: &str) -> Result<Records<T>, RecordsFault> {
 }
 
 /// The file's text: two-space JSON without a final line end, as the original writes it.
-pub fn print<T: Serialize>(entries: &BTreeMap<String, T>) -> String {
+pub fn print<T: Serialize>(entries: &Table<String, T>) -> String {
     serde_json::to_string_pretty(entries).expect("records hold only strings, numbers, lists and string-keyed maps")
 }

@@ -15,5 +15,6 @@ pub mod notify;
 pub mod order;
 pub mod redact;
 pub mod signals;
+pub mod table;
 pub mod thread;
 pub mod zone;

@@ -1,13 +1,13 @@
 //! The one layer of retries (agent.md 22): the same model again a little later, then the next account, then the next
 //! model; pauses for accounts that failed. A pure state machine: time, chance and waiting come from outside.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::keys::{AuthProfiles, Noted};
 use super::{ErrorKind, ModelError, ModelRef};
 use crate::limits;
 use crate::sys::order;
+use crate::sys::table::Table;
 
 /// Pauses of an account after its first, second, third and further failures (agent.md 22).
 const COOLDOWNS: [Duration; 4] =
@@ -38,7 +38,7 @@ struct Standing {
 /// Accounts that better not be called for a while. Kept by the gateway between runs; a run gets a copy and gives back
 /// changes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Cooldowns(BTreeMap<String, Standing>);
+pub struct Cooldowns(Table<String, Standing>);
 
 /// What a run learnt about an account.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,14 +53,14 @@ impl Cooldowns {
     /// The pauses a profiles file remembers.
     pub fn of_profiles(profiles: &AuthProfiles) -> Cooldowns {
         let standing = |id: &str| Standing { until_ms: profiles.blocked_until(id), errors: profiles.errors(id) };
-        Cooldowns(order::map(profiles.ids().map(|id| (id.to_string(), standing(id)))))
+        Cooldowns(profiles.ids().map(|id| (id.to_string(), standing(id))).collect())
     }
 
     /// The same with what another record knows: the later pause counts.
     #[must_use]
     pub fn with(mut self, other: &Cooldowns) -> Cooldowns {
         for (account, theirs) in &other.0 {
-            let ours = self.0.entry(account.clone()).or_default();
+            let ours = self.0.or_default(account.clone());
             ours.until_ms = ours.until_ms.max(theirs.until_ms);
             ours.errors = ours.errors.max(theirs.errors);
         }
@@ -69,7 +69,7 @@ impl Cooldowns {
 
     /// Enters a change; whether the account had failures before.
     pub fn apply(&mut self, change: &Change) -> bool {
-        let standing = self.0.entry(change.account.clone()).or_default();
+        let standing = self.0.or_default(change.account.clone());
         let failed = standing.errors > 0;
         match change.noted {
             Noted::Used => *standing = Standing::default(),
@@ -369,7 +369,7 @@ mod tests {
             assert_eq!(cooldowns.until("a", NOW), Some(NOW + minutes * 60_000));
         }
         cooldowns.apply(&Change { account: "a".into(), noted: Noted::Used });
-        assert_eq!(cooldowns, Cooldowns(BTreeMap::from([("a".to_string(), Standing::default())])));
+        assert_eq!(cooldowns, Cooldowns(Table::from([("a".to_string(), Standing::default())])));
         for hours in [5, 10, 20, 24, 24] {
             let mut course = Failover::new(candidates(&[("a/m", "a")]), cooldowns.clone(), None, NOW);
             course.failed(error(ErrorKind::Billing), NOW, 0.0);

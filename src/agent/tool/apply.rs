@@ -1,8 +1,6 @@
 //! The tool `apply_patch`: works out every file of a patch first, so that a part that does not fit changes nothing, and
 //! writes then. The writes themselves are one after the other: a disk that fails in between leaves the first ones.
 
-use std::collections::BTreeMap;
-
 use super::args::Args;
 use super::files;
 use super::outcome::ToolOutcome;
@@ -10,9 +8,10 @@ use super::patch::{self, Part};
 use super::text;
 use super::workspace::Workspace;
 use crate::limits;
+use crate::sys::table::Table;
 
 /// What becomes of a file; `None` is its removal.
-type Plan = BTreeMap<String, Option<String>>;
+type Plan = Table<String, Option<String>>;
 
 /// Runs `apply_patch`.
 pub(super) fn run(workspace: &Workspace, args: &Args) -> ToolOutcome {

@@ -9,7 +9,7 @@ mod queue;
 pub mod said;
 pub mod tell;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::time::Duration;
 
 pub use self::ended::{Ended, EndedRuns};
@@ -21,6 +21,7 @@ use crate::agent::control::AbortReason;
 use crate::agent::message::Block;
 use crate::agent::run::{Prompt, RunSpec};
 use crate::session::queue::Lost;
+use crate::sys::table::Table;
 
 /// One run for as long as the process lives; never reused, unlike the ids that clients choose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -177,7 +178,7 @@ impl Verbose {
 
 /// All runs that have not ended, and a short memory of those that have.
 pub struct Runs {
-    by_no: BTreeMap<RunNo, Run>,
+    by_no: Table<RunNo, Run>,
     by_id: HashMap<String, RunNo>,
     lanes: Lanes,
     next: u64,
@@ -189,7 +190,7 @@ impl Runs {
     /// An empty registry that lets so many runs work at once.
     pub fn new(cap: usize) -> Runs {
         Runs {
-            by_no: BTreeMap::new(),
+            by_no: Table::new(),
             by_id: HashMap::new(),
             lanes: Lanes::new(cap),
             next: 0,

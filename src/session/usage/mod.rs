@@ -3,8 +3,6 @@
 
 pub mod wire;
 
-use std::collections::BTreeMap;
-
 use serde_json::Value;
 
 use crate::agent::message::Usage;
@@ -14,6 +12,7 @@ use crate::sys::zone::Zone;
 
 use super::history::parse_iso;
 use super::member::{at, number, text};
+use crate::sys::table::Table;
 
 /// Days a report covers when nobody says which.
 const DAYS: i64 = 30;
@@ -117,9 +116,9 @@ pub struct Day {
     /// Milliseconds from a question to each answer.
     pub waits: Vec<u64>,
     /// By model.
-    pub models: BTreeMap<ModelName, OfModel>,
+    pub models: Table<ModelName, OfModel>,
     /// Calls by tool.
-    pub tools: BTreeMap<String, u64>,
+    pub tools: Table<String, u64>,
     /// First message, milliseconds since the epoch.
     pub first_ms: Option<u64>,
     /// Last message.
@@ -132,12 +131,12 @@ impl Day {
         self.counts.add(&other.counts);
         self.waits.extend(&other.waits);
         for (name, answers) in &other.models {
-            let sum = self.models.entry(name.clone()).or_default();
+            let sum = self.models.or_default(name.clone());
             sum.count += answers.count;
             sum.usage.add(&answers.usage);
         }
         for (tool, count) in &other.tools {
-            *self.tools.entry(tool.clone()).or_default() += count;
+            *self.tools.or_default(tool.clone()) += count;
         }
         self.first_ms = self.first_ms.into_iter().chain(other.first_ms).min();
         self.last_ms = self.last_ms.max(other.last_ms);
@@ -148,7 +147,7 @@ impl Day {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Tally {
     /// By day.
-    pub days: BTreeMap<String, Day>,
+    pub days: Table<String, Day>,
 }
 
 /// Counts a transcript line by line.
@@ -162,7 +161,7 @@ impl Counter {
     /// One line of the file; whatever is no message counts nothing.
     pub fn line(&mut self, line: &str, zone: &Zone) {
         let Some((at_ms, message)) = message(line) else { return };
-        let day = self.tally.days.entry(day(at_ms, zone)).or_default();
+        let day = self.tally.days.or_default(day(at_ms, zone));
         day.count(&message, at_ms, &mut self.asked);
     }
 
@@ -182,7 +181,7 @@ impl Tally {
     /// Adds another tally.
     pub fn add(&mut self, other: &Tally) {
         for (day, counts) in &other.days {
-            self.days.entry(day.clone()).or_default().add(counts);
+            self.days.or_default(day.clone()).add(counts);
         }
     }
 
@@ -211,7 +210,7 @@ impl Day {
                 }
                 for tool in calls(message) {
                     self.counts.tool_calls += 1;
-                    *self.tools.entry(tool.to_string()).or_default() += 1;
+                    *self.tools.or_default(tool.to_string()) += 1;
                 }
             }
             Some("toolResult") => {
@@ -228,7 +227,7 @@ impl Day {
         self.counts.assistant += 1;
         self.counts.errors += u64::from(text(message, "stopReason") == Some("error"));
         self.usage.add(&usage);
-        let model = self.models.entry((name("provider"), name("model"))).or_default();
+        let model = self.models.or_default((name("provider"), name("model")));
         model.count += 1;
         model.usage.add(&usage);
     }

@@ -1,7 +1,5 @@
 //! The forms of `sessions.usage`, its two details and `usage.cost`, as seen on the original. Pure printing of counts.
 
-use std::collections::BTreeMap;
-
 use serde_json::{Map, Value};
 
 use crate::agent::message::Usage;
@@ -13,6 +11,7 @@ use crate::store::transcript::Transcript;
 
 use super::{Counts, Day, ModelName, OfModel, Span, Tally, messages};
 use crate::sys::order;
+use crate::sys::table::Table;
 
 /// One session of a report.
 #[derive(Clone, Debug)]
@@ -32,14 +31,14 @@ pub struct Row<'a> {
 /// The answer of `sessions.usage`.
 pub fn sessions(rows: &[Row<'_>], span: &Span, now_ms: u64) -> Value {
     let mut all = Tally::default();
-    let mut agents: BTreeMap<String, Usage> = BTreeMap::new();
-    let mut channels: BTreeMap<String, Usage> = BTreeMap::new();
+    let mut agents: Table<String, Usage> = Table::new();
+    let mut channels: Table<String, Usage> = Table::new();
     for row in rows {
         let usage = row.tally.sum().usage;
         all.add(&row.tally);
-        agents.entry(row.agent.to_string()).or_default().add(&usage);
+        agents.or_default(row.agent.to_string()).add(&usage);
         if let Some(channel) = channel(row.entry) {
-            channels.entry(channel).or_default().add(&usage);
+            channels.or_default(channel).add(&usage);
         }
     }
     let rows: Vec<Value> = rows.iter().map(row).collect();
@@ -154,15 +153,15 @@ fn session(tally: &Tally) -> Value {
     with(out, totals(&sum.usage))
 }
 
-fn aggregates(all: &Tally, agents: &BTreeMap<String, Usage>, channels: &BTreeMap<String, Usage>) -> Value {
+fn aggregates(all: &Tally, agents: &Table<String, Usage>, channels: &Table<String, Usage>) -> Value {
     let sum = all.sum();
-    let mut providers: BTreeMap<&str, OfModel> = BTreeMap::new();
+    let mut providers: Table<&str, OfModel> = Table::new();
     for ((provider, _), answers) in &sum.models {
-        let provider = providers.entry(provider).or_default();
+        let provider = providers.or_default(provider);
         provider.count += answers.count;
         provider.usage.add(&answers.usage);
     }
-    let by = |name: &str, map: &BTreeMap<String, Usage>| -> Vec<Value> {
+    let by = |name: &str, map: &Table<String, Usage>| -> Vec<Value> {
         map.iter().map(|(key, usage)| json!({ name: key, "totals": totals(usage) })).collect()
     };
     let daily = |(date, day): (&String, &Day)| {
@@ -210,7 +209,7 @@ fn tools(sum: &Day) -> Value {
     json!({"totalCalls": sum.tools.values().sum::<u64>(), "uniqueTools": list.len(), "tools": list})
 }
 
-fn models(models: &BTreeMap<ModelName, OfModel>) -> Vec<Value> {
+fn models(models: &Table<ModelName, OfModel>) -> Vec<Value> {
     let mut list: Vec<(&ModelName, &OfModel)> = models.iter().collect();
     order::by(&mut list, |a, b| b.1.usage.cost.total.total_cmp(&a.1.usage.cost.total).then_with(|| a.0.cmp(b.0)));
     let form = |((provider, model), answers): (&ModelName, &OfModel)| json!({"provider": provider, "model": model, "count": answers.count, "totals": totals(&answers.usage)});

@@ -1,7 +1,5 @@
 //! `agents.defaults.cliBackends.<id>` and the two backends that exist without it. Owns names and defaults of agent.md 24.
 
-use std::collections::BTreeMap;
-
 use serde_json::Value;
 
 use super::super::keys::pointer;
@@ -9,7 +7,7 @@ use super::super::{ErrorKind, ModelError};
 use crate::config::env::OURS;
 use crate::config::{Config, Env};
 use crate::limits;
-use crate::sys::order;
+use crate::sys::table::Table;
 
 /// How a program prints its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,10 +75,10 @@ pub struct Backend {
     pub(super) resume_output: Output,
     pub(super) input: Input,
     pub(super) max_prompt_arg: usize,
-    env: BTreeMap<String, String>,
+    env: Table<String, String>,
     clear_env: Vec<String>,
     pub(super) model_arg: Option<String>,
-    pub(super) model_aliases: BTreeMap<String, String>,
+    pub(super) model_aliases: Table<String, String>,
     pub(super) session_args: Vec<String>,
     pub(super) session_mode: SessionMode,
     pub(super) session_id_fields: Vec<String>,
@@ -189,7 +187,7 @@ fn texts(value: &Value, name: &str) -> Option<Vec<String>> {
     Some(list.iter().filter_map(Value::as_str).map(String::from).collect())
 }
 
-fn map(value: &Value, name: &str) -> BTreeMap<String, String> {
+fn map(value: &Value, name: &str) -> Table<String, String> {
     let members = value.get(name).and_then(Value::as_object).into_iter().flatten();
-    order::map(members.filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_string()))))
+    members.filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_string()))).collect()
 }

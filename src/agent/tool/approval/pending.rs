@@ -2,13 +2,12 @@
 //! (protocol.md 8.1, 8.4). Pure: ids and clock come in, payloads and waiters go out. `W` is whatever the owner needs to
 //! answer somebody who waits; each waiter is handed back exactly once.
 
-use std::collections::BTreeMap;
-
 use serde_json::Value;
 
 use crate::limits;
 use crate::protocol::errors::WireError;
 use crate::sys::order;
+use crate::sys::table::Table;
 
 /// An operator's answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,12 +131,12 @@ pub enum Wait<W> {
 /// All approvals that wait, and for a short time those that were decided.
 #[derive(Debug)]
 pub struct Approvals<W> {
-    entries: BTreeMap<String, Entry<W>>,
+    entries: Table<String, Entry<W>>,
 }
 
 impl<W> Default for Approvals<W> {
     fn default() -> Approvals<W> {
-        Approvals { entries: BTreeMap::new() }
+        Approvals { entries: Table::new() }
     }
 }
 
