@@ -169,7 +169,7 @@ impl Endpoint {
     ) -> Result<ModelReply, ModelError> {
         let ending = match self.converse(wire, decoder, &mut out, control) {
             Ok(ending) => ending,
-            Err(error) => return Err(ModelError { streamed: out.told(), ..error }),
+            Err(error) => return Err(ModelError { streamed: out.said(), ..error }),
         };
         let stop = match ending.stop {
             // some servers say "stop" although calls came: their presence decides

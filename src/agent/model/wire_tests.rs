@@ -209,6 +209,19 @@ fn a_stream_that_breaks_off_is_an_error_and_never_an_answer() {
 }
 
 #[test]
+fn a_stream_that_breaks_off_while_the_model_thinks_may_be_asked_for_again() {
+    for form in FORMS {
+        let body = whole_stream(form);
+        let thoughts = body[..body.find("Hel").unwrap()].rfind("\n").unwrap() + 1;
+        let sent = body.as_bytes()[..thoughts].to_vec();
+        let (reply, events) = played(form, vec![Upstream::stream_head(), Step::Send(sent)]);
+        let error = reply.unwrap_err();
+        assert_eq!(events, [ModelEvent::Thinking("hm".into())], "{form}");
+        assert_eq!((error.kind, error.streamed), (ErrorKind::Network, false), "{form}");
+    }
+}
+
+#[test]
 fn malformed_streams_are_errors() {
     for form in FORMS {
         let head = if form == "ollama" { "" } else { "data: " };
