@@ -20,7 +20,7 @@ use crate::agent::model::resolve::{self, Selection};
 use crate::agent::model::{
     CallSession, ErrorKind, ModelError, ModelEvent, ModelReply, ModelRequest, Thinking, ToolSpec,
 };
-use crate::agent::tool::approval::judge::{AskMode, Origin as Asked, Rules, Security};
+use crate::agent::tool::approval::judge::{Origin as Asked, Rules};
 use crate::agent::tool::desk as tool_desk;
 use crate::agent::tool::web::HttpWeb;
 use crate::agent::tool::{Call, Setup, Toolbox};
@@ -210,12 +210,7 @@ fn toolbox(ground: &Ground, hands: Hands, window: u64, entropy: Entropy) -> std:
         provider: ground.selection.primary.provider.clone(),
         model: ground.selection.primary.model.clone(),
         context_tokens: window,
-        session_exec: Rules {
-            // A word nobody knows is the strictest one, not none.
-            security: spec.exec_security.as_deref().map(|word| Security::parse(word).unwrap_or(Security::Deny)),
-            ask: spec.exec_ask.as_deref().map(|word| AskMode::parse(word).unwrap_or(AskMode::Always)),
-            ask_fallback: None,
-        },
+        session_exec: Rules::of_session(spec.exec_security.as_deref(), spec.exec_ask.as_deref()),
         env: (*spec.env).clone(),
         jobs: hands.jobs,
         desk: hands.desk,

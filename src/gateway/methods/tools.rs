@@ -2,7 +2,7 @@
 
 use super::agents::agent_id;
 use crate::agent::model::resolve;
-use crate::agent::tool::approval::judge::Origin;
+use crate::agent::tool::approval::judge::{Origin, Rules};
 use crate::agent::tool::policy::{self, Subject};
 use crate::agent::tool::{self, Wanted, catalog};
 use crate::gateway::dispatch::Request;
@@ -26,7 +26,8 @@ pub fn effective(state: &State, request: &Request<'_>) -> Handled {
     let model = own("modelOverride").or_else(|| chosen.map(|model| model.model));
     let (provider, model) = (provider.unwrap_or_default(), model.unwrap_or_default());
     let subject = Subject { agent_id: &place.agent, provider: &provider, model: &model };
-    let wanted = Wanted { origin: Origin::Operator, web: true, deny: &[] };
+    let exec = [Rules::of_session(own("execSecurity").as_deref(), own("execAsk").as_deref())];
+    let wanted = Wanted { origin: Origin::Operator, web: true, deny: &[], exec: &exec };
     let (offered, warnings) = tool::offered(&state.config.raw, subject, wanted);
     let profile = policy::profile_name(&state.config.raw, &place.agent);
     Ok(Answer::Json(catalog::effective(&place.agent, profile, &offered, &warnings)))
