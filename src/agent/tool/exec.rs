@@ -14,7 +14,7 @@ use super::approval::judge::{self, ExecPolicy, Facts, Place, Rules, Security, Ve
 use super::approval::pending::Request;
 use super::desk::{DeskFault, Note};
 use super::outcome::{Partial, ToolOutcome, head_and_tail};
-use super::{Setup, Toolbox, Work, text};
+use super::{Toolbox, Work, text};
 use crate::agent::message::Block;
 use crate::limits;
 use crate::store::atomic;
@@ -65,9 +65,9 @@ struct Wish {
 }
 
 /// What the approvals file says about an agent's commands; one that cannot be read lets none run.
-pub(super) fn file_rules(setup: &Setup) -> Rules {
+pub fn file_rules(path: &Path, agent_id: &str) -> Rules {
     let denied = Rules { security: Some(Security::Deny), ..Rules::default() };
-    approvals(&setup.approvals_file).map_or(denied, |file| file.rules(&setup.agent_id))
+    approvals(path).map_or(denied, |file| file.rules(agent_id))
 }
 
 fn approvals(path: &Path) -> Result<ApprovalsFile, String> {

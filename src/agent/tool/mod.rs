@@ -30,7 +30,7 @@ use serde_json::Value;
 use self::approval::judge::{ExecPolicy, Origin, Rules, Security};
 use self::args::Args;
 use self::desk::Desk;
-pub use self::exec::{Job, Jobs, jobs, run_ended};
+pub use self::exec::{Job, Jobs, file_rules, jobs, run_ended};
 use self::outcome::{Partial, ToolOutcome};
 use self::policy::{Policy, Subject};
 use self::settings::Settings;
@@ -150,7 +150,7 @@ impl Toolbox {
         let settings = Settings::read(&setup.config.raw, &setup.agent_id, setup.origin);
         let workspace = Workspace::open(&setup.workspace, &setup.home, settings.confinement)?;
         let subject = Subject { agent_id: &setup.agent_id, provider: &setup.provider, model: &setup.model };
-        let rules = [setup.session_exec, exec::file_rules(&setup)];
+        let rules = [setup.session_exec, file_rules(&setup.approvals_file, &setup.agent_id)];
         let wanted = Wanted { origin: setup.origin, web: setup.web.is_some(), deny: &setup.deny, exec: &rules };
         let (offered, warnings) = offered(&setup.config.raw, subject, wanted);
         Ok(Toolbox { offered, warnings, settings, workspace, setup })
