@@ -18,6 +18,7 @@ use super::approvals_file::{self, ApprovalChange};
 use super::event::{ConnId, Event, Input};
 use super::handshake::Greeting;
 use super::journal::{self, OpenRun};
+use super::methods::tools::{self, ToolsAsk};
 use super::notes::Note;
 use super::roster::{self, Renewal, Renewed};
 use super::runs::RunNo;
@@ -58,6 +59,8 @@ pub enum Job {
     Renew(Box<Renewal>),
     /// Read or write files of an agent's workspace.
     AgentFiles(FileAsk),
+    /// Say which tools a session's next turn gets.
+    Tools(Box<ToolsAsk>),
     /// Replace it, with a seed for new ids.
     ApprovalsSet(Value, [u8; 32]),
     /// Add to it what a turn caused.
@@ -145,6 +148,7 @@ impl Done {
             | Job::ApprovalsGet
             | Job::Renew(_)
             | Job::AgentFiles(_)
+            | Job::Tools(_)
             | Job::ApprovalsSet(..)
             | Job::ApprovalsChange(_) => Done::Refused,
         }
@@ -336,6 +340,7 @@ fn perform(place: &Place, job: Job) -> Done {
         }
         Job::ApprovalsSet(params, seed) => Done::Answer(text(approvals_file::set(&place.approvals(), &params, seed))),
         Job::Renew(renewal) => Done::Renewed(Box::new(roster::renew(place, *renewal))),
+        Job::Tools(ask) => Done::Answer(Ok(tools::answer(&ask, &place.approvals()).to_string())),
         Job::AgentFiles(ask) => Done::Answer(text(agent_files::answer(&ask))),
         Job::ApprovalsChange(change) => {
             approvals_file::change(&place.approvals(), &change);

@@ -268,7 +268,7 @@ pub struct ModelError {
     pub status: Option<u16>,
     /// How long the provider asks to wait.
     pub retry_after: Option<Duration>,
-    /// Whether part of the answer was already handed out, so that a retry would repeat it.
+    /// Whether text of the answer was already handed out, so that a retry would repeat it.
     pub streamed: bool,
 }
 

@@ -112,9 +112,30 @@ fn a_summary_is_asked_outside_of_the_persons_conversation() {
     });
     let ground = ground(&dir, backend, &talk());
     let mut desk = opened(&ground);
-    assert!(desk.compact(None, &watchdog()).unwrap());
+    assert_eq!(desk.compact(None, &watchdog()).unwrap(), Some(Shortened::Summarised));
     assert_eq!(desk.context.summary.as_deref(), Some("told:first"));
     let request = desk.request().unwrap();
     let reply = desk.ask(&request, &watchdog(), &mut |_| {}).unwrap();
     assert_eq!(crate::agent::message::text_of(&reply.content), "told:the-persons-own");
+}
+
+#[test]
+fn a_summary_that_fails_drops_messages_only_where_it_would_fail_again_and_then_says_so() {
+    let compacted = |script: &str| {
+        let dir = TempDir::new("no-summary");
+        let ground = ground(&dir, json!({"command": "sh", "args": ["-c", script], "output": "text"}), &talk());
+        let mut desk = opened(&ground);
+        let outcome = desk.compact(None, &watchdog()).map_err(|error| (error.kind, error.message));
+        (outcome, desk.context.items.len(), desk.context.summary)
+    };
+    let (outcome, left, summary) = compacted("echo 'invalid api key' >&2; exit 1");
+    let (kind, text) = outcome.unwrap_err();
+    assert!(kind == ErrorKind::Auth && text.contains("nothing was dropped; try again: x: invalid"), "{text}");
+    assert_eq!((left, summary), (talk().len(), None));
+    for lasting in ["echo 'prompt is too long' >&2; exit 1", "exit 3", "true"] {
+        let (outcome, left, summary) = compacted(lasting);
+        let Ok(Some(Shortened::Dropped(count))) = outcome else { panic!("{lasting}: {outcome:?}") };
+        assert_eq!(left, talk().len() - count + 1, "{lasting}");
+        assert!(summary.unwrap().contains("not known any more"));
+    }
 }

@@ -133,7 +133,7 @@ impl Model for CliBackend {
         let mut reading = Reading::new(output, &self.backend.session_id_fields);
         let mut told = false;
         let mut tell = |event| {
-            told = true;
+            told |= matches!(event, ModelEvent::Text(_));
             on(event);
         };
         let ended = process::run(&job, control, &mut |bytes| reading.push(bytes, &mut tell));
