@@ -213,6 +213,13 @@ pub const RELOAD_DEBOUNCE: Duration = Duration::from_millis(300);
 /// Bytes of a state file (pairing stores, session index) read at start.
 pub const STATE_FILE_BYTES: usize = 64 * MIB;
 
+/// Time the lock beside a session index is waited for; the original holds it for milliseconds.
+pub const INDEX_LOCK_WAIT: Duration = Duration::from_secs(5);
+/// Time between two looks at it.
+pub const INDEX_LOCK_STEP: Duration = Duration::from_millis(25);
+/// Age at which nobody holds it any more, as the original has it.
+pub const INDEX_LOCK_AGE: Duration = Duration::from_secs(30);
+
 /// Bytes of a transcript's end read first: the last dozens of messages, enough for previews and most turns.
 pub const TRANSCRIPT_WINDOW: usize = 256 * KIB;
 /// Bytes of a transcript read at most; of a longer one the end counts.

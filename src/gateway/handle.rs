@@ -159,6 +159,7 @@ fn stored(state: &mut State, then: Then, done: Done, now: Now, fx: &mut Vec<Effe
         (then @ (Then::SecretsReload(_) | Then::Renew(_)), Done::Renewed(result)) => {
             renewed(state, then, *result, now, fx);
         }
+        (Then::Sessions, Done::Arrived(path, arrivals)) => state.sessions_arrived(&path, arrivals, now, fx),
         (Then::Sessions, Done::Recovered(broken)) => state.broken_off = broken,
         (Then::Sessions, Done::Sessions(shelves)) => {
             state.sessions.fill(shelves);

@@ -11,6 +11,7 @@ use super::script::{Script, request};
 use super::sessions::Shelf;
 use crate::agent::run::{RunEvent, begin};
 use crate::limits;
+use crate::store::sessions::Index;
 
 /// A gateway with one client whose indexes were read: none has a session.
 fn gateway() -> Script {
@@ -357,4 +358,23 @@ fn many_approvals_need_one_timer() {
     assert_eq!(script.raw(Input::Timer(Timer::Approvals)).len(), 0, "the one that was overtaken");
     script.wait(Duration::from_secs(9));
     assert_eq!(answers(&script.raw(Input::Timer(Timer::Approvals))).len(), 10);
+}
+
+#[test]
+fn what_another_program_wrote_is_taken_in_unless_it_was_deleted_here_since() {
+    let mut script = gateway();
+    for key in ["agent:main:x", "agent:main:y"] {
+        create(&mut script, key);
+    }
+    let ours = script.state.sessions.index("main").unwrap();
+    let theirs = r#"{"agent:main:x": {"updatedAt": 9e12, "label": "X"}, "agent:main:y": {"updatedAt": 9e12},
+        "agent:main:new": {"sessionId": "n", "updatedAt": 1}}"#;
+    let arrivals = ours.arrivals(Index::parse(theirs.as_bytes()).unwrap(), &|_| false);
+    drop(ours);
+    call(&mut script, "sessions.delete", json!({"key": "agent:main:y"}));
+    let effects = stored(&mut script, Then::Sessions, Done::Arrived("x".into(), arrivals));
+    let entry = |key: &str| script.state.sessions.get("main", key);
+    assert_eq!(entry("agent:main:x").unwrap().text("label").unwrap(), "X");
+    assert!(entry("agent:main:new").is_some() && entry("agent:main:y").is_none());
+    assert!(effects.iter().any(|effect| matches!(effect, Effect::Timer(_, Timer::SaveSessions))));
 }
