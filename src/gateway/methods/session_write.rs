@@ -226,6 +226,10 @@ fn fresh_place(state: &mut State, request: &Request<'_>) -> Result<Place, WireEr
 fn make(state: &mut State, place: &Place, request: &Request<'_>) -> Result<Entry, WireError> {
     let path = state.config.session_store(&state.facts.paths, &place.agent);
     let fresh = state.entropy.uuid();
+    let wish = request.text("model").trim();
+    let world = ModelWorld { state, agent: &place.agent };
+    let chosen = (!wish.is_empty()).then(|| world.model(wish)).transpose().map_err(WireError::invalid)?;
+    let default = world.default_model();
     let index = state.sessions.open(&place.agent, || path)?;
     let mut entry = index.get(&place.key).cloned().unwrap_or_default();
     if entry.session_id().is_none() {
@@ -239,9 +243,8 @@ fn make(state: &mut State, place: &Place, request: &Request<'_>) -> Result<Entry
             entry.set(member, text);
         }
     }
-    if let Some((provider, model)) = request.text("model").split_once('/') {
-        entry.set("providerOverride", provider);
-        entry.set("modelOverride", model);
+    if let Some(chosen) = chosen {
+        patch::set_model(&mut entry, chosen, default.as_ref());
     }
     index.insert(&place.key, entry.clone());
     Ok(entry)
