@@ -206,6 +206,8 @@ pub struct Commit {
     pub changed: Vec<Value>,
     /// A run that does not start if its session cannot be saved.
     pub run: Option<RunNo>,
+    /// A message that another one's run answers and that is taken away again if it cannot be saved.
+    pub joined: Option<String>,
     /// A session in which nothing starts before this is known.
     pub held: Option<String>,
     /// Under which name a repeated call finds the answer.

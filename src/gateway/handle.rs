@@ -286,7 +286,11 @@ fn due(state: &mut State, timer: Timer, now: Now, fx: &mut Vec<Effect>) {
             fx.push(Effect::Notify(Notice::Alive));
             fx.extend(state.facts.watchdog.map(|interval| Effect::Timer(interval, Timer::Watchdog)));
         }
-        Timer::Shutdown => fx.push(Effect::Exit),
+        Timer::Shutdown => {
+            state.save_unsaved(fx);
+            state.save_sessions(fx);
+            fx.push(Effect::Exit);
+        }
         Timer::Approvals => state.approvals_due(now, fx),
         Timer::ToolWait(ticket) => state.tool_wait_is_over(ticket, fx),
         Timer::SaveSessions => state.save_sessions(fx),

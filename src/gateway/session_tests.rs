@@ -11,6 +11,8 @@ use super::script::{Script, request};
 use super::sessions::Shelf;
 use crate::agent::run::{RunEvent, begin};
 use crate::limits;
+use crate::store::session::entry::Entry;
+use crate::store::session::object::Object;
 use crate::store::sessions::Index;
 
 /// A gateway with one client whose indexes were read: none has a session.
@@ -377,4 +379,63 @@ fn what_another_program_wrote_is_taken_in_unless_it_was_deleted_here_since() {
     assert_eq!(entry("agent:main:x").unwrap().text("label").unwrap(), "X");
     assert!(entry("agent:main:new").is_some() && entry("agent:main:y").is_none());
     assert!(effects.iter().any(|effect| matches!(effect, Effect::Timer(_, Timer::SaveSessions))));
+}
+
+#[test]
+fn a_message_that_joined_another_and_could_not_be_saved_is_not_answered_by_it() {
+    let mut script = gateway();
+    create(&mut script, "agent:main:x");
+    for key in ["works", "waits"] {
+        send(&mut script, say(key, "agent:main:x"));
+    }
+    let (_, then) = job(call(&mut script, "chat.send", say("joins", "agent:main:x")));
+    assert_eq!((script.state.runs.len(), script.state.runs.find("joins")), (2, script.state.runs.find("waits")));
+    let refused = answers(&stored(&mut script, then, Done::Written(Err("full".into()))));
+    assert!(refused[0]["message"].as_str().unwrap().starts_with("message not accepted"), "{refused:?}");
+    assert_eq!((&refused[0]["retryable"], script.state.runs.find("joins")), (&json!(true), None));
+    let no = script.state.runs.find("waits").unwrap();
+    assert_eq!(script.state.runs.get(no).unwrap().waiting().len(), 1);
+}
+
+#[test]
+fn a_refused_message_leaves_nothing_in_the_journal() {
+    let mut script = gateway();
+    let path = || "x".into();
+    let entry = Entry::from(Object::parse(r#"{"sessionId": "../../x", "updatedAt": 9e12}"#).unwrap());
+    script.state.sessions.open("main", path).unwrap().insert("agent:main:odd", entry);
+    let effects = call(&mut script, "chat.send", say("k", "agent:main:odd"));
+    assert!(answers(&effects)[0]["message"].as_str().unwrap().contains("unusable transcript name"));
+    assert!(script.state.journal.close("k").is_none());
+}
+
+#[test]
+fn the_last_moment_saves_what_is_not_saved() {
+    let mut script = gateway();
+    create(&mut script, "agent:main:x");
+    script.state.sessions.get_mut("main", "agent:main:x").unwrap().touch(9);
+    let effects = script.raw(Input::Timer(Timer::Shutdown));
+    let saves = |effect: &Effect| matches!(effect, Effect::Disk(Job::Indexes(_), _));
+    let (saved, left) = (effects.iter().position(saves), effects.iter().position(|e| matches!(e, Effect::Exit)));
+    assert!(saved.is_some() && saved < left);
+}
+
+#[test]
+fn a_session_is_created_with_its_model_or_not_at_all() {
+    let models = json!({"models": {"providers": {"p": {"baseUrl": "http://127.0.0.1:1/v1", "models": [{"id": "m", "name": "m"}]}}},
+        "agents": {"defaults": {"model": {"primary": "p/other"}, "models": {"p/m": {"alias": "quick"}, "p/other": {}}}}});
+    let mut script = Script::new(models);
+    script.join(1, 4);
+    load(&mut script, None);
+    let create = |script: &mut Script, model: &str| {
+        call(script, "sessions.create", json!({"key": format!("agent:main:{model}"), "model": model}))
+    };
+    job(create(&mut script, "quick"));
+    let entry = script.state.sessions.get("main", "agent:main:quick").unwrap();
+    assert_eq!(
+        (entry.text("providerOverride").unwrap(), entry.text("modelOverride").unwrap()),
+        ("p".into(), "m".into())
+    );
+    let refused = create(&mut script, "p/unheard");
+    assert_eq!(answers(&refused)[0]["code"], "INVALID_REQUEST");
+    assert!(script.state.sessions.get("main", "agent:main:p/unheard").is_none());
 }
