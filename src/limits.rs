@@ -364,6 +364,12 @@ pub const RUN_STEPS: usize = 100;
 pub const AGENT_WAIT: Duration = Duration::from_secs(30);
 /// What a run may take after its time limit before the client is answered without it.
 pub const RUN_GRACE: Duration = Duration::from_secs(5);
+/// What a run that was told to stop may take before it is given up; commands and models take far less.
+pub const RUN_STUCK: Duration = Duration::from_secs(60);
+/// How long `sessions.delete` waits for a running turn to stop, as the original does.
+pub const DELETE_WAIT: Duration = Duration::from_secs(15);
+/// Deletions that may wait at once.
+pub const DELETIONS: usize = 64;
 /// Sessions whose messages one connection may follow.
 pub const FOLLOWED_SESSIONS: usize = 64;
 /// Decoded bytes of one attachment (agent.md 2).

@@ -297,6 +297,8 @@ fn due(state: &mut State, timer: Timer, now: Now, fx: &mut Vec<Effect>) {
         Timer::Runs => state.start_due_runs(now, fx),
         Timer::ChatDelta(no) => state.chat_delta_due(no, now, fx),
         Timer::RunOverdue(no) => state.run_overdue(no, fx),
+        Timer::RunStuck(no) => state.run_stuck(no, now, fx),
+        Timer::DeleteWait(ticket) => state.deletion_is_over(ticket, now, fx),
         Timer::AgentWait(ticket) => agent::wait_is_over(state, ticket, fx),
     }
 }

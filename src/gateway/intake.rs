@@ -174,6 +174,7 @@ impl State {
 
     fn check_room(&self, run_id: &str, place: &Place) -> Result<(), WireError> {
         self.check_policy(place)?;
+        self.check_stuck(place)?;
         if self.runs.len() >= limits::RUNS {
             let text = format!("too many runs are waiting (limit {})", limits::RUNS);
             return Err(WireError { retry_after_ms: Some(1000), ..WireError::unavailable(text) });

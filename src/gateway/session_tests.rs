@@ -439,3 +439,65 @@ fn a_session_is_created_with_its_model_or_not_at_all() {
     assert_eq!(answers(&refused)[0]["code"], "INVALID_REQUEST");
     assert!(script.state.sessions.get("main", "agent:main:p/unheard").is_none());
 }
+
+/// The end of a run that was told to stop.
+fn stopped() -> RunEvent {
+    RunEvent::Failed(Box::new(begin::not_started(&std::io::Error::other("stopped"))))
+}
+
+#[test]
+fn a_session_is_deleted_when_its_turn_has_stopped() {
+    let mut script = gateway();
+    let key = "agent:main:x";
+    create(&mut script, key);
+    let no = RunNo(started(&send(&mut script, say("works", key)))[0]);
+    let effects = call(&mut script, "sessions.delete", json!({"key": key}));
+    assert!(answers(&effects).is_empty() && effects.iter().any(|e| matches!(e, Effect::StopRun(..))));
+    assert!(started(&send(&mut script, say("late", key))).is_empty());
+    let (_, then) = job(script.raw(Input::Run(no, stopped())));
+    assert!(script.state.sessions.get("main", key).is_none() && script.state.runs.is_empty());
+    let (away, then) = job(stored(&mut script, then, Done::Written(Ok(()))));
+    assert!(matches!(away, Job::PutAway(..)));
+    assert_eq!(answers(&stored(&mut script, then, Done::PutAway(Vec::new())))[0]["deleted"], true);
+}
+
+#[test]
+fn a_session_whose_turn_does_not_stop_in_time_stays() {
+    let mut script = gateway();
+    let key = "agent:main:x";
+    create(&mut script, key);
+    let no = RunNo(started(&send(&mut script, say("works", key)))[0]);
+    let effects = call(&mut script, "sessions.delete", json!({"key": key}));
+    let wait = |effect: &Effect| match effect {
+        Effect::Timer(limits::DELETE_WAIT, timer @ Timer::DeleteWait(_)) => Some(*timer),
+        _ => None,
+    };
+    let timer = effects.iter().find_map(wait).expect("a limit");
+    assert_eq!(answers(&script.raw(Input::Timer(timer)))[0]["retryAfterMs"], 500);
+    assert!(started(&send(&mut script, say("next", key))).is_empty(), "the turn has not ended");
+    assert_eq!(started(&script.raw(Input::Run(no, stopped()))).len(), 1, "the session goes on");
+    assert!(answers(&script.raw(Input::Timer(timer))).is_empty());
+}
+
+#[test]
+fn a_turn_whose_thread_never_ends_is_given_up_and_its_session_says_so() {
+    let mut script = gateway();
+    let key = "agent:main:x";
+    create(&mut script, key);
+    let no = RunNo(started(&send(&mut script, say("works", key)))[0]);
+    send(&mut script, say("waits", key));
+    script.raw(Input::Timer(Timer::RunStuck(no)));
+    assert_eq!(script.state.runs.len(), 2, "it was not told to stop");
+    let effects = call(&mut script, "chat.abort", json!({"sessionKey": key, "runId": "works"}));
+    assert!(effects.iter().any(|e| matches!(e, Effect::Timer(limits::RUN_STUCK, Timer::RunStuck(_)))));
+    let effects = script.raw(Input::Timer(Timer::RunStuck(no)));
+    assert!(script.state.runs.is_empty() && started(&effects).is_empty());
+    let refused = answers(&call(&mut script, "chat.send", say("next", key)));
+    let text = refused[0]["message"].as_str().unwrap();
+    assert!(text.contains(key) && text.contains("turn works"), "{text}");
+    let (_, then) = job(call(&mut script, "sessions.reset", json!({"key": key})));
+    stored(&mut script, then, Done::Written(Ok(())));
+    assert_eq!(started(&send(&mut script, say("anew", key))).len(), 1, "another transcript");
+    script.raw(Input::Run(no, stopped()));
+    assert!(script.state.runs.stuck.is_empty());
+}
