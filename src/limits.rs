@@ -213,6 +213,13 @@ pub const RELOAD_DEBOUNCE: Duration = Duration::from_millis(300);
 /// Bytes of a state file (pairing stores, session index) read at start.
 pub const STATE_FILE_BYTES: usize = 64 * MIB;
 
+/// Time the lock beside a session index is waited for; the original holds it for milliseconds.
+pub const INDEX_LOCK_WAIT: Duration = Duration::from_secs(5);
+/// Time between two looks at it.
+pub const INDEX_LOCK_STEP: Duration = Duration::from_millis(25);
+/// Age at which nobody holds it any more, as the original has it.
+pub const INDEX_LOCK_AGE: Duration = Duration::from_secs(30);
+
 /// Bytes of a transcript's end read first: the last dozens of messages, enough for previews and most turns.
 pub const TRANSCRIPT_WINDOW: usize = 256 * KIB;
 /// Bytes of a transcript read at most; of a longer one the end counts.
@@ -364,6 +371,12 @@ pub const RUN_STEPS: usize = 100;
 pub const AGENT_WAIT: Duration = Duration::from_secs(30);
 /// What a run may take after its time limit before the client is answered without it.
 pub const RUN_GRACE: Duration = Duration::from_secs(5);
+/// What a run that was told to stop may take before it is given up; commands and models take far less.
+pub const RUN_STUCK: Duration = Duration::from_secs(60);
+/// How long `sessions.delete` waits for a running turn to stop, as the original does.
+pub const DELETE_WAIT: Duration = Duration::from_secs(15);
+/// Deletions that may wait at once.
+pub const DELETIONS: usize = 64;
 /// Sessions whose messages one connection may follow.
 pub const FOLLOWED_SESSIONS: usize = 64;
 /// Decoded bytes of one attachment (agent.md 2).
