@@ -6,6 +6,9 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustls::crypto::{CryptoProvider, KeyProvider};
+use rustls::pki_types::PrivateKeyDer;
+use rustls::sign::SigningKey;
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 
 use super::{HttpError, Trust};
@@ -28,8 +31,22 @@ pub(super) fn config(trust: &Trust) -> Result<TlsConfig, HttpError> {
     let certificates = Arc::new(roots(trust)?);
     Ok(TlsConfig::builder()
         .root_certs(RootCerts::Specific(certificates))
-        .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .unversioned_rustls_crypto_provider(Arc::new(provider()))
         .build())
+}
+
+/// The cryptography of TLS without that of private keys: no client certificate is ever shown.
+fn provider() -> CryptoProvider {
+    CryptoProvider { key_provider: &NoKeys, ..rustls::crypto::ring::default_provider() }
+}
+
+#[derive(Debug)]
+struct NoKeys;
+
+impl KeyProvider for NoKeys {
+    fn load_private_key(&self, _: PrivateKeyDer<'static>) -> Result<Arc<dyn SigningKey>, rustls::Error> {
+        Err(rustls::Error::General("client certificates are not supported".to_string()))
+    }
 }
 
 fn roots(trust: &Trust) -> Result<Vec<Certificate<'static>>, HttpError> {
@@ -70,8 +87,8 @@ mod tests {
     use super::super::{Answer, Client, MODEL, Reach, Request, Settings};
     use super::*;
     use crate::agent::control::{AbortReason, Control};
+    use rustls::pki_types::CertificateDer;
     use rustls::pki_types::pem::PemObject;
-    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
     use std::io::Write;
     use std::net::TcpListener;
     use std::sync::mpsc::channel;

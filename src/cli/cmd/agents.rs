@@ -1,6 +1,6 @@
 //! `agents list|add|delete|set-identity`: the agents of the configuration (`spec/cli.md` 24).
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::cli::change;
 use crate::cli::fail::CliError;
@@ -197,8 +197,8 @@ pub fn set_identity(world: &World, parsed: &Parsed) -> Result<(), CliError> {
         let after = changed.snapshot.config.agents.find(&changed.agent).and_then(|agent| agent.identity);
         let after = after.unwrap_or_default();
         let members = [("name", after.name), ("theme", after.theme), ("emoji", after.emoji), ("avatar", after.avatar)];
-        let identity: Map<String, Value> =
-            members.into_iter().filter_map(|(name, text)| Some((name.to_string(), text?.into()))).collect();
+        let said = members.into_iter().filter_map(|(name, text)| Some((name.to_string(), text?.into())));
+        let identity = order::object(said);
         return world.out.json(&json!({"agentId": changed.agent, "identity": identity}));
     }
     world.out.line(&format!("Identity of {} changed.", changed.agent))?;
