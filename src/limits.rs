@@ -213,6 +213,13 @@ pub const RELOAD_DEBOUNCE: Duration = Duration::from_millis(300);
 /// Bytes of a state file (pairing stores, session index) read at start.
 pub const STATE_FILE_BYTES: usize = 64 * MIB;
 
+/// Time the lock beside a session index is waited for; the original holds it for milliseconds.
+pub const INDEX_LOCK_WAIT: Duration = Duration::from_secs(5);
+/// Time between two looks at it.
+pub const INDEX_LOCK_STEP: Duration = Duration::from_millis(25);
+/// Age at which nobody holds it any more, as the original has it.
+pub const INDEX_LOCK_AGE: Duration = Duration::from_secs(30);
+
 /// Bytes of a transcript's end read first: the last dozens of messages, enough for previews and most turns.
 pub const TRANSCRIPT_WINDOW: usize = 256 * KIB;
 /// Bytes of a transcript read at most; of a longer one the end counts.
@@ -347,6 +354,13 @@ pub const ENDED_RUN_AGE: Duration = Duration::from_secs(600);
 pub const RUN_WAITERS: usize = 1024;
 /// Smallest distance of two `chat` deltas of one run (agent.md 5).
 pub const CHAT_DELTA: Duration = Duration::from_millis(150);
+/// Bytes a second that the `agent` events of one run repeat of its text: each has the whole of it so far. A model that
+/// answers in a burst (16 runs of 500 pieces in 60 ms, measured) would else close every client of protocol 3 as slow.
+pub const AGENT_TEXT_RATE: u32 = 1024 * 1024;
+/// How far ahead of that rate a run may be: some fifty short pieces.
+pub const AGENT_TEXT_AHEAD: Duration = Duration::from_millis(48);
+/// What an `agent` event is counted for besides its text.
+pub const AGENT_EVENT_BYTES: usize = 512;
 /// Runs waiting or working at once; a client in a loop must not fill memory.
 pub const RUNS: usize = 512;
 /// Stack of a run's thread: it parses model answers, which recurse.
@@ -357,6 +371,12 @@ pub const RUN_STEPS: usize = 100;
 pub const AGENT_WAIT: Duration = Duration::from_secs(30);
 /// What a run may take after its time limit before the client is answered without it.
 pub const RUN_GRACE: Duration = Duration::from_secs(5);
+/// What a run that was told to stop may take before it is given up; commands and models take far less.
+pub const RUN_STUCK: Duration = Duration::from_secs(60);
+/// How long `sessions.delete` waits for a running turn to stop, as the original does.
+pub const DELETE_WAIT: Duration = Duration::from_secs(15);
+/// Deletions that may wait at once.
+pub const DELETIONS: usize = 64;
 /// Sessions whose messages one connection may follow.
 pub const FOLLOWED_SESSIONS: usize = 64;
 /// Decoded bytes of one attachment (agent.md 2).
@@ -507,6 +527,8 @@ pub const READ_BYTES: usize = 50 * KIB;
 pub const READ_SCAN_BYTES: usize = 64 * MIB;
 /// Bytes of an image that a tool hands to the model: what providers take.
 pub const TOOL_IMAGE_BYTES: usize = 5_000_000;
+/// Base64 of the pictures a run keeps and sends along: four of the largest, and below the 32 MB that providers take.
+pub const CONTEXT_PICTURE_BYTES: usize = 26 * MIB;
 /// Bytes of one `write`.
 pub const WRITE_BYTES: usize = 16 * MIB;
 /// Bytes of a file that `edit` and `apply_patch` change; it is held in memory twice.

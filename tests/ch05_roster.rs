@@ -295,7 +295,12 @@ fn the_tools_shown_are_the_tools_that_a_turn_gets() {
     let offered: Vec<&str> =
         asked["tools"].as_array().unwrap().iter().map(|tool| tool["function"]["name"].as_str().unwrap()).collect();
     assert_eq!(shown, offered);
-    assert!(!shown.contains(&"exec") && effective["profile"] == "coding", "{effective}");
+    assert!(!shown.contains(&"exec") && shown.contains(&"process") && effective["profile"] == "coding", "{effective}");
+    // commands that the approvals file forbids are not offered either
+    let closed = json!({"file": {"version": 1, "defaults": {"security": "deny"}}});
+    peer.get("exec.approvals.set", closed);
+    let effective = peer.get("tools.effective", json!({"sessionKey": "main"})).to_string();
+    assert!(!effective.contains("\"process\"") && effective.contains("\"read\""), "{effective}");
     let text = refused(&mut peer, "tools.effective", json!({"sessionKey": "main", "agentId": "ghost"}));
     assert!(text.contains("unknown agent id"), "{text}");
 }

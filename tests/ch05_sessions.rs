@@ -150,3 +150,31 @@ fn a_transcript_with_a_torn_tail_is_read_and_goes_on() {
     upstream.asked();
     assert!(upstream.asked()["messages"].to_string().contains("one"));
 }
+
+#[test]
+fn what_another_program_writes_into_the_index_stays() {
+    let upstream = Upstream::play(vec![]);
+    let gateway = start(&upstream, "");
+    let mut peer = Peer::connect(&gateway, &Hello::v4());
+    for key in ["agent:main:ours", "agent:main:gone"] {
+        assert_eq!(peer.get("sessions.create", json!({"key": key}))["ok"], true);
+    }
+    let file = gateway.home().state("agents/main/sessions/sessions.json");
+    let read = || serde_json::from_slice::<Value>(&std::fs::read(&file).unwrap()).unwrap();
+    let mut index = read();
+    let at = index["agent:main:ours"]["updatedAt"].as_u64().unwrap();
+    index["agent:main:local"] = json!({"sessionId": "local", "updatedAt": at, "novel": [1]});
+    std::fs::write(&file, index.to_string()).unwrap();
+    assert_eq!(peer.get("sessions.delete", json!({"key": "agent:main:gone"}))["deleted"], true);
+    assert_eq!(read()["agent:main:local"], index["agent:main:local"]);
+    let mut shown = Vec::new();
+    for row in peer.get("sessions.list", json!({}))["sessions"].as_array().unwrap() {
+        shown.push(row["key"].as_str().unwrap().to_string());
+    }
+    assert!(
+        shown.contains(&"agent:main:local".to_string()) && !shown.contains(&"agent:main:gone".to_string()),
+        "{shown:?}"
+    );
+    peer.get("sessions.patch", json!({"key": "agent:main:local", "label": "L"}));
+    assert_eq!((&read()["agent:main:local"]["novel"], &read()["agent:main:gone"]), (&json!([1]), &Value::Null));
+}

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::harness::gateway::{Gateway, Setup};
 use crate::harness::http::{Wire, fetch, get};
 use crate::harness::peer::{Hello, Peer};
+use crate::harness::upstream::{Act, Upstream};
 use crate::harness::websocket::{Arrival, BINARY, CLOSE, PING, Socket, TEXT, frame};
 
 #[test]
@@ -363,4 +364,29 @@ fn a_connection_costs_two_threads_and_one_file_and_gives_them_back() {
     assert!(settled(files + 22, threads + 44), "{} files, {} threads", gateway.count("fd"), gateway.count("task"));
     drop(peers);
     assert!(settled(files, threads), "{} files, {} threads", gateway.count("fd"), gateway.count("task"));
+}
+
+#[test]
+fn a_model_that_answers_in_a_burst_closes_no_client_as_slow() {
+    static PIECES: [&str; 1000] = ["word "; 1000];
+    let upstream = Upstream::play((0..4).map(|_| Act::Say(&PIECES)).collect());
+    let gateway = Setup::new().config(&upstream.config("")).start();
+    let mut reader = Peer::connect(&gateway, &Hello::v4());
+    let mut idle = Peer::connect(&gateway, &Hello::v3());
+    let runs = ["a", "b", "c", "d"];
+    let asked = runs.map(|run| {
+        let params = json!({"message": "hi", "idempotencyKey": run, "sessionKey": run});
+        idle.send("agent", params)
+    });
+    // It reads nothing while they run: 12 MB, if every piece went out with the whole text before it.
+    for run in runs {
+        assert_eq!(reader.get("agent.wait", json!({"runId": run, "timeoutMs": 20_000}))["status"], "ok");
+    }
+    for id in &asked {
+        assert_eq!(idle.response(id)["payload"]["status"], "accepted");
+    }
+    for id in &asked {
+        let text = idle.response(id)["payload"]["result"]["payloads"][0]["text"].to_string();
+        assert!(text.len() > 4_990, "{} bytes", text.len());
+    }
 }

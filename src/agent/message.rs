@@ -180,6 +180,15 @@ impl Message {
         }
     }
 
+    /// Its content, to be changed.
+    pub fn content_mut(&mut self) -> &mut Vec<Block> {
+        match self {
+            Message::User(user) => &mut user.content,
+            Message::Assistant(assistant) => &mut assistant.content,
+            Message::ToolResult(result) => &mut result.content,
+        }
+    }
+
     /// Unix time in milliseconds.
     pub fn timestamp(&self) -> u64 {
         match self {

@@ -90,17 +90,23 @@ impl State {
         self.devices_unsaved = self.devices_unsaved.and(Change::BOTH);
         self.nodes_unsaved = self.nodes_unsaved.and(Change::BOTH);
         self.sessions.not_saved();
-        let text = match commit.run {
-            Some(no) => {
+        let refused = match (commit.run, &commit.joined) {
+            (Some(no), _) => {
                 self.drop_run(no, fx);
-                format!("message not accepted, because it cannot be saved: {text}")
+                true
             }
-            None => format!("in effect until the next restart, but not saved: {text}"),
+            (None, Some(id)) => self.drop_joined(id, fx),
+            (None, None) => false,
+        };
+        let text = match refused {
+            true => format!("message not accepted, because it cannot be saved: {text}"),
+            false => format!("in effect until the next restart, but not saved: {text}"),
         };
         if let Some(name) = &commit.remembered {
             self.memory.drop(name);
         }
-        let error = WireError::unavailable(text);
+        // The same call is carried out, and saved, once the disk takes it.
+        let error = WireError { retryable: Some(true), ..WireError::unavailable(text) };
         let put_away = commit.put_away.as_ref().map(|wish| &wish.1);
         for waiting in commit.reply.as_ref().map(|(waiting, _)| waiting).into_iter().chain(put_away) {
             self.counters.failed += 1;

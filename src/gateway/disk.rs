@@ -18,6 +18,7 @@ use super::approvals_file::{self, ApprovalChange};
 use super::event::{ConnId, Event, Input};
 use super::handshake::Greeting;
 use super::journal::{self, OpenRun};
+use super::methods::tools::{self, ToolsAsk};
 use super::notes::Note;
 use super::roster::{self, Renewal, Renewed};
 use super::runs::RunNo;
@@ -32,9 +33,10 @@ use crate::config::paths::Paths;
 use crate::limits;
 use crate::protocol::errors::WireError;
 use crate::store::atomic;
+use crate::store::index_file::IndexFiles;
 use crate::store::session::archive::{self, Reason};
 use crate::store::session::retain::{self, Retain};
-use crate::store::sessions::Index;
+use crate::store::sessions::{Arrival, Index};
 use crate::store::tail::{self, Tail, TailRequest};
 use crate::sys::thread;
 
@@ -58,6 +60,8 @@ pub enum Job {
     Renew(Box<Renewal>),
     /// Read or write files of an agent's workspace.
     AgentFiles(FileAsk),
+    /// Say which tools a session's next turn gets.
+    Tools(Box<ToolsAsk>),
     /// Replace it, with a seed for new ids.
     ApprovalsSet(Value, [u8; 32]),
     /// Add to it what a turn caused.
@@ -105,6 +109,8 @@ pub enum Done {
     Config(Box<Snapshot>),
     /// Session indexes by agent.
     Sessions(Vec<(String, Shelf)>),
+    /// What another program put into a session index.
+    Arrived(PathBuf, Vec<Arrival>),
     /// Turns the last process broke off.
     Recovered(Vec<OpenRun>),
     /// A serialised answer about a transcript.
@@ -145,6 +151,7 @@ impl Done {
             | Job::ApprovalsGet
             | Job::Renew(_)
             | Job::AgentFiles(_)
+            | Job::Tools(_)
             | Job::ApprovalsSet(..)
             | Job::ApprovalsChange(_) => Done::Refused,
         }
@@ -203,6 +210,8 @@ pub struct Commit {
     pub changed: Vec<Value>,
     /// A run that does not start if its session cannot be saved.
     pub run: Option<RunNo>,
+    /// A message that another one's run answers and that is taken away again if it cannot be saved.
+    pub joined: Option<String>,
     /// A session in which nothing starts before this is known.
     pub held: Option<String>,
     /// Under which name a repeated call finds the answer.
@@ -265,10 +274,11 @@ fn worker(
     alive: Option<Sender<Infallible>>,
 ) -> std::io::Result<Sender<(Job, Then)>> {
     let (jobs, queue) = bounded(limits::STORE_QUEUE);
-    let (place, events) = (Arc::clone(place), events.clone());
+    let mut hands = Hands { place: Arc::clone(place), indexes: IndexFiles::default(), arrived: Vec::new() };
+    let events = events.clone();
     thread::spawn(name, limits::STACK_PARSER, move || {
         let _alive = alive;
-        run(&place, &queue, &events);
+        run(&mut hands, &queue, &events);
     })?;
     Ok(jobs)
 }
@@ -281,14 +291,27 @@ pub fn wait(ended: &Receiver<Infallible>, longest: Duration) {
     }
 }
 
-fn run(place: &Place, queue: &Receiver<(Job, Then)>, events: &Sender<Event>) {
+/// What a thread works with.
+struct Hands {
+    place: Arc<Place>,
+    indexes: IndexFiles,
+    /// What was found in index files, for the state thread.
+    arrived: Vec<(PathBuf, Vec<Arrival>)>,
+}
+
+fn run(hands: &mut Hands, queue: &Receiver<(Job, Then)>, events: &Sender<Event>) {
     while let Ok(first) = queue.recv() {
         let mut batch: VecDeque<_> = std::iter::once(first).chain(queue.try_iter()).collect();
         while let Some((job, then)) = batch.pop_front() {
             if superseded(&job, &then, &batch) {
                 continue;
             }
-            let done = guarded(|| perform(place, job));
+            let done = guarded(|| perform(hands, job));
+            // The state hears of it before anyone is told that the change is saved.
+            for (path, arrivals) in hands.arrived.drain(..) {
+                let done = Done::Arrived(path, arrivals);
+                let _ = events.send(Event::Input(Input::Stored { then: Then::Sessions, done }));
+            }
             let _ = events.send(Event::Input(Input::Stored { then, done }));
         }
     }
@@ -320,14 +343,17 @@ fn writes(job: &Job, path: &PathBuf) -> bool {
     }
 }
 
-fn perform(place: &Place, job: Job) -> Done {
+fn perform(hands: &mut Hands, job: Job) -> Done {
+    let place = hands.place.as_ref();
     match job {
         Job::Write(files) => Done::Written(files.iter().try_for_each(write)),
-        Job::Indexes(files) => {
-            Done::Written(files.iter().try_for_each(|(path, index)| {
-                write(&FileWrite { path: path.clone(), bytes: index.print().into_bytes() })
-            }))
-        }
+        Job::Indexes(files) => Done::Written(files.into_iter().try_for_each(|(path, index)| {
+            let arrivals = hands.indexes.write(&path, index).map_err(|error| unwritten(&path, &error))?;
+            if !arrivals.is_empty() {
+                hands.arrived.push((path, arrivals));
+            }
+            Ok(())
+        })),
         Job::Transcript(ask) => Done::Transcript(transcripts::read(ask)),
         Job::Add(addition) => Done::Added(transcripts::add(&addition)),
         Job::ApprovalsGet => {
@@ -335,17 +361,17 @@ fn perform(place: &Place, job: Job) -> Done {
             Done::Transcript(read.map(|payload| payload.to_string()).map_err(|error| error.message))
         }
         Job::ApprovalsSet(params, seed) => Done::Answer(text(approvals_file::set(&place.approvals(), &params, seed))),
-        Job::Renew(renewal) => Done::Renewed(Box::new(roster::renew(place, *renewal))),
+        Job::Renew(renewal) => Done::Renewed(Box::new(roster::renew(place, &mut hands.indexes, *renewal))),
+        Job::Tools(ask) => Done::Answer(Ok(tools::answer(&ask, &place.approvals()).to_string())),
         Job::AgentFiles(ask) => Done::Answer(text(agent_files::answer(&ask))),
         Job::ApprovalsChange(change) => {
             approvals_file::change(&place.approvals(), &change);
             Done::Written(Ok(()))
         }
         Job::Recover(path, seed) => Done::Recovered(journal::recover(&path, seed)),
-        Job::Journal(path, change) => Done::Written(journal::write(&path, &change).map_err(|error| {
-            log::error!(target: "store", "cannot write file={} error={error}", path.display());
-            format!("cannot write {}: {error}", path.display())
-        })),
+        Job::Journal(path, change) => {
+            Done::Written(journal::write(&path, &change).map_err(|error| unwritten(&path, &error)))
+        }
         Job::Profiles(path, changes, now_ms) => {
             if let Err(error) = note_profiles(&path, &changes, now_ms) {
                 log::warn!(target: "store", "auth profiles not updated file={} error={error}", path.display());
@@ -359,7 +385,7 @@ fn perform(place: &Place, job: Job) -> Done {
         Job::PutAway(files, now_ms) => Done::PutAway(put_away(&files, now_ms)),
         Job::Tail(ask) => Done::Tail(read_log(place, ask)),
         Job::Config => Done::Config(Box::new(load::load(&place.paths, &place.env))),
-        Job::Sessions(stores) => Done::Sessions(sessions::read_all(stores)),
+        Job::Sessions(stores) => Done::Sessions(sessions::read_all(stores, &mut hands.indexes)),
     }
 }
 
@@ -417,10 +443,12 @@ fn read_log(place: &Place, ask: TailAsk) -> Result<Tail, String> {
 }
 
 fn write(file: &FileWrite) -> Result<(), String> {
-    atomic::write(&file.path, &file.bytes, 0o600).map_err(|error| {
-        log::error!(target: "store", "cannot write file={} error={error}", file.path.display());
-        format!("cannot write {}: {error}", file.path.display())
-    })
+    atomic::write(&file.path, &file.bytes, 0o600).map_err(|error| unwritten(&file.path, &error))
+}
+
+fn unwritten(path: &Path, error: &std::io::Error) -> String {
+    log::error!(target: "store", "cannot write file={} error={error}", path.display());
+    format!("cannot write {}: {error}", path.display())
 }
 
 #[cfg(test)]

@@ -227,7 +227,7 @@ fn handler(state: &mut State, handler: Handler, request: Request<'_>, fx: &mut V
         Handler::SessionsUsageTimeseries => usage::series(state, &request, fx),
         Handler::ExecApprovalsNodeGet | Handler::ExecApprovalsNodeSet => approvals::of_node(state, &request),
         Handler::SessionsSteer => session_write::steer(state, &request, fx),
-        Handler::ToolsEffective => tools::effective(state, &request),
+        Handler::ToolsEffective => tools::effective(state, &request, fx),
         Handler::AgentsList => agents::list(state),
         Handler::AgentsCreate => agents::create(state, &request, fx),
         Handler::AgentsDelete => agents::delete(state, &request, fx),

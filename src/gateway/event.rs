@@ -243,6 +243,10 @@ pub enum Timer {
     ChatDelta(RunNo),
     /// A run should have ended by now.
     RunOverdue(RunNo),
+    /// A run that was told to stop should have ended long ago.
+    RunStuck(RunNo),
+    /// A client has waited long enough for a session to be deleted.
+    DeleteWait(u64),
     /// Save session indexes that nobody waits for.
     SaveSessions,
     /// Messages that waited for silence may be due.

@@ -159,6 +159,7 @@ fn stored(state: &mut State, then: Then, done: Done, now: Now, fx: &mut Vec<Effe
         (then @ (Then::SecretsReload(_) | Then::Renew(_)), Done::Renewed(result)) => {
             renewed(state, then, *result, now, fx);
         }
+        (Then::Sessions, Done::Arrived(path, arrivals)) => state.sessions_arrived(&path, arrivals, now, fx),
         (Then::Sessions, Done::Recovered(broken)) => state.broken_off = broken,
         (Then::Sessions, Done::Sessions(shelves)) => {
             state.sessions.fill(shelves);
@@ -285,13 +286,19 @@ fn due(state: &mut State, timer: Timer, now: Now, fx: &mut Vec<Effect>) {
             fx.push(Effect::Notify(Notice::Alive));
             fx.extend(state.facts.watchdog.map(|interval| Effect::Timer(interval, Timer::Watchdog)));
         }
-        Timer::Shutdown => fx.push(Effect::Exit),
+        Timer::Shutdown => {
+            state.save_unsaved(fx);
+            state.save_sessions(fx);
+            fx.push(Effect::Exit);
+        }
         Timer::Approvals => state.approvals_due(now, fx),
         Timer::ToolWait(ticket) => state.tool_wait_is_over(ticket, fx),
         Timer::SaveSessions => state.save_sessions(fx),
         Timer::Runs => state.start_due_runs(now, fx),
         Timer::ChatDelta(no) => state.chat_delta_due(no, now, fx),
         Timer::RunOverdue(no) => state.run_overdue(no, fx),
+        Timer::RunStuck(no) => state.run_stuck(no, now, fx),
+        Timer::DeleteWait(ticket) => state.deletion_is_over(ticket, now, fx),
         Timer::AgentWait(ticket) => agent::wait_is_over(state, ticket, fx),
     }
 }

@@ -110,9 +110,9 @@ impl State {
         let waiting = || Waiting { conn: request.conn, id: request.id.to_string() };
         let asker = (intake.origin == Origin::Agent).then(|| Asker::Client(waiting()));
         let remembered = intake.remembered.clone();
-        let (ack, repeated) = (intake.ack.clone(), intake.repeated.clone());
+        let (ack, repeated, run_id) = (intake.ack.clone(), intake.repeated.clone(), intake.run_id.clone());
         let Place { agent, key } = intake.place.clone();
-        let open = self.open_line(&intake, &entry, request.now);
+        let line = self.line(&intake, &entry, request.now);
         let no = match (way.join, way.rules) {
             (Some(no), Some(rules)) => {
                 self.join_run(no, intake, &rules, request.now);
@@ -125,6 +125,8 @@ impl State {
                 self.enqueue_run(run)
             }
         };
+        // A refused message has no line: it would come back after a crash.
+        let open = line.map(|line| self.journal_open(&line));
         if let Some(rules) = way.rules {
             self.shed(&key, &rules, request.now, fx);
         }
@@ -135,11 +137,12 @@ impl State {
         let changed = self.change_of(&agent, &key, reason, request.now);
         let reply = Some((waiting(), ack));
         let run = way.join.is_none().then_some(no);
+        let joined = way.join.is_some().then_some(run_id);
         let held = run.map(|_| key);
         if let Some(key) = &held {
             self.runs.hold(key);
         }
-        let commit = Commit { reply, changed: changed.into_iter().collect(), run, held, ..Commit::default() };
+        let commit = Commit { reply, changed: changed.into_iter().collect(), run, joined, held, ..Commit::default() };
         if created {
             fx.extend(open.map(|job| Effect::Disk(job, Then::Nothing)));
             self.commit_sessions(commit, fx);
@@ -160,8 +163,9 @@ impl State {
     ) -> Result<(), WireError> {
         self.check_room(&intake.run_id, &intake.place)?;
         let (entry, _) = self.open_session(&intake, now)?;
-        fx.extend(self.open_line(&intake, &entry, now).map(|job| Effect::Disk(job, Then::Nothing)));
+        let line = self.line(&intake, &entry, now);
         let run = self.plan(intake, &entry, conn, asker, now)?;
+        fx.extend(line.map(|line| Effect::Disk(self.journal_open(&line), Then::Nothing)));
         self.enqueue_run(run);
         self.save_sessions_soon(fx);
         self.start_due_runs(now, fx);
@@ -170,6 +174,7 @@ impl State {
 
     fn check_room(&self, run_id: &str, place: &Place) -> Result<(), WireError> {
         self.check_policy(place)?;
+        self.check_stuck(place)?;
         if self.runs.len() >= limits::RUNS {
             let text = format!("too many runs are waiting (limit {})", limits::RUNS);
             return Err(WireError { retry_after_ms: Some(1000), ..WireError::unavailable(text) });
@@ -181,7 +186,7 @@ impl State {
     }
 
     /// The message's line in the journal; none for work that is no message.
-    fn open_line(&mut self, intake: &Intake, entry: &Entry, now: Now) -> Option<Job> {
+    fn line(&self, intake: &Intake, entry: &Entry, now: Now) -> Option<OpenRun> {
         let Place { agent, key } = &intake.place;
         let store = self.config.session_store(&self.facts.paths, agent);
         let run = OpenRun {
@@ -194,7 +199,7 @@ impl State {
             ms: now.wall_ms,
             text: OpenRun::text_of(&intake.prompt),
         };
-        (intake.task == Task::Answer).then(|| self.journal_open(&run))
+        (intake.task == Task::Answer).then_some(run)
     }
 
     /// The session's entry after this message touched it, and whether it is new.
@@ -361,6 +366,21 @@ impl State {
         if let Some(name) = run.remembered {
             self.memory.drop(&name);
         }
+    }
+
+    /// A message that could not be saved leaves the run it waits in; false when that one has begun with it.
+    pub fn drop_joined(&mut self, id: &str, fx: &mut Vec<Effect>) -> bool {
+        let waits = |no: &RunNo| self.runs.get(*no).is_some_and(|run| run.spec.is_some());
+        let Some(no) = self.runs.find(id).filter(waits) else { return false };
+        let Some(gone) = self.runs.part(no, id) else {
+            self.drop_run(no, fx);
+            return true;
+        };
+        self.journal_close(&gone.id, fx);
+        if let Some(name) = gone.remembered {
+            self.memory.drop(&name);
+        }
+        true
     }
 
     /// Hands a session's index to the disk thread; the rest follows when it is there.

@@ -221,7 +221,7 @@ impl State {
                 entry.set("abortedLastRun", true);
             }
             let error = Some("the gateway ended during this turn".to_string());
-            self.note_end(&run.run_id, &Ended { started_ms: None, ended_ms: now.wall_ms, error }, fx);
+            self.note_end(&run.run_id, &Ended { started_ms: None, ended_ms: now.wall_ms, error }, now, fx);
         }
         self.save_sessions(fx);
         let change = Change::Replace(String::new());

@@ -12,6 +12,7 @@ use crate::config::model::Config;
 use crate::config::roster::{self, Changed, Wish};
 use crate::protocol::errors::WireError;
 use crate::session::workspace;
+use crate::store::index_file::IndexFiles;
 use crate::store::{atomic, trash};
 use crate::sys::order;
 
@@ -46,7 +47,7 @@ pub struct Renewed {
 }
 
 /// Does it. The file is on disk when this answers.
-pub fn renew(place: &Place, job: Renewal) -> Result<Renewed, WireError> {
+pub fn renew(place: &Place, files: &mut IndexFiles, job: Renewal) -> Result<Renewed, WireError> {
     let before = load::load(&place.paths, &place.env);
     let mut known = job.known;
     let (snapshot, answer) = match job.wanted {
@@ -72,7 +73,7 @@ pub fn renew(place: &Place, job: Renewal) -> Result<Renewed, WireError> {
     };
     let fresh = snapshot.config.agents.resolved().into_iter().map(|agent| agent.id).filter(|id| !known.contains(id));
     let stores = fresh.map(|id| (id.clone(), snapshot.config.session_store(&place.paths, &id))).collect();
-    Ok(Renewed { shelves: sessions::read_all(stores), snapshot, answer })
+    Ok(Renewed { shelves: sessions::read_all(stores, files), snapshot, answer })
 }
 
 fn reread(file: Snapshot) -> Result<(Snapshot, Value), WireError> {
@@ -185,13 +186,17 @@ mod tests {
     }
 
     fn delete(place: &Place, id: &str) -> Value {
-        renew(place, job(Wanted::Delete(id.into(), Some(5)))).map(|renewed| renewed.answer).unwrap()
+        renew(place, &mut IndexFiles::default(), job(Wanted::Delete(id.into(), Some(5))))
+            .map(|renewed| renewed.answer)
+            .unwrap()
     }
 
     #[test]
     fn an_agent_comes_with_its_folder_and_goes_with_it() {
         let place = place("life", "{ // mine\n}");
-        let made = renew(&place, job(Wanted::Create(wish("Ops", "~/ops")))).map_err(|e| e.message).unwrap();
+        let made = renew(&place, &mut IndexFiles::default(), job(Wanted::Create(wish("Ops", "~/ops"))))
+            .map_err(|e| e.message)
+            .unwrap();
         let folder = place.paths.home.join("ops");
         assert_eq!(made.answer["workspace"], folder.to_str().unwrap());
         assert_eq!(made.shelves.iter().map(|(id, _)| id.as_str()).collect::<Vec<_>>(), ["ops"]);
@@ -230,11 +235,22 @@ mod tests {
         let place = place("fail", "{gateway: {}}");
         std::fs::write(place.paths.home.join("file"), "").unwrap();
         let text = || std::fs::read_to_string(&place.paths.config_file).unwrap();
-        let fault = |name: &str| renew(&place, job(Wanted::Create(wish(name, "~/file/ws")))).err().unwrap().message;
+        let fault = |name: &str| {
+            renew(&place, &mut IndexFiles::default(), job(Wanted::Create(wish(name, "~/file/ws"))))
+                .err()
+                .unwrap()
+                .message
+        };
         assert!(fault("x").contains("cannot make the workspace"));
         assert_eq!(text(), "{gateway: {}}");
         std::fs::write(&place.paths.config_file, "{gateway: {port: 'x'}}").unwrap();
         assert!(fault("x").contains("invalid"));
-        assert!(renew(&place, job(Wanted::Reread)).err().unwrap().message.contains("secrets not reloaded"));
+        assert!(
+            renew(&place, &mut IndexFiles::default(), job(Wanted::Reread))
+                .err()
+                .unwrap()
+                .message
+                .contains("secrets not reloaded")
+        );
     }
 }

@@ -1,6 +1,8 @@
 //! Changes of sessions as followers hear of them, and what the end of a run leaves in its session's entry.
 //! Decides entries and events; files are written by the disk thread.
 
+use std::path::Path;
+
 use serde_json::Value;
 
 use super::broadcast::Reach;
@@ -10,6 +12,7 @@ use super::runs::{Run, RunNo};
 use super::state::State;
 use crate::session::lifecycle::{self, Finished};
 use crate::session::{prompt, row};
+use crate::store::sessions::Arrival;
 use crate::sys::clock::Now;
 
 impl State {
@@ -37,6 +40,15 @@ impl State {
             let followers = self.watch.of_all();
             self.tell(&followers, "sessions.changed", &change.to_string(), Reach::Numbered, fx);
         }
+    }
+
+    /// Another program, an original's `agent --local` for instance, has written into a session index.
+    pub fn sessions_arrived(&mut self, path: &Path, arrivals: Vec<Arrival>, now: Now, fx: &mut Vec<Effect>) {
+        let Some((agent, keys)) = self.sessions.arrived(path, arrivals) else { return };
+        log::info!(target: "store", "{} sessions were changed by another program file={}", keys.len(), path.display());
+        let changed: Vec<Value> = keys.iter().filter_map(|key| self.change_of(&agent, key, "send", now)).collect();
+        self.tell_changes(&changed, fx);
+        self.save_sessions_soon(fx);
     }
 
     /// Who follows this session's messages.

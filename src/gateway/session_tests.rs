@@ -11,6 +11,9 @@ use super::script::{Script, request};
 use super::sessions::Shelf;
 use crate::agent::run::{RunEvent, begin};
 use crate::limits;
+use crate::store::session::entry::Entry;
+use crate::store::session::object::Object;
+use crate::store::sessions::Index;
 
 /// A gateway with one client whose indexes were read: none has a session.
 fn gateway() -> Script {
@@ -357,4 +360,144 @@ fn many_approvals_need_one_timer() {
     assert_eq!(script.raw(Input::Timer(Timer::Approvals)).len(), 0, "the one that was overtaken");
     script.wait(Duration::from_secs(9));
     assert_eq!(answers(&script.raw(Input::Timer(Timer::Approvals))).len(), 10);
+}
+
+#[test]
+fn what_another_program_wrote_is_taken_in_unless_it_was_deleted_here_since() {
+    let mut script = gateway();
+    for key in ["agent:main:x", "agent:main:y"] {
+        create(&mut script, key);
+    }
+    let ours = script.state.sessions.index("main").unwrap();
+    let theirs = r#"{"agent:main:x": {"updatedAt": 9e12, "label": "X"}, "agent:main:y": {"updatedAt": 9e12},
+        "agent:main:new": {"sessionId": "n", "updatedAt": 1}}"#;
+    let arrivals = ours.arrivals(Index::parse(theirs.as_bytes()).unwrap(), &|_| false);
+    drop(ours);
+    call(&mut script, "sessions.delete", json!({"key": "agent:main:y"}));
+    let effects = stored(&mut script, Then::Sessions, Done::Arrived("x".into(), arrivals));
+    let entry = |key: &str| script.state.sessions.get("main", key);
+    assert_eq!(entry("agent:main:x").unwrap().text("label").unwrap(), "X");
+    assert!(entry("agent:main:new").is_some() && entry("agent:main:y").is_none());
+    assert!(effects.iter().any(|effect| matches!(effect, Effect::Timer(_, Timer::SaveSessions))));
+}
+
+#[test]
+fn a_message_that_joined_another_and_could_not_be_saved_is_not_answered_by_it() {
+    let mut script = gateway();
+    create(&mut script, "agent:main:x");
+    for key in ["works", "waits"] {
+        send(&mut script, say(key, "agent:main:x"));
+    }
+    let (_, then) = job(call(&mut script, "chat.send", say("joins", "agent:main:x")));
+    assert_eq!((script.state.runs.len(), script.state.runs.find("joins")), (2, script.state.runs.find("waits")));
+    let refused = answers(&stored(&mut script, then, Done::Written(Err("full".into()))));
+    assert!(refused[0]["message"].as_str().unwrap().starts_with("message not accepted"), "{refused:?}");
+    assert_eq!((&refused[0]["retryable"], script.state.runs.find("joins")), (&json!(true), None));
+    let no = script.state.runs.find("waits").unwrap();
+    assert_eq!(script.state.runs.get(no).unwrap().waiting().len(), 1);
+}
+
+#[test]
+fn a_refused_message_leaves_nothing_in_the_journal() {
+    let mut script = gateway();
+    let path = || "x".into();
+    let entry = Entry::from(Object::parse(r#"{"sessionId": "../../x", "updatedAt": 9e12}"#).unwrap());
+    script.state.sessions.open("main", path).unwrap().insert("agent:main:odd", entry);
+    let effects = call(&mut script, "chat.send", say("k", "agent:main:odd"));
+    assert!(answers(&effects)[0]["message"].as_str().unwrap().contains("unusable transcript name"));
+    assert!(script.state.journal.close("k").is_none());
+}
+
+#[test]
+fn the_last_moment_saves_what_is_not_saved() {
+    let mut script = gateway();
+    create(&mut script, "agent:main:x");
+    script.state.sessions.get_mut("main", "agent:main:x").unwrap().touch(9);
+    let effects = script.raw(Input::Timer(Timer::Shutdown));
+    let saves = |effect: &Effect| matches!(effect, Effect::Disk(Job::Indexes(_), _));
+    let (saved, left) = (effects.iter().position(saves), effects.iter().position(|e| matches!(e, Effect::Exit)));
+    assert!(saved.is_some() && saved < left);
+}
+
+#[test]
+fn a_session_is_created_with_its_model_or_not_at_all() {
+    let models = json!({"models": {"providers": {"p": {"baseUrl": "http://127.0.0.1:1/v1", "models": [{"id": "m", "name": "m"}]}}},
+        "agents": {"defaults": {"model": {"primary": "p/other"}, "models": {"p/m": {"alias": "quick"}, "p/other": {}}}}});
+    let mut script = Script::new(models);
+    script.join(1, 4);
+    load(&mut script, None);
+    let create = |script: &mut Script, model: &str| {
+        call(script, "sessions.create", json!({"key": format!("agent:main:{model}"), "model": model}))
+    };
+    job(create(&mut script, "quick"));
+    let entry = script.state.sessions.get("main", "agent:main:quick").unwrap();
+    assert_eq!(
+        (entry.text("providerOverride").unwrap(), entry.text("modelOverride").unwrap()),
+        ("p".into(), "m".into())
+    );
+    let refused = create(&mut script, "p/unheard");
+    assert_eq!(answers(&refused)[0]["code"], "INVALID_REQUEST");
+    assert!(script.state.sessions.get("main", "agent:main:p/unheard").is_none());
+}
+
+/// The end of a run that was told to stop.
+fn stopped() -> RunEvent {
+    RunEvent::Failed(Box::new(begin::not_started(&std::io::Error::other("stopped"))))
+}
+
+#[test]
+fn a_session_is_deleted_when_its_turn_has_stopped() {
+    let mut script = gateway();
+    let key = "agent:main:x";
+    create(&mut script, key);
+    let no = RunNo(started(&send(&mut script, say("works", key)))[0]);
+    let effects = call(&mut script, "sessions.delete", json!({"key": key}));
+    assert!(answers(&effects).is_empty() && effects.iter().any(|e| matches!(e, Effect::StopRun(..))));
+    assert!(started(&send(&mut script, say("late", key))).is_empty());
+    let (_, then) = job(script.raw(Input::Run(no, stopped())));
+    assert!(script.state.sessions.get("main", key).is_none() && script.state.runs.is_empty());
+    let (away, then) = job(stored(&mut script, then, Done::Written(Ok(()))));
+    assert!(matches!(away, Job::PutAway(..)));
+    assert_eq!(answers(&stored(&mut script, then, Done::PutAway(Vec::new())))[0]["deleted"], true);
+}
+
+#[test]
+fn a_session_whose_turn_does_not_stop_in_time_stays() {
+    let mut script = gateway();
+    let key = "agent:main:x";
+    create(&mut script, key);
+    let no = RunNo(started(&send(&mut script, say("works", key)))[0]);
+    let effects = call(&mut script, "sessions.delete", json!({"key": key}));
+    let wait = |effect: &Effect| match effect {
+        Effect::Timer(limits::DELETE_WAIT, timer @ Timer::DeleteWait(_)) => Some(*timer),
+        _ => None,
+    };
+    let timer = effects.iter().find_map(wait).expect("a limit");
+    assert_eq!(answers(&script.raw(Input::Timer(timer)))[0]["retryAfterMs"], 500);
+    assert!(started(&send(&mut script, say("next", key))).is_empty(), "the turn has not ended");
+    assert_eq!(started(&script.raw(Input::Run(no, stopped()))).len(), 1, "the session goes on");
+    assert!(answers(&script.raw(Input::Timer(timer))).is_empty());
+}
+
+#[test]
+fn a_turn_whose_thread_never_ends_is_given_up_and_its_session_says_so() {
+    let mut script = gateway();
+    let key = "agent:main:x";
+    create(&mut script, key);
+    let no = RunNo(started(&send(&mut script, say("works", key)))[0]);
+    send(&mut script, say("waits", key));
+    script.raw(Input::Timer(Timer::RunStuck(no)));
+    assert_eq!(script.state.runs.len(), 2, "it was not told to stop");
+    let effects = call(&mut script, "chat.abort", json!({"sessionKey": key, "runId": "works"}));
+    assert!(effects.iter().any(|e| matches!(e, Effect::Timer(limits::RUN_STUCK, Timer::RunStuck(_)))));
+    let effects = script.raw(Input::Timer(Timer::RunStuck(no)));
+    assert!(script.state.runs.is_empty() && started(&effects).is_empty());
+    let refused = answers(&call(&mut script, "chat.send", say("next", key)));
+    let text = refused[0]["message"].as_str().unwrap();
+    assert!(text.contains(key) && text.contains("turn works"), "{text}");
+    let (_, then) = job(call(&mut script, "sessions.reset", json!({"key": key})));
+    stored(&mut script, then, Done::Written(Ok(())));
+    assert_eq!(started(&send(&mut script, say("anew", key))).len(), 1, "another transcript");
+    script.raw(Input::Run(no, stopped()));
+    assert!(script.state.runs.stuck.is_empty());
 }

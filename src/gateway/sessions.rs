@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use super::disk::Job;
 use crate::protocol::errors::WireError;
+use crate::store::index_file::IndexFiles;
 use crate::store::session::entry::Entry;
-use crate::store::sessions::Index;
+use crate::store::sessions::{Arrival, Index};
 use crate::sys::order;
 use crate::sys::table::Table;
 
@@ -25,12 +26,12 @@ pub struct Shelf {
 }
 
 /// Reads the indexes of these agents.
-pub fn read_all(stores: Vec<(String, PathBuf)>) -> Vec<(String, Shelf)> {
-    stores.into_iter().map(|(agent, path)| (agent, read(path))).collect()
+pub fn read_all(stores: Vec<(String, PathBuf)>, files: &mut IndexFiles) -> Vec<(String, Shelf)> {
+    stores.into_iter().map(|(agent, path)| (agent, read(path, files))).collect()
 }
 
-fn read(path: PathBuf) -> Shelf {
-    let (index, fault) = match Index::read(&path) {
+fn read(path: PathBuf, files: &mut IndexFiles) -> Shelf {
+    let (index, fault) = match files.read(&path) {
         Ok(index) => (index, None),
         Err(error) => {
             log::error!(target: "store", "sessions are not available file={} error={error}", path.display());
@@ -122,6 +123,17 @@ impl SessionBook {
     /// A write failed: everything counts as unsaved again.
     pub fn not_saved(&mut self) {
         self.shelves.values_mut().filter(|shelf| shelf.fault.is_none()).for_each(|shelf| shelf.unsaved = true);
+    }
+
+    /// Takes in what another program wrote into an index; the agent and the keys. It is written once more: an index
+    /// without it may have been on its way already.
+    pub fn arrived(&mut self, path: &Path, arrivals: Vec<Arrival>) -> Option<(String, Vec<String>)> {
+        let (agent, shelf) = self.shelves.iter_mut().find(|(_, shelf)| shelf.path == path)?;
+        let keys = arrivals.iter().map(|arrival| arrival.key().to_string()).collect();
+        let index = Arc::make_mut(&mut shelf.index);
+        arrivals.into_iter().for_each(|arrival| index.take(arrival));
+        shelf.unsaved = true;
+        Some((agent.clone(), keys))
     }
 
     /// An agent's index, shared.

@@ -15,6 +15,7 @@ use super::dedupe::Memory;
 use super::event::{Call, ConnId, Effect, Timer};
 use super::health::HealthCache;
 use super::journal::{Journal, OpenRun};
+use super::methods::session_write::Deletion;
 use super::model_memory::ModelMemory;
 use super::pairing::Change;
 use super::pairing_devices::{DeviceBook, TokenForm};
@@ -242,6 +243,10 @@ pub struct State {
     pub session_notes: Table<String, VecDeque<String>>,
     /// Calls that wait for the session indexes.
     pub held: Vec<(ConnId, String, Call)>,
+    /// Sessions that go when their turns have stopped.
+    pub deletions: Vec<Deletion>,
+    /// Number of the last one.
+    pub next_deletion: u64,
     /// Turns that have not ended, as they stand on disk.
     pub journal: Journal,
     /// Turns the last process broke off, until the indexes are there.
@@ -337,6 +342,8 @@ impl State {
             approvals: Approvals::default(),
             session_notes: Table::new(),
             held: Vec::new(),
+            deletions: Vec::new(),
+            next_deletion: 0,
             journal: Journal::default(),
             broken_off: Vec::new(),
             approvals_at: None,

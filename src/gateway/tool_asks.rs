@@ -178,7 +178,7 @@ impl State {
         let waiter = Some(Approver::Tool(ticket));
         let event = self
             .approvals
-            .request(request, id.clone(), None, waiter, now.wall_ms)
+            .request(request, id.clone(), None, waiter, now)
             .map_err(|error| DeskFault::Refused(error.message))?;
         let expires_at_ms = event.get("expiresAtMs").and_then(Value::as_u64).unwrap_or(now.wall_ms);
         self.broadcast("exec.approval.requested", &event, fx);
@@ -189,11 +189,9 @@ impl State {
     /// Wakes the state thread when the next approval expires. One timer is enough, unless this one is earlier.
     pub fn approval_timer(&mut self, now: Now, fx: &mut Vec<Effect>) {
         let Some(at) = self.approvals.next_expiry() else { return };
-        let wait = std::time::Duration::from_millis(at.saturating_sub(now.wall_ms));
-        let due = now.mono + wait;
-        if self.approvals_at.is_none_or(|set| due < set) {
-            self.approvals_at = Some(due);
-            fx.push(Effect::Timer(wait, Timer::Approvals));
+        if self.approvals_at.is_none_or(|set| at < set) {
+            self.approvals_at = Some(at);
+            fx.push(Effect::Timer(at.saturating_sub(now.mono), Timer::Approvals));
         }
     }
 
@@ -203,7 +201,7 @@ impl State {
             return;
         }
         self.approvals_at = None;
-        for settled in self.approvals.expire(now.wall_ms) {
+        for settled in self.approvals.expire(now) {
             self.approval_settled(settled, fx);
         }
         self.approval_timer(now, fx);

@@ -14,6 +14,9 @@ use crate::sys::order;
 const SUMMARY_HEAD: &str = "[Summary of the conversation so far; the messages it covers are no longer shown]";
 /// The result of a call whose turn was interrupted.
 const LOST_RESULT: &str = "No result: the turn ended before this call finished.";
+/// What stands for a picture that is not sent any more.
+const OLD_PICTURE: &str =
+    "[an earlier picture was here; it is no longer sent along. Read its file again if it is needed]";
 
 /// A message and the line it came from; none for the summary and for results made up here.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,6 +54,19 @@ impl Context {
     /// The messages alone.
     pub fn messages(&self) -> Vec<Message> {
         self.items.iter().map(|item| item.message.clone()).collect()
+    }
+
+    /// Puts a note in place of the pictures that go beyond these bytes; the newest stay.
+    pub fn shed_pictures(&mut self, most: usize) {
+        let mut bytes = 0_usize;
+        for block in self.items.iter_mut().rev().flat_map(|item| item.message.content_mut().iter_mut().rev()) {
+            if let Block::Image { data, .. } = block {
+                bytes = bytes.saturating_add(data.len());
+                if bytes > most {
+                    *block = Block::text(OLD_PICTURE);
+                }
+            }
+        }
     }
 }
 
@@ -296,6 +312,26 @@ mod tests {
             "result call_0 true",
         ];
         assert_eq!(view(&transcript), expected);
+    }
+
+    #[test]
+    fn the_newest_pictures_stay_as_far_as_their_bytes_allow() {
+        let image = |data: &str| Block::image(data, "image/png");
+        let said = |content: Vec<Block>| {
+            let message = Message::User(crate::agent::message::UserMessage { content, ..Default::default() });
+            Item { id: None, message }
+        };
+        let items = || vec![said(vec![image("aaaa")]), said(vec![image("bbb"), Block::text("t"), image("cc")])];
+        let left = |most: usize| -> Vec<String> {
+            let mut context = Context { items: items(), ..Context::default() };
+            context.shed_pictures(most);
+            let blocks = context.items.iter().flat_map(|item| item.message.content().to_vec());
+            blocks.map(|block| if let Block::Image { data, .. } = block { data } else { "-".into() }).collect()
+        };
+        assert_eq!(left(9), ["aaaa", "bbb", "-", "cc"]);
+        assert_eq!(left(8), ["-", "bbb", "-", "cc"]);
+        assert_eq!(left(4), ["-", "-", "-", "cc"]);
+        assert_eq!(left(1), ["-", "-", "-", "-"]);
     }
 
     #[test]

@@ -12,6 +12,9 @@ use super::member::number;
 use super::prompt::{SILENT, is_silence};
 use super::stamp;
 
+/// What is shown of a message no answer can carry.
+const TOO_LARGE: &str = "[this message is too large to be shown here]";
+
 /// What is asked.
 #[derive(Clone, Copy, Debug)]
 pub struct Ask {
@@ -80,9 +83,13 @@ pub fn page(transcript: &Transcript, ask: &Ask) -> Page {
     let mut left = end;
     for at in lines.iter().take(end).rev().take(ask.limit) {
         left -= 1;
-        let Some(message) = shown(transcript, *at) else { continue };
+        let Some(mut message) = shown(transcript, *at) else { continue };
+        if message.json.len() + 3 > ask.bytes {
+            // It fits no page: it must hide neither itself nor what is older.
+            message.json = slim(&message.json, ask.bytes, &message.id);
+        }
         bytes += message.json.len() + 1;
-        if bytes > ask.bytes {
+        if bytes > ask.bytes && !page.messages.is_empty() {
             left += 1;
             break;
         }
@@ -97,6 +104,36 @@ pub fn page(transcript: &Transcript, ask: &Ask) -> Page {
 /// One message by the id of its line.
 pub fn one(transcript: &Transcript, id: &str) -> Option<Shown> {
     shown(transcript, transcript.position(id)?)
+}
+
+/// A message that is too long for any page: without its pictures' data, or else without its words.
+fn slim(json: &str, most: usize, id: &str) -> String {
+    let Ok(mut object) = Object::parse(json) else { return String::from("{}") };
+    if let Some(Field::Raw(blocks)) = object.get("content") {
+        let blocks: Vec<Object> = serde_json::from_str(blocks).unwrap_or_default();
+        let blocks: Vec<String> = blocks.into_iter().map(|block| without_picture(block).print()).collect();
+        object.set("content", Field::Raw(format!("[{}]", blocks.join(",")).into()));
+    }
+    let bare = object.print();
+    if bare.len() + 3 <= most {
+        return bare;
+    }
+    object.retain(|name| matches!(name, "role" | "timestamp"));
+    object.set("content", Field::Raw(format!(r#"[{{"type":"text","text":{}}}]"#, quote(TOO_LARGE)).into()));
+    let mark = format!(r#"{{"id":{},"truncated":true,"reason":"oversized"}}"#, quote(id));
+    object.set("__openclaw", Field::Raw(mark.into()));
+    object.print()
+}
+
+/// What stands for a picture's data says how long that was.
+fn without_picture(mut block: Object) -> Object {
+    if block.text("type").as_deref() == Some("image") {
+        let length = block.get("data").or_else(|| block.get("source")).map_or(0, |data| data.print().len());
+        block.retain(|name| !matches!(name, "data" | "source"));
+        block.set("omitted", true);
+        block.set("bytes", u64::try_from(length).unwrap_or(0));
+    }
+    block
 }
 
 fn shown_lines(transcript: &Transcript) -> impl Iterator<Item = usize> {
@@ -234,7 +271,7 @@ mod tests {
         assert_eq!(ids(Ask { limit: 2, offset: 2, ..all }), (vec!["77067bf2".into(), "22a7abb4".into()], false));
         assert_eq!(ids(Ask { limit: 2, offset: 9, ..all }), (vec![], false));
         assert_eq!(ids(Ask { bytes: 600, ..all }), (vec!["06f85583".into()], true));
-        assert_eq!(ids(Ask { bytes: 10, ..all }), (vec![], true));
+        assert_eq!(ids(Ask { bytes: 10, ..all }), (vec!["06f85583".into()], true), "the last one is always there");
     }
 
     #[test]
@@ -271,6 +308,30 @@ mod tests {
         let page = page(&read(&(0..8).map(line).collect::<String>()), &Ask::default());
         assert_eq!((page.messages.len(), page.has_more), (5, true));
         assert!(page.json().len() <= limits::HISTORY_BYTES);
+    }
+
+    #[test]
+    fn a_message_that_fits_no_page_hides_nothing() {
+        let line = |id: &str, content: &str| {
+            format!(
+                "{{\"type\":\"message\",\"id\":\"{id}\",\"parentId\":null,\"message\":{{\"role\":\"user\",\"content\":{content},\"timestamp\":5}}}}\n"
+            )
+        };
+        let long = "x".repeat(limits::HISTORY_BYTES);
+        let picture =
+            format!(r#"[{{"type":"text","text":"see"}},{{"type":"image","data":"{long}","mimeType":"image/png"}}]"#);
+        let text = [line("a", "\"first\""), line("b", &picture), line("c", &quote(&long))].concat();
+        let page = page(&read(&text), &Ask::default());
+        let shown: Vec<Value> = page.messages.iter().map(|m| serde_json::from_str(&m.json).unwrap()).collect();
+        assert_eq!((shown.len(), page.has_more, &shown[0]["content"]), (3, false, &Value::from("first")));
+        let marker =
+            serde_json::json!({"type": "image", "mimeType": "image/png", "omitted": true, "bytes": long.len() + 2});
+        assert_eq!((&shown[1]["content"][0]["text"], &shown[1]["content"][1]), (&Value::from("see"), &marker));
+        assert_eq!(
+            (&shown[2]["content"][0]["text"], &shown[2]["timestamp"]),
+            (&Value::from(TOO_LARGE), &Value::from(5))
+        );
+        assert_eq!(shown[2]["__openclaw"]["truncated"], true);
     }
 
     #[test]

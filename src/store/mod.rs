@@ -3,6 +3,7 @@
 
 pub mod atomic;
 pub mod devices;
+pub mod index_file;
 pub mod lock;
 pub mod nodes;
 pub mod records;

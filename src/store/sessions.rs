@@ -55,6 +55,22 @@ enum Held {
     Foreign(Field),
 }
 
+/// Something another program has put into the file.
+#[derive(Clone, Debug)]
+pub struct Arrival {
+    key: String,
+    held: Held,
+    /// Whether it replaces an entry that was known.
+    replaces: bool,
+}
+
+impl Arrival {
+    /// Its key.
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+}
+
 /// The sessions of one agent.
 #[derive(Clone, Debug, Default)]
 pub struct Index {
@@ -160,6 +176,44 @@ impl Index {
             Held::Entry(entry) => Some(entry),
             Held::Foreign(_) => None,
         }
+    }
+
+    /// What `theirs` has that counts more than what is here: keys neither here nor known before, and newer entries. A
+    /// key that was known and is not here any more was deleted.
+    pub fn arrivals(&self, theirs: Index, known: &dyn Fn(&str) -> bool) -> Vec<Arrival> {
+        let mut slots: Vec<(String, Slot)> = theirs.slots.into_iter().collect();
+        order::by_key(&mut slots, |(_, slot)| slot.rank);
+        let arrivals = slots.into_iter().filter_map(|(key, slot)| {
+            let replaces = self.stored(&key).is_some();
+            let counts = if replaces { self.is_older(&key, &slot.held) } else { !known(&key) };
+            counts.then_some(Arrival { key, held: slot.held, replaces })
+        });
+        arrivals.collect()
+    }
+
+    /// Takes in what another program wrote, unless it was deleted or changed here since.
+    pub fn take(&mut self, arrival: Arrival) {
+        match (self.stored(&arrival.key), arrival.held) {
+            (None, held) if !arrival.replaces => self.add(arrival.key, held),
+            (Some(_), held) if self.is_older(&arrival.key, &held) => {
+                if let Held::Entry(entry) = held {
+                    self.insert(&arrival.key, entry);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn is_older(&self, key: &str, held: &Held) -> bool {
+        match (self.get(key), held) {
+            (Some(ours), Held::Entry(theirs)) => ours.updated_ms() < theirs.updated_ms(),
+            _ => false,
+        }
+    }
+
+    /// Every key as it is stored, those of no entry included.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        self.slots.keys().map(String::as_str)
     }
 
     /// All entries by key, sorted by key.

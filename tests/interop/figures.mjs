@@ -49,6 +49,7 @@ async function connect(url) {
   });
   await new Promise((resolve, reject) => {
     socket.on("error", reject);
+    socket.on("close", (code, reason) => waiting.forEach((each) => each.reject(new Error(`closed ${code} ${reason}`))));
     socket.on("message", (data) => {
       const frame = JSON.parse(data);
       if (frame.event === "connect.challenge") return resolve();

@@ -33,18 +33,24 @@ pub(super) struct Collector<'a> {
     parts: Vec<Part>,
     bytes: usize,
     told: bool,
+    said: bool,
     /// Makes up ids that no earlier call of the session has.
     turn: usize,
 }
 
 impl<'a> Collector<'a> {
     pub(super) fn new(provider: &'a str, turn: usize, on: &'a mut dyn FnMut(ModelEvent)) -> Collector<'a> {
-        Collector { provider, on, parts: Vec::new(), bytes: 0, told: false, turn }
+        Collector { provider, on, parts: Vec::new(), bytes: 0, told: false, said: false, turn }
     }
 
-    /// Whether anything was handed out.
+    /// Whether anything was handed out: the server has begun to answer.
     pub(super) fn told(&self) -> bool {
         self.told
+    }
+
+    /// Whether text was handed out, which a second answer would repeat. Thoughts and begun calls can begin anew.
+    pub(super) fn said(&self) -> bool {
+        self.said
     }
 
     pub(super) fn has_calls(&self) -> bool {
@@ -142,8 +148,7 @@ impl<'a> Collector<'a> {
     }
 
     fn start(&mut self, key: &CallKey, name: &str, arguments: &str) -> Result<(), ModelError> {
-        let calls = self.parts.iter().filter(|part| matches!(part, Part::Call { .. })).count();
-        let id = if key.id.is_empty() { format!("call_{}_{calls}", self.turn) } else { key.id.clone() };
+        let id = self.own_id(&key.id);
         let call =
             Part::Call { key: key.clone(), id: id.clone(), name: name.to_string(), arguments: arguments.to_string() };
         self.add(call)?;
@@ -151,6 +156,19 @@ impl<'a> Collector<'a> {
             self.tell(ModelEvent::ToolCall { id, name: name.to_string() });
         }
         Ok(())
+    }
+
+    /// The server's id, or one that no other call of the answer has: results find their calls by it.
+    fn own_id(&self, theirs: &str) -> String {
+        let ids =
+            || self.parts.iter().filter_map(|part| if let Part::Call { id, .. } = part { Some(id) } else { None });
+        let mut id = theirs.to_string();
+        let mut number = ids().count();
+        while id.is_empty() || ids().any(|known| *known == id) {
+            id = if theirs.is_empty() { format!("call_{}_{number}", self.turn) } else { format!("{theirs}_{number}") };
+            number += 1;
+        }
+        id
     }
 
     fn grow(&mut self, at: usize, more_name: &str, more: &str) -> Result<(), ModelError> {
@@ -188,6 +206,7 @@ impl<'a> Collector<'a> {
 
     fn tell(&mut self, event: ModelEvent) {
         self.told = true;
+        self.said |= matches!(event, ModelEvent::Text(_));
         (self.on)(event);
     }
 
@@ -258,6 +277,20 @@ mod tests {
         let unnamed = [call("call_3_0", "x", json!({})), call("call_3_1", "x", json!({}))];
         assert_eq!(calls(&[(None, "", "x", "{}"), (None, "", "x", "{}")]), unnamed);
         assert_eq!(calls(&[(Some(0), "", "x", ""), (Some(1), "", "x", "")]), unnamed);
+    }
+
+    #[test]
+    fn calls_with_one_id_get_one_each() {
+        let same = [
+            (Some(0), "a", "x", "{}"),
+            (Some(1), "a", "y", ""),
+            (Some(2), "a_1", "z", ""),
+            (Some(1), "a", "", "{\"k\":1}"),
+        ];
+        let own = [call("a", "x", json!({})), call("a_1", "y", json!({"k":1})), call("a_1_2", "z", json!({}))];
+        assert_eq!(calls(&same), own);
+        let ours = [call("call_3_1", "x", json!({})), call("call_3_2", "x", json!({}))];
+        assert_eq!(calls(&[(Some(0), "call_3_1", "x", ""), (Some(1), "", "x", "")]), ours, "made up ones, too");
     }
 
     #[test]

@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::collect::Collector;
-use super::frames::{Frame, Frames, Framing};
-use super::{ModelError, ModelRef, ModelReply};
+use super::frames::{Frame, FrameFault, Frames, Framing};
+use super::{ErrorKind, ModelError, ModelRef, ModelReply};
 use crate::agent::control::Control;
 use crate::agent::http::{self, Answer, Client, HttpError, Request};
 use crate::agent::message::{Cost, StopReason, Usage};
@@ -169,7 +169,7 @@ impl Endpoint {
     ) -> Result<ModelReply, ModelError> {
         let ending = match self.converse(wire, decoder, &mut out, control) {
             Ok(ending) => ending,
-            Err(error) => return Err(ModelError { streamed: out.told(), ..error }),
+            Err(error) => return Err(ModelError { streamed: out.said(), ..error }),
         };
         let stop = match ending.stop {
             // some servers say "stop" although calls came: their presence decides
@@ -204,6 +204,10 @@ impl Endpoint {
             return Err(self.refusal(&mut answer));
         }
         let media = answer.media_type();
+        // a login page, a proxy, the server's own web interface: they say 200 as well
+        if media == "text/html" {
+            return Err(self.unusable("it is a web page, so this is not a model server; look at baseUrl"));
+        }
         let in_one_piece = wire.framing == Framing::Sse && (media == "application/json" || media.ends_with("+json"));
         if in_one_piece {
             let text = answer.read_all(limits::MODEL_WHOLE_BYTES).map_err(|fault| self.transport(&fault))?;
@@ -240,10 +244,21 @@ impl Endpoint {
                 answer.steady();
             }
         }
-        if let Some(frame) = frames.finish().map_err(|fault| self.unusable(fault))? {
-            decoder.frame(&frame, out)?;
+        self.last_frame(frames.finish(), decoder, out)
+    }
+
+    /// What the end of a stream completes: its last event, or half of one when the connection broke.
+    fn last_frame(
+        &self,
+        frame: Result<Option<Frame>, FrameFault>,
+        decoder: &mut dyn Decoder,
+        out: &mut Collector<'_>,
+    ) -> Result<(), ModelError> {
+        let Some(frame) = frame.map_err(|_| self.cut())? else { return Ok(()) };
+        match decoder.frame(&frame, out) {
+            Err(error) if error.kind == ErrorKind::Protocol => Err(self.cut()),
+            read => read.map(|_| ()),
         }
-        Ok(())
     }
 
     /// Ours, with those of the configuration in their place.
@@ -278,7 +293,7 @@ impl Endpoint {
     /// A stream that stopped before its end.
     pub(super) fn cut(&self) -> ModelError {
         let mut error = ModelError::protocol(self.provider(), "it broke off before its end");
-        error.kind = super::ErrorKind::Network;
+        error.kind = ErrorKind::Network;
         error
     }
 

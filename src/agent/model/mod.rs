@@ -54,10 +54,18 @@ pub struct ModelRequest {
 pub struct CallSession {
     /// Directory the command runs in; the process's own when none.
     pub workspace: Option<PathBuf>,
-    /// The backend's id of this conversation (`cliSessionIds` in the session entry), after its first turn.
-    pub cli_session: Option<String>,
-    /// A fresh UUID for a conversation the backend does not know yet.
+    /// The ids of this conversation (`cliSessionIds` in the session entry) under the backends that gave them: which one
+    /// is called turns out only then.
+    pub cli_sessions: Value,
+    /// A fresh UUID for a conversation the backend does not know yet; empty for a question outside of any.
     pub new_cli_session: String,
+}
+
+impl CallSession {
+    /// A backend's own id of this conversation, after its first turn.
+    pub fn known_to(&self, backend: &str) -> Option<&str> {
+        self.cli_sessions.get(backend).and_then(Value::as_str).filter(|id| !id.is_empty())
+    }
 }
 
 /// A tool as the model sees it.
@@ -260,7 +268,7 @@ pub struct ModelError {
     pub status: Option<u16>,
     /// How long the provider asks to wait.
     pub retry_after: Option<Duration>,
-    /// Whether part of the answer was already handed out, so that a retry would repeat it.
+    /// Whether text of the answer was already handed out, so that a retry would repeat it.
     pub streamed: bool,
 }
 

@@ -199,11 +199,24 @@ fn a_stream_that_breaks_off_is_an_error_and_never_an_answer() {
         let cut = body.rfind("exec").unwrap();
         let (reply, events) = played(form, vec![Upstream::stream_head(), Step::Send(body.as_bytes()[..cut].to_vec())]);
         let error = reply.unwrap_err();
-        assert!(matches!(error.kind, ErrorKind::Network | ErrorKind::Protocol), "{form}: {error:?}");
+        assert_eq!(error.kind, ErrorKind::Network, "{form}: {error:?}");
         assert!(error.streamed && !events.is_empty(), "{form}");
         let (reply, _) = played(form, vec![Upstream::stream_head()]);
         let error = reply.unwrap_err();
         assert_eq!((error.kind, error.streamed), (ErrorKind::Network, false), "{form}: nothing at all");
+    }
+}
+
+#[test]
+fn a_stream_that_breaks_off_while_the_model_thinks_may_be_asked_for_again() {
+    for form in FORMS {
+        let body = whole_stream(form);
+        let thoughts = body[..body.find("Hel").unwrap()].rfind("\n").unwrap() + 1;
+        let sent = body.as_bytes()[..thoughts].to_vec();
+        let (reply, events) = played(form, vec![Upstream::stream_head(), Step::Send(sent)]);
+        let error = reply.unwrap_err();
+        assert_eq!(events, [ModelEvent::Thinking("hm".into())], "{form}");
+        assert_eq!((error.kind, error.streamed), (ErrorKind::Network, false), "{form}");
     }
 }
 
@@ -220,6 +233,15 @@ fn malformed_streams_are_errors() {
         let (reply, _) =
             played(form, Upstream::answer("200 OK", "Content-Type: application/json\r\n", "{\"neither\":1}"));
         assert!(reply.is_err(), "{form}: an answer with nothing in it");
+    }
+}
+
+#[test]
+fn a_web_page_is_no_model_server_and_is_not_asked_again() {
+    for form in FORMS {
+        let page = Upstream::answer("200 OK", "Content-Type: text/html; charset=utf-8\r\n", "<!doctype html><p>Hello");
+        let error = played(form, page).0.unwrap_err();
+        assert!(!error.kind.is_transient() && error.message.contains("not a model server"), "{form}: {error:?}");
     }
 }
 

@@ -1,11 +1,12 @@
 //! What a run works with: the session's transcript, the models it may ask, the prompt they get. The real counterpart
 //! of the loop's [`Parts`]; owns the transcript's file while the run works.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::turn::{Parts, ToolAnswer, ToolCall};
+use super::turn::{Parts, Shortened, ToolAnswer, ToolCall};
 use super::{Cause, Hands, RunFailure, RunSpec, begin, prompt};
 use crate::agent::control::Control;
 use crate::agent::http::Settings;
@@ -19,10 +20,11 @@ use crate::agent::model::resolve::{self, Selection};
 use crate::agent::model::{
     CallSession, ErrorKind, ModelError, ModelEvent, ModelReply, ModelRequest, Thinking, ToolSpec,
 };
-use crate::agent::tool::approval::judge::{AskMode, Origin as Asked, Rules, Security};
+use crate::agent::tool::approval::judge::{Origin as Asked, Rules};
 use crate::agent::tool::desk as tool_desk;
 use crate::agent::tool::web::HttpWeb;
 use crate::agent::tool::{Call, Setup, Toolbox};
+use crate::limits;
 use crate::session::compact::{self, Budget, Force};
 use crate::session::context::{self, Context, Item};
 use crate::session::settings::Settings as SessionSettings;
@@ -108,8 +110,7 @@ impl<'a> Desk<'a> {
         let workspace = spec.workspace.display().to_string();
         let start = Start { session_id: &spec.session_id, cwd: &workspace, now_ms };
         let writer = Writer::open(&spec.transcript, &start, branch(&mut entropy)).map_err(|error| storage(&error))?;
-        let read = Transcript::read_until(&spec.transcript, context::suffices).map_err(|error| storage(&error))?;
-        let context = read.map(|transcript| context::context(&transcript, None)).unwrap_or_default();
+        let context = conversation(&spec.transcript).map_err(|error| storage(&error))?;
         let ring = KeyRing { config: &spec.config, env: &spec.env, profiles: &ground.profiles, now_ms };
         let opener = Opener { config: &spec.config, env: &spec.env, http: &ground.http, found: ground.found.as_ref() };
         let cooldowns = Cooldowns::of_profiles(&ground.profiles).with(&spec.cooldowns);
@@ -171,42 +172,46 @@ impl<'a> Desk<'a> {
     }
 
     fn question(&self, system: String, messages: Vec<Message>, tools: Vec<ToolSpec>) -> ModelRequest {
-        let provider = self.spec.model.as_ref().map(|model| model.provider.as_str());
-        let ids = self.spec.cli_sessions.as_object();
-        let cli_session = ids.and_then(|ids| match provider {
-            Some(provider) => ids.get(provider),
-            None => ids.values().next().filter(|_| ids.len() == 1),
-        });
-        ModelRequest {
-            system,
-            messages,
-            tools,
-            thinking: self.thinking,
-            session: CallSession {
-                workspace: Some(self.spec.workspace.clone()),
-                cli_session: cli_session.and_then(Value::as_str).map(str::to_string),
-                new_cli_session: self.new_cli_session.clone(),
-            },
-            ..ModelRequest::default()
-        }
+        let session = CallSession { workspace: Some(self.spec.workspace.clone()), ..CallSession::default() };
+        ModelRequest { system, messages, tools, thinking: self.thinking, session, ..ModelRequest::default() }
     }
 
-    fn summary(&mut self, count: usize, mind: Option<&str>, control: &Control) -> Result<String, ModelError> {
+    /// The summary that takes the place of the first messages, and how it came about.
+    fn summary(
+        &mut self,
+        count: usize,
+        mind: Option<&str>,
+        control: &Control,
+    ) -> Result<(String, Shortened), ModelError> {
         let items: Vec<Item> = self.context.items.iter().take(count).cloned().collect();
         // A log of half the window leaves room for the task and the summary.
         let chars = usize::try_from(self.window.saturating_mul(2)).unwrap_or(usize::MAX);
         let log = compact::log_text(&items, mind, chars);
+        // in no conversation of a command-line backend: the person's own would go on with this task
         let request = self.question(compact::SUMMARY_TASK.to_string(), vec![Message::user(log, 0)], Vec::new());
         let answered = self.lineup.ask(&request, control, &mut self.world, &mut |_| {}, &mut note);
-        match answered {
-            Ok(answered) => Ok(crate::agent::message::text_of(&answered.reply.content)),
-            Err(error) if error.kind == ErrorKind::Aborted => Err(error),
+        let written = answered.map(|answered| crate::agent::message::text_of(&answered.reply.content));
+        let why = match written {
+            Ok(text) if !text.trim().is_empty() => return Ok((text, Shortened::Summarised)),
+            Ok(_) => "it was empty".to_string(),
+            Err(error) if will_stay(error.kind) => error.message,
+            Err(error) if error.kind == ErrorKind::Aborted => return Err(error),
             Err(error) => {
-                log::warn!(target: "agent", "no summary, older messages are dropped error={error}");
-                Ok(compact::plain_summary(count, self.context.summary.as_deref()))
+                let message = format!(
+                    "the conversation must be shortened and could not be summarised, so nothing was dropped; try again: {}",
+                    error.message
+                );
+                return Err(ModelError { message, ..error });
             }
-        }
+        };
+        log::warn!(target: "agent", "no summary, older messages are dropped error={why}");
+        Ok((compact::plain_summary(count, self.context.summary.as_deref()), Shortened::Dropped(count)))
     }
+}
+
+/// Whether a summary will fail again: to keep the older messages then would leave no way on.
+fn will_stay(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::ContextOverflow | ErrorKind::Format | ErrorKind::Protocol)
 }
 
 /// The tools of this run. Who may start a run over the gateway's socket is an operator.
@@ -224,12 +229,7 @@ fn toolbox(ground: &Ground, hands: Hands, window: u64, entropy: Entropy) -> std:
         provider: ground.selection.primary.provider.clone(),
         model: ground.selection.primary.model.clone(),
         context_tokens: window,
-        session_exec: Rules {
-            // A word nobody knows is the strictest one, not none.
-            security: spec.exec_security.as_deref().map(|word| Security::parse(word).unwrap_or(Security::Deny)),
-            ask: spec.exec_ask.as_deref().map(|word| AskMode::parse(word).unwrap_or(AskMode::Always)),
-            ask_fallback: None,
-        },
+        session_exec: Rules::of_session(spec.exec_security.as_deref(), spec.exec_ask.as_deref()),
         env: (*spec.env).clone(),
         jobs: hands.jobs,
         desk: hands.desk,
@@ -241,6 +241,14 @@ fn toolbox(ground: &Ground, hands: Hands, window: u64, entropy: Entropy) -> std:
         log::warn!(target: "agent", "tool settings: {warning}");
     }
     Ok(toolbox)
+}
+
+/// What the model gets of a transcript. Pictures are held several times while they are sent, so only some are kept.
+fn conversation(transcript: &Path) -> std::io::Result<Context> {
+    let read = Transcript::read_until(transcript, context::suffices)?;
+    let mut context = read.map(|transcript| context::context(&transcript, None)).unwrap_or_default();
+    context.shed_pictures(limits::CONTEXT_PICTURE_BYTES);
+    Ok(context)
 }
 
 /// A second source that never gives the numbers of the first.
@@ -274,11 +282,15 @@ impl Parts for Desk<'_> {
             .append(&NewLine::Message(&text), self.now_ms(), safety)
             .map_err(|error| format!("cannot write the transcript: {error}"))?;
         self.context.items.push(Item { id: Some(id.as_str().into()), message: message.clone() });
+        self.context.shed_pictures(limits::CONTEXT_PICTURE_BYTES);
         Ok(id)
     }
 
     fn request(&mut self) -> Result<ModelRequest, String> {
-        Ok(self.question(self.system.clone(), self.context.messages(), self.tools.clone()))
+        let mut request = self.question(self.system.clone(), self.context.messages(), self.tools.clone());
+        request.session.cli_sessions = self.spec.cli_sessions.clone();
+        request.session.new_cli_session = self.new_cli_session.clone();
+        Ok(request)
     }
 
     fn ask(
@@ -325,17 +337,16 @@ impl Parts for Desk<'_> {
         self.lineup.paid_by()
     }
 
-    fn compact(&mut self, mind: Option<&str>, control: &Control) -> Result<bool, ModelError> {
-        let Some(plan) = compact::plan(&self.context, &self.budget(), Force::Yes) else { return Ok(false) };
+    fn compact(&mut self, mind: Option<&str>, control: &Control) -> Result<Option<Shortened>, ModelError> {
+        let Some(plan) = compact::plan(&self.context, &self.budget(), Force::Yes) else { return Ok(None) };
         log::info!(target: "agent", "compacting session={} plan={}", self.spec.session_key, compact::describe(&plan));
-        let summary = self.summary(plan.summarise, mind, control)?;
+        let (summary, how) = self.summary(plan.summarise, mind, control)?;
         let line =
             NewLine::Compaction { summary: &summary, first_kept: &plan.first_kept, tokens_before: plan.tokens_before };
         let failed = |error: std::io::Error| ModelError::new(ErrorKind::Protocol, format!("cannot compact: {error}"));
         self.writer.append(&line, self.now_ms(), Safety::Power).map_err(failed)?;
-        let read = Transcript::read_until(self.writer.path(), context::suffices).map_err(failed)?;
-        self.context = read.map(|transcript| context::context(&transcript, None)).unwrap_or_default();
-        Ok(true)
+        self.context = conversation(self.writer.path()).map_err(failed)?;
+        Ok(Some(how))
     }
 
     fn context_window(&self) -> u64 {
@@ -346,3 +357,7 @@ impl Parts for Desk<'_> {
         clock::wall_ms()
     }
 }
+
+#[cfg(test)]
+#[path = "desk_tests.rs"]
+mod tests;

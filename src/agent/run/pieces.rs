@@ -1,14 +1,14 @@
-//! The assistant's text on its way out: piece by piece as the model says it, in larger pieces once the message is
-//! long, because every piece goes to every client together with the whole text so far.
+//! The model's thoughts on their way out: piece by piece as they come, in larger pieces once they are long, because every
+//! piece goes to every client together with the whole text so far.
 
 use std::time::{Duration, Instant};
 
 /// Up to this length every piece goes out at once.
-const SHORT: usize = 16 * 1024;
+const SHORT: usize = 1024;
 /// Beyond it, pieces are so far apart that the whole text repeats at no more than this many bytes per second.
-const BYTES_PER_SECOND: u64 = 8 * 1024 * 1024;
+const BYTES_PER_SECOND: u64 = 1024 * 1024;
 
-/// Text of one assistant message.
+/// The thoughts before one message.
 #[derive(Default)]
 pub(super) struct Pieces {
     whole: String,
@@ -31,11 +31,6 @@ impl Pieces {
         self.last = Some(now);
         Some(rest)
     }
-
-    /// The whole text, for a message that was cut short.
-    pub(super) fn whole(&self) -> &str {
-        &self.whole
-    }
 }
 
 fn distance(length: usize) -> Duration {
@@ -55,7 +50,7 @@ mod tests {
         let (mut pieces, now) = (Pieces::default(), Instant::now());
         assert_eq!(pieces.add("Hel", now).as_deref(), Some("Hel"));
         assert_eq!(pieces.add("lo", now).as_deref(), Some("lo"));
-        assert_eq!((pieces.take(now), pieces.whole()), (None, "Hello"));
+        assert_eq!(pieces.take(now), None);
     }
 
     #[test]
@@ -63,6 +58,6 @@ mod tests {
         let (mut pieces, now) = (Pieces::default(), Instant::now());
         let told: usize = (0..10_000).filter_map(|_| pieces.add("0123456789", now)).map(|piece| piece.len()).sum();
         assert!((SHORT - 20..SHORT + 20).contains(&told), "{told}");
-        assert_eq!(pieces.add("!", now + Duration::from_millis(50)).map(|piece| piece.len()), Some(100_001 - told));
+        assert_eq!(pieces.add("!", now + Duration::from_millis(100)).map(|piece| piece.len()), Some(100_001 - told));
     }
 }

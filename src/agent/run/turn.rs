@@ -26,6 +26,15 @@ pub struct ToolAnswer {
     pub meta: String,
 }
 
+/// How a conversation became shorter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Shortened {
+    /// A model wrote a summary of the older messages.
+    Summarised,
+    /// No model could, for a reason that will stay: so many older messages are gone from its view.
+    Dropped(usize),
+}
+
 /// A tool the model wants.
 pub struct ToolCall {
     /// Names the call.
@@ -55,8 +64,8 @@ pub trait Parts {
     fn steering(&mut self, control: &Control) -> Vec<Vec<Block>>;
     /// Whether the conversation is so long that it should be shortened before the next call.
     fn is_crowded(&self) -> bool;
-    /// Shortens it; false when there is nothing left to shorten.
-    fn compact(&mut self, mind: Option<&str>, control: &Control) -> Result<bool, ModelError>;
+    /// Shortens it; none when there is nothing left to shorten.
+    fn compact(&mut self, mind: Option<&str>, control: &Control) -> Result<Option<Shortened>, ModelError>;
     /// Tokens the conversation takes, about.
     fn context_tokens(&self) -> u64;
     /// What was learnt about accounts since the last time.
@@ -161,31 +170,31 @@ impl Turn<'_> {
             self.check()?;
             if !compacted && self.parts.is_crowded() {
                 compacted = true;
-                if self.compact(None)? {
+                if self.make_room()? {
                     continue;
                 }
             }
             let request = self.parts.request().map_err(End::Storage)?;
-            let mut pieces = Pieces::default();
-            let answer = self.ask(&request, &mut pieces);
+            let mut said = String::new();
+            let answer = self.ask(&request, &mut said);
             let learnt = self.parts.learnt();
             if !learnt.is_empty() {
                 (self.tell)(RunEvent::Learnt(learnt));
             }
             match answer {
                 Ok(reply) => {
-                    self.heard(&reply, pieces)?;
+                    self.heard(&reply, &said)?;
                     return Ok(reply);
                 }
                 Err(error) if error.kind == ErrorKind::ContextOverflow && !compacted => {
                     compacted = true;
-                    if !self.compact(None)? {
-                        self.broken_off(&pieces, &error)?;
+                    if !self.make_room()? {
+                        self.broken_off(&said, &error)?;
                         return Err(End::Model(error));
                     }
                 }
                 Err(error) => {
-                    self.broken_off(&pieces, &error)?;
+                    self.broken_off(&said, &error)?;
                     return Err(End::Model(error));
                 }
             }
@@ -196,12 +205,13 @@ impl Turn<'_> {
         self.control.stopped().map_or(Ok(()), |reason| Err(End::Stopped(reason)))
     }
 
-    fn ask(&mut self, request: &ModelRequest, pieces: &mut Pieces) -> Result<ModelReply, ModelError> {
+    fn ask(&mut self, request: &ModelRequest, said: &mut String) -> Result<ModelReply, ModelError> {
         let (tell, shown) = (self.tell, self.thoughts);
         let mut thoughts = Pieces::default();
         let answer = self.parts.ask(request, self.control, &mut |event| match event {
             ModelEvent::Text(text) => {
-                pieces.add(&text, Instant::now()).into_iter().for_each(|piece| tell(RunEvent::Text(piece)));
+                said.push_str(&text);
+                tell(RunEvent::Text(text));
             }
             ModelEvent::Thinking(thought) if shown => {
                 thoughts.add(&thought, Instant::now()).into_iter().for_each(|piece| tell(RunEvent::Thought(piece)));
@@ -214,15 +224,10 @@ impl Turn<'_> {
 
     /// The model's answer goes into the transcript and out to clients. An answer that came in one piece has not been
     /// told yet.
-    fn heard(&mut self, reply: &ModelReply, mut pieces: Pieces) -> Result<(), End> {
+    fn heard(&mut self, reply: &ModelReply, said: &str) -> Result<(), End> {
         let text = text_of(&reply.content);
-        let rest = if pieces.whole().is_empty() && !text.is_empty() {
-            Some(text.clone())
-        } else {
-            pieces.take(Instant::now())
-        };
-        if let Some(rest) = rest {
-            (self.tell)(RunEvent::Text(rest));
+        if said.is_empty() && !text.is_empty() {
+            (self.tell)(RunEvent::Text(text.clone()));
         }
         self.account_for(reply, text);
         self.account.paid_by = self.parts.paid_by();
@@ -265,9 +270,8 @@ impl Turn<'_> {
     }
 
     /// What was said before it broke off stays in the transcript, marked so that no model sees it again.
-    fn broken_off(&mut self, pieces: &Pieces, error: &ModelError) -> Result<(), End> {
+    fn broken_off(&mut self, text: &str, error: &ModelError) -> Result<(), End> {
         let stopped = self.control.stopped().is_some();
-        let text = pieces.whole();
         if stopped && text.is_empty() {
             return Ok(());
         }
@@ -349,12 +353,12 @@ impl Turn<'_> {
     fn shorten(&mut self, mind: Option<&str>) -> Result<StopReason, End> {
         let before = self.parts.context_tokens();
         let text = match self.compact(mind)? {
-            true => {
+            Some(how) => {
                 let after = self.parts.context_tokens();
                 self.account.shortened_to = Some(after);
-                format!("The conversation is summarised: about {after} tokens instead of {before}.")
+                format!("{} About {after} tokens instead of {before}.", how.told())
             }
-            false => "There is nothing to summarise yet.".to_string(),
+            None => "There is nothing to summarise yet.".to_string(),
         };
         (self.tell)(RunEvent::Text(text.clone()));
         self.append(made::message(&text, made::Cause::Injected, self.parts.now_ms()))?;
@@ -363,11 +367,21 @@ impl Turn<'_> {
         Ok(StopReason::Stop)
     }
 
-    /// Whether the conversation is shorter now.
-    fn compact(&mut self, mind: Option<&str>) -> Result<bool, End> {
+    /// Makes room for the next call; false when there is none to be made. That something was lost is said at once.
+    fn make_room(&mut self) -> Result<bool, End> {
+        let Some(how) = self.compact(None)? else { return Ok(false) };
+        if how != Shortened::Summarised {
+            (self.tell)(RunEvent::Text(how.told()));
+            (self.tell)(RunEvent::MessageEnd);
+            self.account.texts.push(how.told());
+        }
+        Ok(true)
+    }
+
+    fn compact(&mut self, mind: Option<&str>) -> Result<Option<Shortened>, End> {
         (self.tell)(RunEvent::Compaction { done: false, completed: false });
         let outcome = self.parts.compact(mind, self.control);
-        let completed = matches!(outcome, Ok(true));
+        let completed = matches!(outcome, Ok(Some(_)));
         (self.tell)(RunEvent::Compaction { done: true, completed });
         self.account.compactions += u64::from(completed);
         outcome.map_err(End::Model)
@@ -378,6 +392,19 @@ impl Turn<'_> {
         let message = serde_json::to_value(&message).unwrap_or(Value::Null);
         (self.tell)(RunEvent::Appended { id, message });
         Ok(())
+    }
+}
+
+impl Shortened {
+    /// For people.
+    fn told(&self) -> String {
+        match self {
+            Shortened::Summarised => "The conversation is summarised.".to_string(),
+            Shortened::Dropped(count) => format!(
+                "The model could not summarise the conversation: {count} older messages were dropped, and it does not \
+                 know any more what they said."
+            ),
+        }
     }
 }
 

@@ -16,6 +16,7 @@ struct Script {
     crowded: bool,
     compactions: usize,
     compactable: bool,
+    forgetful: bool,
     stop_in_tool: bool,
     steering: VecDeque<&'static str>,
 }
@@ -52,10 +53,11 @@ impl Parts for Script {
     fn is_crowded(&self) -> bool {
         self.crowded
     }
-    fn compact(&mut self, _: Option<&str>, _: &Control) -> Result<bool, ModelError> {
+    fn compact(&mut self, _: Option<&str>, _: &Control) -> Result<Option<Shortened>, ModelError> {
         self.compactions += 1;
         self.crowded = false;
-        Ok(self.compactable)
+        let how = if self.forgetful { Shortened::Dropped(9) } else { Shortened::Summarised };
+        Ok(self.compactable.then_some(how))
     }
     fn context_tokens(&self) -> u64 {
         500 - 100 * self.compactions as u64
@@ -177,6 +179,18 @@ fn a_crowded_context_is_compacted_before_the_call() {
     let (result, told) = run(&mut script);
     assert_eq!(told[1..3], ["compaction false", "compaction true"]);
     assert_eq!(result.unwrap().account.compactions, 1);
+}
+
+#[test]
+fn messages_that_are_dropped_without_a_summary_are_told() {
+    let forgetful = || Script { forgetful: true, compactable: true, ..Script::default() };
+    let mut script = Script { answers: [says("ok")].into(), crowded: true, ..forgetful() };
+    let (result, told) = run(&mut script);
+    assert!(told[3].starts_with("text The model could not summarise") && told[4] == "message", "{told:?}");
+    let texts = result.unwrap().account.texts;
+    assert!(texts[0].contains("9 older messages were dropped") && texts[1] == "ok", "{texts:?}");
+    let done = compact(&mut forgetful(), None, &Control::new(), &|_| ()).unwrap();
+    assert!(done.account.texts[0].contains("9 older messages were dropped"), "{:?}", done.account.texts);
 }
 
 #[test]

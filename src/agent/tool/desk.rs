@@ -96,7 +96,7 @@ pub struct Waiting {
     pub id: String,
     /// When it expires, in Unix milliseconds.
     pub expires_at_ms: u64,
-    /// The decision; `None` when it expired. A closed channel counts as expired.
+    /// The decision; `None` when it expired. A closed channel is a refusal: the gateway leaves.
     pub decision: Receiver<Option<Decision>>,
 }
 

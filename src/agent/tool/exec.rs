@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::approval::file::ApprovalsFile;
-use super::approval::judge::{self, ExecPolicy, Facts, Place, Security, Verdict};
+use super::approval::judge::{self, ExecPolicy, Facts, Place, Rules, Security, Verdict};
 use super::approval::pending::Request;
 use super::desk::{DeskFault, Note};
 use super::outcome::{Partial, ToolOutcome, head_and_tail};
@@ -64,6 +64,19 @@ struct Wish {
     timeout: Duration,
 }
 
+/// What the approvals file says about an agent's commands; one that cannot be read lets none run.
+pub fn file_rules(path: &Path, agent_id: &str) -> Rules {
+    let denied = Rules { security: Some(Security::Deny), ..Rules::default() };
+    approvals(path).map_or(denied, |file| file.rules(agent_id))
+}
+
+fn approvals(path: &Path) -> Result<ApprovalsFile, String> {
+    let bytes = atomic::read_bounded(path, limits::APPROVALS_FILE_BYTES)
+        .map_err(|fault| format!("exec denied: the approvals file cannot be read: {fault}"))?;
+    let text = bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    Ok(ApprovalsFile::read(text.as_deref()))
+}
+
 impl Toolbox {
     /// Runs `exec`.
     pub(super) fn exec(&mut self, work: Work<'_>) -> ToolOutcome {
@@ -109,7 +122,7 @@ impl Toolbox {
     }
 
     fn judged(&mut self, wish: Wish, work: Work<'_>) -> ToolOutcome {
-        let file = match self.approvals() {
+        let file = match approvals(&self.setup.approvals_file) {
             Ok(file) => file,
             Err(text) => return ToolOutcome::error(text),
         };
@@ -126,13 +139,6 @@ impl Toolbox {
             },
         }
         self.start(wish, launch, work)
-    }
-
-    fn approvals(&self) -> Result<ApprovalsFile, String> {
-        let bytes = atomic::read_bounded(&self.setup.approvals_file, limits::APPROVALS_FILE_BYTES)
-            .map_err(|fault| format!("exec denied: the approvals file cannot be read: {fault}"))?;
-        let text = bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-        Ok(ApprovalsFile::read(text.as_deref()))
     }
 
     fn launch(&self, wish: &Wish) -> Launch {

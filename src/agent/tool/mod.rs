@@ -27,10 +27,10 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use self::approval::judge::{Origin, Rules, Security};
+use self::approval::judge::{ExecPolicy, Origin, Rules, Security};
 use self::args::Args;
 use self::desk::Desk;
-pub use self::exec::{Job, Jobs, jobs, run_ended};
+pub use self::exec::{Job, Jobs, file_rules, jobs, run_ended};
 use self::outcome::{Partial, ToolOutcome};
 use self::policy::{Policy, Subject};
 use self::settings::Settings;
@@ -119,6 +119,8 @@ pub struct Wanted<'a> {
     pub web: bool,
     /// Tools the caller leaves out.
     pub deny: &'a [String],
+    /// What the session and the approvals file say about commands.
+    pub exec: &'a [Rules],
 }
 
 /// The tools of a turn in the order of the table, and what is wrong with the tool settings. Pure: also answers
@@ -129,11 +131,17 @@ pub fn offered(config: &Value, subject: Subject<'_>, wanted: Wanted<'_>) -> (Vec
     let has = |tool: &&Tool| match tool.needs {
         Needs::Nothing => true,
         Needs::Web => wanted.web && settings.web_fetch,
-        Needs::Commands => settings.exec.security != Some(Security::Deny),
+        Needs::Commands => runs_commands(settings.exec, &wanted),
         Needs::PatchSetting => settings.apply_patch,
     };
     let offered = TOOLS.iter().filter(has).filter(|tool| policy.allows(tool)).collect();
     (offered, policy.warnings)
+}
+
+/// Whether any command could run at all.
+fn runs_commands(configured: Rules, wanted: &Wanted<'_>) -> bool {
+    let places = [&[configured], wanted.exec].concat();
+    ExecPolicy::effective(wanted.origin, &places).security != Security::Deny
 }
 
 impl Toolbox {
@@ -142,7 +150,8 @@ impl Toolbox {
         let settings = Settings::read(&setup.config.raw, &setup.agent_id, setup.origin);
         let workspace = Workspace::open(&setup.workspace, &setup.home, settings.confinement)?;
         let subject = Subject { agent_id: &setup.agent_id, provider: &setup.provider, model: &setup.model };
-        let wanted = Wanted { origin: setup.origin, web: setup.web.is_some(), deny: &setup.deny };
+        let rules = [setup.session_exec, file_rules(&setup.approvals_file, &setup.agent_id)];
+        let wanted = Wanted { origin: setup.origin, web: setup.web.is_some(), deny: &setup.deny, exec: &rules };
         let (offered, warnings) = offered(&setup.config.raw, subject, wanted);
         Ok(Toolbox { offered, warnings, settings, workspace, setup })
     }

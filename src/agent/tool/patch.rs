@@ -20,6 +20,8 @@ pub(super) struct Hunk {
     anchor: Option<String>,
     old: Vec<String>,
     new: Vec<String>,
+    /// For each new line the old one whose line end it takes.
+    beside: Vec<usize>,
     /// Whether it belongs to the end of the file.
     at_end: bool,
 }
@@ -138,38 +140,63 @@ impl Hunk {
             // editors strip the blank of an empty context line
             Some(' ') | None => {
                 self.old.push(text.clone());
-                self.new.push(text);
+                self.add(text);
             }
             Some('-') => self.old.push(text),
-            Some('+') => self.new.push(text),
+            Some('+') => self.add(text),
             Some(_) => return Err(format!("lines of a hunk begin with a blank, - or +, not {line:?}")),
         }
         Ok(())
     }
+
+    fn add(&mut self, text: String) {
+        self.beside.push(self.old.len().saturating_sub(1));
+        self.new.push(text);
+    }
 }
 
-/// The text with all hunks fitted in, each after the one before.
+/// The text with all hunks fitted in, each after the one before. Every line keeps its own end; a new one takes that of
+/// the line beside it.
 pub(super) fn apply(text: &str, hunks: &[Hunk]) -> Result<String, String> {
-    let windows = text.contains("\r\n");
-    let plain = if windows { text.replace("\r\n", "\n") } else { text.to_string() };
-    let ended = plain.ends_with('\n') || plain.is_empty();
-    let lines: Vec<&str> = plain.lines().collect();
-    let mut out: Vec<&str> = Vec::with_capacity(lines.len());
+    let (lines, ends): (Vec<&str>, Vec<&str>) = text.split_inclusive('\n').map(without_end).unzip();
+    let mut out: Vec<(&str, &str)> = Vec::with_capacity(lines.len());
+    let old = |from: usize, to: usize| {
+        let lines = lines.get(from..to).unwrap_or_default().iter().copied();
+        lines.zip(ends.get(from..to).unwrap_or_default().iter().copied())
+    };
     let mut at = 0;
     // bounds the work: hunks times lines times their lengths
     let mut budget = limits::PATCH_STEPS;
     for (number, hunk) in hunks.iter().enumerate() {
         let place = hunk.place(&lines, at, &mut budget).map_err(|text| format!("hunk {}: {text}", number + 1))?;
-        out.extend(lines.get(at..place).unwrap_or_default());
-        out.extend(hunk.new.iter().map(String::as_str));
+        out.extend(old(at, place));
+        let before = if hunk.old.is_empty() { place.saturating_sub(1) } else { place };
+        let end = |beside: &usize| ends.get(before + beside).copied().unwrap_or_default();
+        out.extend(hunk.new.iter().map(String::as_str).zip(hunk.beside.iter().map(end)));
         at = place + hunk.old.len();
     }
-    out.extend(lines.get(at..).unwrap_or_default());
-    let mut joined = out.join("\n");
-    if ended && !out.is_empty() {
-        joined.push('\n');
+    out.extend(old(at, lines.len()));
+    let ended = text.is_empty() || text.ends_with('\n');
+    let usual = ends.first().copied().filter(|end| !end.is_empty()).unwrap_or("\n");
+    Ok(joined(&out, usual, ended))
+}
+
+/// A line and its end.
+fn without_end(line: &str) -> (&str, &str) {
+    let bare = line.strip_suffix('\n').map_or(line, |bare| bare.strip_suffix('\r').unwrap_or(bare));
+    (bare, line.get(bare.len()..).unwrap_or_default())
+}
+
+/// The lines with their ends, the last one only when the text is `ended`.
+fn joined(lines: &[(&str, &str)], usual: &str, ended: bool) -> String {
+    let mut text = String::new();
+    for (number, (line, end)) in lines.iter().enumerate() {
+        text.push_str(line);
+        if number + 1 < lines.len() || ended {
+            text.push_str(if end.is_empty() { usual } else { end });
+        }
     }
-    Ok(if windows { joined.replace('\n', "\r\n") } else { joined })
+    text
 }
 
 impl Hunk {
@@ -280,6 +307,10 @@ mod tests {
     fn blanks_are_forgiven_and_line_ends_are_kept() {
         assert_eq!(patched("  a  \nb", "@@\n-a\n+x\n b").unwrap(), "x\nb");
         assert_eq!(patched("a\r\nb\r\n", "@@\n-b\n+c").unwrap(), "a\r\nc\r\n");
+        assert_eq!(patched("a\nb\r\nc\nd\n", "@@\n b\n-c\n+C\n+D").unwrap(), "a\nb\r\nC\nD\nd\n", "each its own");
+        assert_eq!(patched("a\r\nb\n", "@@\n+x\n a\n b").unwrap(), "x\r\na\r\nb\n");
+        assert_eq!(patched("a\r\nb", "@@\n+c").unwrap(), "a\r\nb\r\nc");
+        assert_eq!(patched("", "@@\n+a\n+b").unwrap(), "a\nb\n");
         assert_eq!(patched("a", "@@\n-a").unwrap(), "");
         assert!(patched("a\n", "@@\n-x").unwrap_err().contains("\"x\""));
     }

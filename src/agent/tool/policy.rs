@@ -76,9 +76,24 @@ impl Policy {
 
     /// The same without these; for callers with a list of their own.
     pub fn and_deny<'a>(mut self, names: impl IntoIterator<Item = &'a str>) -> Policy {
-        let deny = names.into_iter().take(limits::POLICY_NAMES).map(normal).collect();
+        let deny = self.denied("the caller's deny", names.into_iter().map(normal));
         self.steps.push(Step { allow: None, deny });
         self
+    }
+
+    /// A list of what is forbidden: one that is too long to be read forbids everything, and a name nobody knows may be
+    /// a slip of the pen that leaves a tool open.
+    fn denied(&mut self, place: &str, names: impl Iterator<Item = String>) -> Vec<String> {
+        let deny: Vec<String> = names.take(limits::POLICY_NAMES + 1).collect();
+        if deny.len() > limits::POLICY_NAMES {
+            self.warnings.push(format!("{place} has over {} names; every tool is denied", limits::POLICY_NAMES));
+            return vec!["*".to_string()];
+        }
+        let unknown = listed(deny.iter().filter(|name| !is_known(name)));
+        if !unknown.is_empty() {
+            self.warnings.push(format!("{place} names unknown tools, which denies nothing: {unknown}"));
+        }
+        deny
     }
 
     /// Whether a tool may be used.
@@ -125,10 +140,11 @@ impl Policy {
     }
 
     fn lists(&mut self, place: &str, section: &Value) {
-        let (mut allow, deny) = (names(section.get("allow")), names(section.get("deny")));
+        let deny = self.denied(&format!("{place}.deny"), all_names(section.get("deny")));
+        let mut allow = names(section.get("allow"));
         if !allow.is_empty() && !allow.iter().any(|name| is_known(name)) {
-            let listed: Vec<String> = allow.iter().take(8).map(|name| quoted(name)).collect();
-            self.warnings.push(format!("{place}.allow names only unknown tools and is ignored: {}", listed.join(", ")));
+            let listed = listed(allow.iter());
+            self.warnings.push(format!("{place}.allow names only unknown tools and is ignored: {listed}"));
             allow.clear();
         }
         if !allow.is_empty() && section.get("profile").is_none() {
@@ -176,8 +192,17 @@ fn by_model<'a>(providers: &'a Value, subject: Subject<'_>) -> Option<&'a Value>
 }
 
 fn names(list: Option<&Value>) -> Vec<String> {
+    all_names(list).take(limits::POLICY_NAMES).collect()
+}
+
+fn all_names(list: Option<&Value>) -> impl Iterator<Item = String> {
     let items = list.and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
-    items.map(normal).filter(|name| !name.is_empty()).take(limits::POLICY_NAMES).collect()
+    items.map(normal).filter(|name| !name.is_empty())
+}
+
+/// The first of them, for people.
+fn listed<'a>(names: impl Iterator<Item = &'a String>) -> String {
+    names.take(8).map(|name| quoted(name)).collect::<Vec<_>>().join(", ")
 }
 
 /// Lower case, aliases resolved.
@@ -314,6 +339,14 @@ mod tests {
     }
 
     #[test]
+    fn unknown_names_of_a_deny_list_are_told() {
+        let deny = json!(["exce", "write", "browser", "group:ui", "read*"]);
+        let policy = Policy::new(&json!({"tools": {"deny": deny}}), SUBJECT);
+        assert_eq!(policy.warnings, [r#"tools.deny names unknown tools, which denies nothing: "exce""#]);
+        assert!(!policy.allows(find("write").unwrap()));
+    }
+
+    #[test]
     fn an_unknown_profile_opens_nothing() {
         let policy = Policy::new(&json!({"tools": {"profile": "codng"}}), SUBJECT);
         assert_eq!(policy.warnings, [r#"tools.profile: unknown profile "codng"; using minimal"#]);
@@ -329,7 +362,10 @@ mod tests {
     #[test]
     fn long_lists_and_patterns_are_bounded_in_number_and_time() {
         let many: Vec<String> = (0..10_000).map(|n| format!("t{n}")).chain(["exec".to_string()]).collect();
-        assert!(tools(json!({"deny": many})).contains(&"exec"), "names beyond the bound are not read");
+        assert!(tools(json!({"deny": many})).is_empty(), "what is forbidden beyond the bound is not let through");
+        let policy = Policy::new(&json!({}), SUBJECT).and_deny(many.iter().map(String::as_str));
+        assert!(!policy.allows(find("exec").unwrap()) && policy.warnings[0].contains("over 256 names"));
+        assert_eq!(tools(json!({"deny": vec!["exec"; limits::POLICY_NAMES]})).len(), TOOLS.len() - 1);
         assert!(!wildcard(&"*a".repeat(10_000), &"a".repeat(5_000)));
         assert!(wildcard("*", "") && wildcard("a*", "a") && !wildcard("a", "ab") && wildcard("*b*", "abc"));
     }

@@ -66,15 +66,24 @@ struct Make {
     origin: Origin,
     config: Value,
     approver: bool,
+    session_exec: Rules,
+    /// What `exec-approvals.json` holds from the beginning.
+    file: Option<String>,
 }
 
 impl Make {
     fn operator() -> Make {
-        Make { origin: Origin::Operator, config: json!({}), approver: false }
+        Make {
+            origin: Origin::Operator,
+            config: json!({}),
+            approver: false,
+            session_exec: Rules::default(),
+            file: None,
+        }
     }
 
     fn channel() -> Make {
-        Make { origin: Origin::Channel, config: json!({}), approver: false }
+        Make { origin: Origin::Channel, ..Make::operator() }
     }
 
     fn at(self, name: &str) -> Ground {
@@ -83,6 +92,9 @@ impl Make {
         fs::create_dir_all(dir.join("workspace")).unwrap();
         fs::write(dir.join("secret"), "secret").unwrap();
         let dir = dir.canonicalize().unwrap();
+        if let Some(file) = self.file {
+            fs::write(dir.join("exec-approvals.json"), file).unwrap();
+        }
         let ((notes, told), (approvals, asked)) = (unbounded(), unbounded());
         let jobs = jobs();
         let path = std::env::var("PATH").unwrap();
@@ -100,7 +112,7 @@ impl Make {
             provider: "test".into(),
             model: "model".into(),
             context_tokens: 100_000,
-            session_exec: Rules::default(),
+            session_exec: self.session_exec,
             env: Env::of(vars),
             jobs: jobs.clone(),
             desk: Arc::new(Script { notes, approvals: self.approver.then_some(approvals) }),
@@ -458,6 +470,23 @@ fn an_operator_can_open_a_channel_and_close_himself() {
 }
 
 #[test]
+fn commands_that_the_file_or_the_session_forbid_are_not_offered() {
+    let offers = |file: &str, session_exec: Rules| {
+        let ground = Make { file: Some(file.into()), session_exec, ..Make::operator() }.at("not-offered");
+        let names: Vec<&str> = ground.tools.offered().iter().map(|tool| tool.name).collect();
+        assert!(names.contains(&"read") && names.contains(&"exec") == names.contains(&"process"));
+        names.contains(&"exec")
+    };
+    let said = |security| Rules { security: Some(security), ..Rules::default() };
+    assert!(offers("{}", Rules::default()) && offers("{}", said(Security::Allowlist)));
+    assert!(!offers("{}", said(Security::Deny)));
+    assert!(!offers(r#"{"defaults":{"security":"deny"}}"#, Rules::default()));
+    assert!(!offers(r#"{"agents":{"main":{"security":"deny"}}}"#, said(Security::Full)));
+    assert!(!offers("{", Rules::default()), "a broken file opens nothing");
+    assert!(!offers(&" ".repeat(limits::APPROVALS_FILE_BYTES + 1), Rules::default()), "nor one that is too long");
+}
+
+#[test]
 fn an_approved_command_runs_later_and_reports() {
     for (decision, part) in [
         (Some(Decision::AllowOnce), "Exec ended with code 0"),
@@ -496,6 +525,16 @@ fn an_approval_that_comes_after_the_stop_runs_nothing() {
     control.cancel(AbortReason::Rpc);
     decide.send(Some(Decision::AllowOnce)).unwrap();
     assert!(ground.event().contains("its turn was stopped"));
+    assert!(!ground.dir.join("workspace/made").exists());
+}
+
+#[test]
+fn a_gateway_that_leaves_has_not_approved_anything() {
+    let config = json!({"tools": {"exec": {"security": "full", "ask": "always", "askFallback": "full"}}});
+    let mut ground = Make { approver: true, config, ..Make::channel() }.at("leaves");
+    ground.ok("exec", json!({"command": "touch made"}));
+    drop(ground.approvals.recv_timeout(WATCHDOG).unwrap());
+    assert!(ground.event().starts_with("exec denied: the gateway stopped"));
     assert!(!ground.dir.join("workspace/made").exists());
 }
 

@@ -20,8 +20,7 @@ pub fn request(state: &mut State, request: &Request<'_>, fx: &mut Vec<Effect>) -
     };
     let waiter = Approver::Client(waiting(request));
     let wish = Wish::from_params(&request.params);
-    let event =
-        state.approvals.request(wish, id.clone(), request.count("timeoutMs"), Some(waiter), request.now.wall_ms)?;
+    let event = state.approvals.request(wish, id.clone(), request.count("timeoutMs"), Some(waiter), request.now)?;
     state.broadcast("exec.approval.requested", &event, fx);
     state.approval_timer(request.now, fx);
     if request.flag("twoPhase") == Some(true) {
@@ -39,7 +38,7 @@ pub fn request(state: &mut State, request: &Request<'_>, fx: &mut Vec<Effect>) -
 pub fn resolve(state: &mut State, request: &Request<'_>, fx: &mut Vec<Effect>) -> Handled {
     let decision = Decision::parse(request.text("decision"))?;
     let by = state.session(request.conn).map(|session| session.client.id.to_string());
-    let settled = state.approvals.resolve(request.text("id"), decision, by.as_deref(), request.now.wall_ms)?;
+    let settled = state.approvals.resolve(request.text("id"), decision, by.as_deref(), request.now)?;
     state.approval_settled(settled, fx);
     Ok(Answer::Json(json!({"ok": true})))
 }

@@ -140,7 +140,7 @@ fn approve(
     };
     let found = state.approvals.find(id).map(str::to_string);
     let by = sender(state, request);
-    let settled = state.approvals.resolve(found.as_deref().unwrap_or(id), decision, Some(&by), request.now.wall_ms);
+    let settled = state.approvals.resolve(found.as_deref().unwrap_or(id), decision, Some(&by), request.now);
     match settled {
         Ok(settled) => {
             state.approval_settled(settled, fx);

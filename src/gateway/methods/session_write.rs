@@ -8,18 +8,21 @@ use super::commands;
 use super::session_read::place;
 use crate::agent::control::AbortReason;
 use crate::agent::model::resolve;
+use crate::gateway::broadcast;
 use crate::gateway::dedupe;
-use crate::gateway::disk::{Commit, Job, Then};
+use crate::gateway::disk::{Commit, Job, Then, Waiting};
 use crate::gateway::dispatch::Request;
-use crate::gateway::event::{Answer, Effect, Handled};
+use crate::gateway::event::{Answer, Effect, Handled, Timer};
 use crate::gateway::session_key::Place;
 use crate::gateway::state::State;
 use crate::gateway::transcripts::Ask;
+use crate::limits;
 use crate::protocol::errors::WireError;
 use crate::session::key::{KeyRules, SessionKey};
 use crate::session::lifecycle;
 use crate::session::patch::{self, Asks};
 use crate::store::session::entry::Entry;
+use crate::sys::clock::Now;
 
 /// Lines a shortened transcript keeps when the client names no number (agent.md 11).
 const KEPT_LINES: u64 = 400;
@@ -137,22 +140,84 @@ pub fn delete(state: &mut State, request: &Request<'_>, fx: &mut Vec<Effect>) ->
     }
     expect(state, &place, request)?;
     state.stop_runs(&place.key, None, AbortReason::Rpc, request.now, fx);
-    if state.runs.of_session(&place.key).next().is_some() {
-        let text = format!("session {} is still active; try again in a moment.", place.key);
-        return Err(WireError { retry_after_ms: Some(500), ..WireError::unavailable(text) });
+    state.next_deletion += 1;
+    let deletion = Deletion {
+        ticket: state.next_deletion,
+        transcript: request.flag("deleteTranscript") != Some(false),
+        remembered: dedupe::key("sessions.delete", &request.params),
+        waiting: waiting(request),
+        place,
+    };
+    if !state.runs.is_at_work(&deletion.place.key) {
+        return delete_now(state, deletion, request.now, fx);
     }
-    let transcript = chat::transcript(state, &place).filter(|_| request.flag("deleteTranscript") != Some(false));
+    if state.deletions.len() >= limits::DELETIONS {
+        return Err(still_active(&deletion.place.key));
+    }
+    // Its turn is stopping; none may begin before the session is gone.
+    state.runs.hold(&deletion.place.key);
+    fx.push(Effect::Timer(limits::DELETE_WAIT, Timer::DeleteWait(deletion.ticket)));
+    state.deletions.push(deletion);
+    Ok(Answer::Later)
+}
+
+/// A session that goes as soon as its turn has stopped.
+pub struct Deletion {
+    ticket: u64,
+    place: Place,
+    waiting: Waiting,
+    transcript: bool,
+    remembered: Option<String>,
+}
+
+fn still_active(key: &str) -> WireError {
+    let text = format!("session {key} is still active; try again in a moment.");
+    WireError { retry_after_ms: Some(500), ..WireError::unavailable(text) }
+}
+
+fn delete_now(state: &mut State, deletion: Deletion, now: Now, fx: &mut Vec<Effect>) -> Handled {
+    let Deletion { place, waiting, remembered, .. } = deletion;
+    let transcript = chat::transcript(state, &place).filter(|_| deletion.transcript);
     let path = state.config.session_store(&state.facts.paths, &place.agent);
     let deleted = state.sessions.open(&place.agent, || path)?.remove(&place.key).is_some();
-    let answer = json!({"ok": true, "key": place.key, "deleted": deleted, "archived": []});
-    let Some(file) = transcript.filter(|_| deleted) else {
-        return commit(state, &place, "delete", answer, request, fx);
+    let changed = state.change_of(&place.agent, &place.key, "delete", now).into_iter().collect();
+    let commit = match transcript.filter(|_| deleted) {
+        // The index goes first, and has to be on disk: a transcript without an entry is harmless, an entry without one is not.
+        Some(file) => Commit { changed, put_away: Some((file, waiting, place.key)), ..Commit::default() },
+        None => {
+            let answer = json!({"ok": true, "key": place.key, "deleted": deleted, "archived": []});
+            Commit { reply: Some((waiting, answer)), changed, remembered, ..Commit::default() }
+        }
     };
-    // The index goes first, and has to be on disk: a transcript without an entry is harmless, an entry without one is not.
-    let changed = state.change_of(&place.agent, &place.key, "delete", request.now);
-    let put_away = Some((file, waiting(request), place.key));
-    state.commit_sessions(Commit { changed: changed.into_iter().collect(), put_away, ..Commit::default() }, fx);
+    state.commit_sessions(commit, fx);
     Ok(Answer::Later)
+}
+
+impl State {
+    /// A turn of this session has ended: whoever waits to delete it goes on.
+    pub fn deletions_go_on(&mut self, key: &str, now: Now, fx: &mut Vec<Effect>) {
+        while !self.runs.is_at_work(key) {
+            let Some(at) = self.deletions.iter().position(|deletion| deletion.place.key == key) else { return };
+            let deletion = self.deletions.remove(at);
+            // What came meanwhile was for a session that is no more.
+            self.stop_runs(key, None, AbortReason::Rpc, now, fx);
+            self.let_go(key, now, fx);
+            let waiting = deletion.waiting.clone();
+            if let Err(error) = delete_now(self, deletion, now, fx) {
+                self.counters.failed += 1;
+                broadcast::fail(fx, waiting.conn, &waiting.id, &error);
+            }
+        }
+    }
+
+    /// A turn has not stopped in time: the session stays.
+    pub fn deletion_is_over(&mut self, ticket: u64, now: Now, fx: &mut Vec<Effect>) {
+        let Some(at) = self.deletions.iter().position(|deletion| deletion.ticket == ticket) else { return };
+        let Deletion { place, waiting, .. } = self.deletions.remove(at);
+        self.counters.failed += 1;
+        broadcast::fail(fx, waiting.conn, &waiting.id, &still_active(&place.key));
+        self.let_go(&place.key, now, fx);
+    }
 }
 
 /// Shortens a transcript to its last lines.
@@ -226,6 +291,10 @@ fn fresh_place(state: &mut State, request: &Request<'_>) -> Result<Place, WireEr
 fn make(state: &mut State, place: &Place, request: &Request<'_>) -> Result<Entry, WireError> {
     let path = state.config.session_store(&state.facts.paths, &place.agent);
     let fresh = state.entropy.uuid();
+    let wish = request.text("model").trim();
+    let world = ModelWorld { state, agent: &place.agent };
+    let chosen = (!wish.is_empty()).then(|| world.model(wish)).transpose().map_err(WireError::invalid)?;
+    let default = world.default_model();
     let index = state.sessions.open(&place.agent, || path)?;
     let mut entry = index.get(&place.key).cloned().unwrap_or_default();
     if entry.session_id().is_none() {
@@ -239,9 +308,8 @@ fn make(state: &mut State, place: &Place, request: &Request<'_>) -> Result<Entry
             entry.set(member, text);
         }
     }
-    if let Some((provider, model)) = request.text("model").split_once('/') {
-        entry.set("providerOverride", provider);
-        entry.set("modelOverride", model);
+    if let Some(chosen) = chosen {
+        patch::set_model(&mut entry, chosen, default.as_ref());
     }
     index.insert(&place.key, entry.clone());
     Ok(entry)

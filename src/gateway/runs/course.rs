@@ -5,12 +5,13 @@ use serde_json::Value;
 
 use super::outcome::Outcome;
 use super::tell::ChatEnd;
-use super::{Asker, Ended, Origin, Phase, Run, RunNo};
+use super::{Asker, Ended, Origin, Phase, Run, RunNo, Stuck};
 use crate::agent::control::AbortReason;
 use crate::agent::run::RunEvent;
 use crate::gateway::broadcast;
 use crate::gateway::dedupe::Remembered;
 use crate::gateway::event::{Effect, Timer, ToolReply};
+use crate::gateway::session_key::Place;
 use crate::gateway::state::State;
 use crate::limits;
 use crate::protocol::errors::{Code, WireError};
@@ -48,6 +49,9 @@ impl State {
 
     /// Something a run's thread tells.
     pub fn run_event(&mut self, no: RunNo, event: RunEvent, now: Now, fx: &mut Vec<Effect>) {
+        if matches!(event, RunEvent::Finished(_) | RunEvent::Failed(_)) {
+            self.runs.stuck.remove(&no);
+        }
         let Some(run) = self.runs.get_mut(no) else { return };
         let quiet = matches!(run.phase, Phase::Stopping(_));
         match event {
@@ -89,7 +93,7 @@ impl State {
         let Some(run) = self.runs.get_mut(no) else { return };
         run.said.release();
         if run.phase == Phase::Running && !run.said.is_hidden(false) {
-            self.tell_chat_delta(no, now, fx);
+            self.tell_said(no, now, fx);
         }
     }
 
@@ -104,6 +108,7 @@ impl State {
         };
         let (id, asker) = (run.id.clone(), run.asker.take());
         fx.push(Effect::StopRun(no, AbortReason::Timeout));
+        fx.push(Effect::Timer(limits::RUN_STUCK, Timer::RunStuck(no)));
         if let Some(asker) = asker {
             self.tell_asker(&asker, &id, Err(&error), fx);
         }
@@ -184,7 +189,35 @@ impl State {
             }
         } else {
             fx.push(Effect::StopRun(no, reason));
+            fx.push(Effect::Timer(limits::RUN_STUCK, Timer::RunStuck(no)));
         }
+    }
+
+    /// A run was told to stop long ago and its thread works on: it ends for everyone who waits. Its conversation takes
+    /// no turn before the thread has ended, because a transcript has one writer.
+    pub fn run_stuck(&mut self, no: RunNo, now: Now, fx: &mut Vec<Effect>) {
+        let Some(run) = self.runs.get(no).filter(|run| run.spec.is_none()) else { return };
+        let Phase::Stopping(reason) = run.phase else { return };
+        log::error!(target: "agent", "run given up, its thread does not end run={} session={}", run.id, run.session_key);
+        let key = run.session_key.clone();
+        self.runs.stuck.insert(no, Stuck { run_id: run.id.clone(), session_id: run.session_id.clone() });
+        let waiting: Vec<RunNo> = self.runs.of_session(&key).map(|(no, _)| no).filter(|other| *other != no).collect();
+        for other in waiting {
+            self.stop_run(other, reason, now, fx);
+        }
+        self.end_run(no, Outcome::never_started(reason), now, fx);
+    }
+
+    /// Refuses a turn in a conversation whose last one does not end.
+    pub fn check_stuck(&self, place: &Place) -> Result<(), WireError> {
+        let session = self.sessions.get(&place.agent, &place.key).and_then(|entry| entry.session_id());
+        let stuck = self.runs.stuck.values().find(|stuck| Some(stuck.session_id.as_str()) == session.as_deref());
+        let Some(stuck) = stuck else { return Ok(()) };
+        let text = format!(
+            "session {} is blocked: its turn {} was stopped but does not end; begin a new conversation (/new) or restart the gateway",
+            place.key, stuck.run_id
+        );
+        Err(WireError { retry_after_ms: Some(5000), ..WireError::unavailable(text) })
     }
 
     /// The one end of a run.
@@ -207,11 +240,12 @@ impl State {
         }
         let Some(run) = self.runs.remove(no) else { return };
         for id in run.ids() {
-            self.note_end(id, &ended, fx);
+            self.note_end(id, &ended, now, fx);
             self.journal_close(id, fx);
         }
         self.answer_run(&run, &outcome, error, now, fx);
         self.session_after_run(&run, &outcome, now, fx);
+        self.deletions_go_on(&run.session_key, now, fx);
         self.start_due_runs(now, fx);
         if self.stopping {
             self.exit_when_empty(fx);
@@ -219,8 +253,8 @@ impl State {
     }
 
     /// Whoever waits for this end, now or later, is told.
-    pub fn note_end(&mut self, id: &str, ended: &Ended, fx: &mut Vec<Effect>) {
-        for waiting in self.runs.ended.note(id, ended.clone()) {
+    pub fn note_end(&mut self, id: &str, ended: &Ended, now: Now, fx: &mut Vec<Effect>) {
+        for waiting in self.runs.ended.note(id, ended.clone(), now.mono) {
             broadcast::reply(fx, waiting.conn, &waiting.id, &wait_answer(id, ended));
         }
     }

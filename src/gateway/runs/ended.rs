@@ -2,6 +2,7 @@
 //! Pure; the clock comes in.
 
 use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
 
 use crate::gateway::disk::Waiting;
 use crate::limits;
@@ -27,8 +28,8 @@ struct Waiter {
 /// The memory and the waiters.
 #[derive(Default)]
 pub struct EndedRuns {
-    ended: HashMap<String, Ended>,
-    order: VecDeque<(u64, String)>,
+    ended: HashMap<String, (Duration, Ended)>,
+    order: VecDeque<(Duration, String)>,
     waiters: Vec<Waiter>,
     next: u64,
 }
@@ -36,18 +37,18 @@ pub struct EndedRuns {
 impl EndedRuns {
     /// How the run ended, if that is known.
     pub fn get(&self, run_id: &str) -> Option<&Ended> {
-        self.ended.get(run_id)
+        self.ended.get(run_id).map(|(_, ended)| ended)
     }
 
-    /// Notes an end; everyone who waited for it.
-    pub fn note(&mut self, run_id: &str, ended: Ended) -> Vec<Waiting> {
-        self.sweep(ended.ended_ms);
+    /// Notes an end at a moment of the monotonic clock; everyone who waited for it.
+    pub fn note(&mut self, run_id: &str, ended: Ended, now: Duration) -> Vec<Waiting> {
+        self.sweep(now);
         while self.order.len() >= limits::ENDED_RUNS {
             let Some((since, id)) = self.order.pop_front() else { break };
             self.forget(since, &id);
         }
-        self.order.push_back((ended.ended_ms, run_id.to_string()));
-        self.ended.insert(run_id.to_string(), ended);
+        self.order.push_back((now, run_id.to_string()));
+        self.ended.insert(run_id.to_string(), (now, ended));
         let (come, stay) = std::mem::take(&mut self.waiters).into_iter().partition(|waiter| waiter.run_id == run_id);
         self.waiters = stay;
         let come: Vec<Waiter> = come;
@@ -77,10 +78,9 @@ impl EndedRuns {
     }
 
     /// Forgets what is too old.
-    pub fn sweep(&mut self, now_ms: u64) {
-        let ttl = crate::gateway::health::millis(limits::ENDED_RUN_AGE);
+    pub fn sweep(&mut self, now: Duration) {
         while let Some((since, _)) = self.order.front() {
-            if now_ms.saturating_sub(*since) <= ttl {
+            if now.saturating_sub(*since) <= limits::ENDED_RUN_AGE {
                 return;
             }
             if let Some((since, id)) = self.order.pop_front() {
@@ -89,8 +89,8 @@ impl EndedRuns {
         }
     }
 
-    fn forget(&mut self, since: u64, id: &str) {
-        if self.ended.get(id).is_some_and(|ended| ended.ended_ms == since) {
+    fn forget(&mut self, since: Duration, id: &str) {
+        if self.ended.get(id).is_some_and(|(at, _)| *at == since) {
             self.ended.remove(id);
         }
     }
@@ -112,10 +112,13 @@ mod tests {
     #[test]
     fn an_end_is_remembered_for_ten_minutes() {
         let mut runs = EndedRuns::default();
-        runs.note("a", end(1000));
-        runs.sweep(601_000);
+        let at = Duration::from_secs(1);
+        runs.note("a", end(1000), at);
+        // Whatever the clock on the wall does meanwhile.
+        runs.note("b", end(u64::MAX), at);
+        runs.sweep(at + limits::ENDED_RUN_AGE);
         assert_eq!(runs.get("a"), Some(&end(1000)));
-        runs.sweep(601_001);
+        runs.sweep(at + limits::ENDED_RUN_AGE + Duration::from_nanos(1));
         assert_eq!(runs.get("a"), None);
         assert!(runs.order.is_empty());
     }
@@ -125,7 +128,7 @@ mod tests {
         let mut runs = EndedRuns::default();
         let one = runs.wait("a", waiting("1")).unwrap();
         let two = runs.wait("b", waiting("2")).unwrap();
-        let told = runs.note("a", end(5));
+        let told = runs.note("a", end(5), Duration::ZERO);
         assert_eq!(told.iter().map(|waiting| waiting.id.as_str()).collect::<Vec<_>>(), ["1"]);
         assert!(runs.give_up(one).is_none());
         assert_eq!(runs.give_up(two).map(|(run, _)| run).as_deref(), Some("b"));
@@ -136,7 +139,7 @@ mod tests {
     fn the_memory_is_bounded() {
         let mut runs = EndedRuns::default();
         for n in 0..limits::ENDED_RUNS as u64 + 5 {
-            runs.note(&n.to_string(), end(n));
+            runs.note(&n.to_string(), end(n), Duration::from_millis(n));
         }
         assert_eq!(runs.ended.len(), limits::ENDED_RUNS);
         assert!(runs.get("4").is_none() && runs.get("5").is_some());

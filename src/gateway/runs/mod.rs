@@ -176,12 +176,22 @@ impl Verbose {
     }
 }
 
+/// A run that was given up while its thread works on.
+pub struct Stuck {
+    /// The client's name for it.
+    pub run_id: String,
+    /// The conversation it may still write to.
+    pub session_id: String,
+}
+
 /// All runs that have not ended, and a short memory of those that have.
 pub struct Runs {
     by_no: Table<RunNo, Run>,
     by_id: HashMap<String, RunNo>,
     lanes: Lanes,
     next: u64,
+    /// Runs that were given up.
+    pub stuck: Table<RunNo, Stuck>,
     /// Runs that have ended, for `agent.wait` and repeated calls.
     pub ended: EndedRuns,
 }
@@ -194,6 +204,7 @@ impl Runs {
             by_id: HashMap::new(),
             lanes: Lanes::new(cap),
             next: 0,
+            stuck: Table::default(),
             ended: EndedRuns::default(),
         }
     }
@@ -307,6 +318,11 @@ impl Runs {
     /// Runs of a session, the one at work first.
     pub fn of_session<'a>(&'a self, key: &'a str) -> impl Iterator<Item = (RunNo, &'a Run)> {
         self.by_no.iter().filter(move |(_, run)| run.session_key == key).map(|(no, run)| (*no, run))
+    }
+
+    /// Whether the thread of one of the session's runs works.
+    pub fn is_at_work(&self, key: &str) -> bool {
+        self.of_session(key).any(|(_, run)| run.spec.is_none())
     }
 
     /// All runs.

@@ -127,7 +127,7 @@ impl State {
         let text = format!("run aborted ({})", reason.name());
         self.tell_chat_aborted(&gone.id, &key, &agent, reason.name(), fx);
         let ended = Ended { started_ms: None, ended_ms: now.wall_ms, error: Some(text.clone()) };
-        self.note_end(&gone.id, &ended, fx);
+        self.note_end(&gone.id, &ended, now, fx);
         self.journal_close(&gone.id, fx);
         if let Some(key) = gone.remembered {
             self.memory.note(key, Remembered::Ended(Err(WireError::unavailable(text))), now.mono);

@@ -1,5 +1,5 @@
-//! What a run has said so far, and when the next `chat` delta is due: every piece goes out as an `agent`
-//! event, chat deltas at most once per interval (agent.md 5). Pure; the clock comes in.
+//! What a run has said so far, and when it is told: pieces go out as `agent` events, joined when they come faster than
+//! clients can read, chat deltas at most once per interval (agent.md 5). Pure; the clock comes in.
 
 use std::time::Duration;
 
@@ -40,6 +40,7 @@ pub struct Said {
     began: bool,
     last: Option<Duration>,
     held: bool,
+    paid_until: Duration,
 }
 
 impl Said {
@@ -92,6 +93,23 @@ impl Said {
             true => prompt::spoken(&self.text).is_none(),
             false => prompt::may_be_silence(&self.text),
         }
+    }
+
+    /// Whether the next piece may go out now, which counts for the following ones; else it waits for the next chat delta.
+    pub fn may_show(&mut self, now: Duration) -> bool {
+        if self.paid_until.saturating_sub(now) > limits::AGENT_TEXT_AHEAD {
+            return false;
+        }
+        let bytes = self.text.len() + limits::AGENT_EVENT_BYTES;
+        let cost = u32::try_from(bytes)
+            .map_or(Duration::MAX, |bytes| (Duration::from_secs(1) * bytes) / limits::AGENT_TEXT_RATE);
+        self.paid_until = self.paid_until.max(now).saturating_add(cost);
+        true
+    }
+
+    /// Whether something was added since the last piece that went out.
+    pub fn has_more(&self) -> bool {
+        self.shown < self.text.len()
     }
 
     /// What was added since the last piece that went out, and the whole text.
@@ -152,6 +170,32 @@ mod tests {
         said.release();
         assert_eq!(said.take(ms(150)), Some(Delta { added: "lo!", replace: false, whole: "Hello!" }));
         assert_eq!(said.take(ms(150)), None);
+    }
+
+    #[test]
+    fn a_burst_is_told_in_fewer_and_larger_pieces() {
+        let mut said = Said::default();
+        let mut told = 0;
+        let mut pieces = 0;
+        for _ in 0..500 {
+            said.add("word ");
+            if said.may_show(ms(7)) {
+                told += said.show().1.len() + limits::AGENT_EVENT_BYTES;
+                pieces += 1;
+            }
+        }
+        let ahead = 48 * 1024;
+        assert!(pieces > 50 && told > ahead - 4096 && told < ahead + 4096, "{pieces} pieces, {told} bytes");
+        assert!(said.has_more() && !said.may_show(ms(7)) && said.may_show(ms(57)));
+    }
+
+    #[test]
+    fn pieces_at_the_pace_of_a_model_all_go_out() {
+        let mut said = Said::default();
+        for n in 0..1000 {
+            said.add("word ");
+            assert!(said.may_show(ms(n * 10)), "piece {n}");
+        }
     }
 
     #[test]

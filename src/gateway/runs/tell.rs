@@ -135,23 +135,35 @@ impl State {
         self.broadcast_raw("agent", &payload, fx);
     }
 
-    /// More of the assistant's text: at once as `agent` event, and as `chat` delta when one is due.
+    /// More of the assistant's text: as `agent` event unless they come too fast, and as `chat` delta when one is due.
     pub fn tell_text(&mut self, no: RunNo, delta: &str, now: Now, fx: &mut Vec<Effect>) {
         let Some(run) = self.runs.get_mut(no) else { return };
         run.said.add(delta);
-        if !run.said.is_hidden(false) {
+        if run.said.is_hidden(false) {
+            return;
+        }
+        let (due, paid) = (run.said.due(now.mono), run.said.may_show(now.mono));
+        match due {
+            Due::Now => self.tell_said(no, now, fx),
+            Due::After(wait) => fx.push(Effect::Timer(wait, Timer::ChatDelta(no))),
+            Due::Waiting => {}
+        }
+        if paid {
             self.tell_piece(no, now, fx);
         }
+    }
+
+    /// Everything said and not told yet, in both forms.
+    pub fn tell_said(&mut self, no: RunNo, now: Now, fx: &mut Vec<Effect>) {
+        self.tell_piece(no, now, fx);
+        self.tell_chat_delta(no, now, fx);
     }
 
     /// A message is complete: what was held back for its first letters goes out, unless it is silence.
     pub fn tell_message_end(&mut self, no: RunNo, now: Now, fx: &mut Vec<Effect>) {
         let Some(run) = self.runs.get_mut(no) else { return };
         if !run.said.is_hidden(true) {
-            if run.said.is_hidden(false) {
-                self.tell_piece(no, now, fx);
-            }
-            self.tell_chat_delta(no, now, fx);
+            self.tell_said(no, now, fx);
         }
         if let Some(run) = self.runs.get_mut(no) {
             run.said.next_message();
@@ -159,7 +171,7 @@ impl State {
     }
 
     fn tell_piece(&mut self, no: RunNo, now: Now, fx: &mut Vec<Effect>) {
-        let Some(run) = self.runs.get_mut(no) else { return };
+        let Some(run) = self.runs.get_mut(no).filter(|run| run.said.has_more()) else { return };
         let seq = run.said.next_seq();
         let (delta, text) = run.said.show();
         let payload = text_of(&AgentEvent {
@@ -172,17 +184,11 @@ impl State {
             seq,
             ts: now.wall_ms,
         });
-        let due = run.said.due(now.mono);
         self.broadcast_raw("agent", &payload, fx);
-        match due {
-            Due::Now => self.tell_chat_delta(no, now, fx),
-            Due::After(wait) => fx.push(Effect::Timer(wait, Timer::ChatDelta(no))),
-            Due::Waiting => {}
-        }
     }
 
     /// The chat delta of everything said since the last one, if there is anything.
-    pub fn tell_chat_delta(&mut self, no: RunNo, now: Now, fx: &mut Vec<Effect>) {
+    fn tell_chat_delta(&mut self, no: RunNo, now: Now, fx: &mut Vec<Effect>) {
         let Some(run) = self.runs.get_mut(no) else { return };
         let seq = run.said.seq();
         let Some(delta) = run.said.take(now.mono) else { return };

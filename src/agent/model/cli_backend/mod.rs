@@ -40,7 +40,7 @@ impl CliBackend {
 
     fn arguments(&self, request: &ModelRequest, prompt: &Prompt) -> Vec<String> {
         let (backend, session) = (&self.backend, &request.session);
-        let mut args = match resumed(backend, session) {
+        let mut args = match self.resumed(session) {
             Some((args, id)) => args.iter().map(|arg| arg.replace("{sessionId}", id)).collect(),
             None => self.first_arguments(request),
         };
@@ -62,7 +62,7 @@ impl CliBackend {
             let alias = backend.model_aliases.get(&self.reference.model);
             args.extend([flag.clone(), alias.unwrap_or(&self.reference.model).clone()]);
         }
-        let first = session.cli_session.is_none();
+        let first = self.known(session).is_none();
         let wanted = match backend.system_prompt_when {
             SystemPrompt::First => first,
             SystemPrompt::Always => true,
@@ -79,18 +79,22 @@ impl CliBackend {
 
     /// The id the program is told to use.
     fn session_id(&self, session: &CallSession) -> Option<String> {
-        let known = session.cli_session.clone();
+        let known = self.known(session).map(str::to_string);
         match self.backend.session_mode {
             SessionMode::Always => known.or_else(|| Some(session.new_cli_session.clone()).filter(|id| !id.is_empty())),
             SessionMode::Existing => known,
             SessionMode::None => None,
         }
     }
-}
 
-fn resumed<'a>(backend: &'a Backend, session: &'a CallSession) -> Option<(&'a [String], &'a str)> {
-    let args = backend.resume_args.as_deref().filter(|_| backend.session_mode != SessionMode::None)?;
-    Some((args, session.cli_session.as_deref()?))
+    fn known<'a>(&self, session: &'a CallSession) -> Option<&'a str> {
+        session.known_to(&self.reference.provider)
+    }
+
+    fn resumed<'a>(&'a self, session: &'a CallSession) -> Option<(&'a [String], &'a str)> {
+        let args = self.backend.resume_args.as_deref().filter(|_| self.backend.session_mode != SessionMode::None)?;
+        Some((args, self.known(session)?))
+    }
 }
 
 impl Model for CliBackend {
@@ -117,7 +121,7 @@ impl Model for CliBackend {
         on: &mut dyn FnMut(ModelEvent),
     ) -> Result<ModelReply, ModelError> {
         let prompt = Prompt::new(&self.backend, request)?;
-        let resuming = resumed(&self.backend, &request.session).is_some();
+        let resuming = self.resumed(&request.session).is_some();
         let output = if resuming { self.backend.resume_output } else { self.backend.output };
         let job = Job {
             command: &self.backend.command,
@@ -129,7 +133,7 @@ impl Model for CliBackend {
         let mut reading = Reading::new(output, &self.backend.session_id_fields);
         let mut told = false;
         let mut tell = |event| {
-            told = true;
+            told |= matches!(event, ModelEvent::Text(_));
             on(event);
         };
         let ended = process::run(&job, control, &mut |bytes| reading.push(bytes, &mut tell));

@@ -63,10 +63,13 @@ fn arguments_come_in_the_documented_order() {
 fn a_known_session_is_resumed_with_its_own_arguments() {
     let resume = json!({"resumeArgs": ["-c", "echo resumed $1 $2", "sh", "{sessionId}"], "modelArg": "--model"});
     let mut request = request("go");
-    request.session.cli_session = Some("s-7".into());
-    let (reply, _) = ask(with(script("echo first"), resume), &request);
+    request.session.cli_sessions = json!({"x": "s-7", "codex-cli": "s-8"});
+    let (reply, _) = ask(with(script("echo first"), resume.clone()), &request);
     let reply = reply.unwrap();
     assert_eq!((text(&reply).as_str(), reply.cli_session.as_deref()), ("resumed s-7 go", Some("s-7")));
+    request.session.cli_sessions = json!({"codex-cli": "s-8"});
+    let reply = ask(with(script("echo first"), resume), &request).0.unwrap();
+    assert_eq!((text(&reply).as_str(), reply.cli_session.as_deref()), ("first", Some("new-id")), "another's id");
 }
 
 #[test]

@@ -87,6 +87,17 @@ pub struct Rules {
     pub ask_fallback: Option<Security>,
 }
 
+impl Rules {
+    /// What a session says (`execSecurity`, `execAsk`); a word nobody knows is the strictest one, not none.
+    pub fn of_session(security: Option<&str>, ask: Option<&str>) -> Rules {
+        Rules {
+            security: security.map(|word| Security::parse(word).unwrap_or(Security::Deny)),
+            ask: ask.map(|word| AskMode::parse(word).unwrap_or(AskMode::Always)),
+            ask_fallback: None,
+        }
+    }
+}
+
 /// The rules in force.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ExecPolicy {

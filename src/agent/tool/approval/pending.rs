@@ -2,10 +2,13 @@
 //! (protocol.md 8.1, 8.4). Pure: ids and clock come in, payloads and waiters go out. `W` is whatever the owner needs to
 //! answer somebody who waits; each waiter is handed back exactly once.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
 use crate::limits;
 use crate::protocol::errors::WireError;
+use crate::sys::clock::Now;
 use crate::sys::order;
 use crate::sys::table::Table;
 
@@ -90,7 +93,7 @@ impl Request {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Verdict {
     decision: Option<Decision>,
-    at_ms: u64,
+    at: Duration,
 }
 
 #[derive(Debug)]
@@ -98,6 +101,8 @@ struct Entry<W> {
     request: Request,
     created_at_ms: u64,
     expires_at_ms: u64,
+    /// The same on the monotonic clock, which decides.
+    expires: Duration,
     waiters: Vec<W>,
     verdict: Option<Verdict>,
 }
@@ -148,7 +153,7 @@ impl<W> Approvals<W> {
         id: String,
         timeout_ms: Option<u64>,
         waiter: Option<W>,
-        now_ms: u64,
+        now: Now,
     ) -> Result<Value, WireError> {
         if request.command.trim().is_empty() {
             return Err(WireError::invalid("invalid exec.approval.request params: command required"));
@@ -162,11 +167,11 @@ impl<W> Approvals<W> {
         if self.pending().count() >= limits::APPROVALS_PENDING {
             return Err(WireError::unavailable(format!("too many pending approvals ({})", limits::APPROVALS_PENDING)));
         }
-        let default = millis(limits::APPROVAL_WAIT);
-        let timeout = timeout_ms.unwrap_or(default).clamp(1, millis(limits::APPROVAL_WAIT_MAX));
-        let expires_at_ms = now_ms.saturating_add(timeout);
+        let timeout = timeout_ms.map_or(limits::APPROVAL_WAIT, Duration::from_millis);
+        let timeout = timeout.clamp(Duration::from_millis(1), limits::APPROVAL_WAIT_MAX);
+        let (expires, expires_at_ms) = (now.mono + timeout, now.wall_ms.saturating_add(millis(timeout)));
         let waiters = waiter.into_iter().collect();
-        let entry = Entry { request, created_at_ms: now_ms, expires_at_ms, waiters, verdict: None };
+        let entry = Entry { request, created_at_ms: now.wall_ms, expires_at_ms, expires, waiters, verdict: None };
         let payload = view(&id, &entry);
         self.entries.insert(id, entry);
         Ok(payload)
@@ -178,28 +183,27 @@ impl<W> Approvals<W> {
         id: &str,
         decision: Decision,
         by: Option<&str>,
-        now_ms: u64,
+        now: Now,
     ) -> Result<Settled<W>, WireError> {
-        let current = |entry: &&mut Entry<W>| entry.verdict.is_none() && now_ms < entry.expires_at_ms;
+        let current = |entry: &&mut Entry<W>| entry.verdict.is_none() && now.mono < entry.expires;
         let entry = self.entries.get_mut(id).filter(current).ok_or_else(|| unknown("unknown approval id"))?;
-        let event = json!({"id": id, "decision": decision.name(), "resolvedBy": by, "ts": now_ms});
-        Ok(settle(id, entry, Some(decision), Some(event), now_ms))
+        let event = json!({"id": id, "decision": decision.name(), "resolvedBy": by, "ts": now.wall_ms});
+        Ok(settle(id, entry, Some(decision), Some(event), now))
     }
 
     /// Ends what has expired and forgets what was decided long ago.
-    pub fn expire(&mut self, now_ms: u64) -> Vec<Settled<W>> {
-        let keep = millis(limits::APPROVAL_MEMORY);
-        self.entries.retain(|_, entry| {
-            entry.verdict.as_ref().is_none_or(|verdict| now_ms.saturating_sub(verdict.at_ms) < keep)
-        });
-        let due = |entry: &Entry<W>| entry.verdict.is_none() && now_ms >= entry.expires_at_ms;
+    pub fn expire(&mut self, now: Now) -> Vec<Settled<W>> {
+        let keep = limits::APPROVAL_MEMORY;
+        self.entries
+            .retain(|_, entry| entry.verdict.as_ref().is_none_or(|verdict| now.mono.saturating_sub(verdict.at) < keep));
+        let due = |entry: &Entry<W>| entry.verdict.is_none() && now.mono >= entry.expires;
         let entries = self.entries.iter_mut().filter(|(_, entry)| due(entry));
-        entries.map(|(id, entry)| settle(id, entry, None, None, now_ms)).collect()
+        entries.map(|(id, entry)| settle(id, entry, None, None, now)).collect()
     }
 
-    /// When [`Approvals::expire`] has something to do next, in Unix milliseconds.
-    pub fn next_expiry(&self) -> Option<u64> {
-        self.pending().map(|(_, entry)| entry.expires_at_ms).min()
+    /// When [`Approvals::expire`] has something to do next, on the monotonic clock.
+    pub fn next_expiry(&self) -> Option<Duration> {
+        self.pending().map(|(_, entry)| entry.expires).min()
     }
 
     /// `exec.approval.waitDecision`.
@@ -249,14 +253,8 @@ impl<W> Approvals<W> {
     }
 }
 
-fn settle<W>(
-    id: &str,
-    entry: &mut Entry<W>,
-    decision: Option<Decision>,
-    event: Option<Value>,
-    now_ms: u64,
-) -> Settled<W> {
-    entry.verdict = Some(Verdict { decision, at_ms: now_ms });
+fn settle<W>(id: &str, entry: &mut Entry<W>, decision: Option<Decision>, event: Option<Value>, now: Now) -> Settled<W> {
+    entry.verdict = Some(Verdict { decision, at: now.mono });
     let answer = answer(id, entry, decision);
     let waiters = std::mem::take(&mut entry.waiters);
     Settled { id: id.to_string(), request: entry.request.clone(), decision, answer, waiters, event }
@@ -284,7 +282,7 @@ fn is_id(id: &str) -> bool {
     (1..=limits::APPROVAL_ID_CHARS).contains(&id.len()) && id.chars().all(plain) && id != "." && id != ".."
 }
 
-fn millis(time: std::time::Duration) -> u64 {
+fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
@@ -296,8 +294,12 @@ mod tests {
         Request::from_params(&json!({"command": command, "cwd": " ", "agentId": "main"}))
     }
 
-    fn open(approvals: &mut Approvals<u8>, id: &str, now_ms: u64) -> Result<Value, WireError> {
-        approvals.request(ask("ls"), id.into(), None, Some(1), now_ms)
+    fn at(ms: u64) -> Now {
+        Now { mono: Duration::from_millis(ms), wall_ms: ms }
+    }
+
+    fn open(approvals: &mut Approvals<u8>, id: &str, ms: u64) -> Result<Value, WireError> {
+        approvals.request(ask("ls"), id.into(), None, Some(1), at(ms))
     }
 
     #[test]
@@ -308,12 +310,12 @@ mod tests {
         assert_eq!(event["request"]["cwd"], Value::Null);
         assert_eq!((&event["createdAtMs"], &event["expiresAtMs"]), (&json!(1000), &json!(121_000)));
         assert_eq!(approvals.wait("a", 2).unwrap(), Wait::Pending);
-        let settled = approvals.resolve("a", Decision::AllowOnce, Some("cli"), 2000).unwrap();
+        let settled = approvals.resolve("a", Decision::AllowOnce, Some("cli"), at(2000)).unwrap();
         assert_eq!(settled.waiters, [1, 2]);
         assert_eq!(settled.answer["decision"], "allow-once");
         let expected = json!({"id": "a", "decision": "allow-once", "resolvedBy": "cli", "ts": 2000});
         assert_eq!(settled.event, Some(expected));
-        assert_eq!(approvals.resolve("a", Decision::Deny, None, 2001).unwrap_err().message, "unknown approval id");
+        assert_eq!(approvals.resolve("a", Decision::Deny, None, at(2001)).unwrap_err().message, "unknown approval id");
         let Wait::Ended(3, late) = approvals.wait("a", 3).unwrap() else { panic!("decided") };
         assert_eq!(late, settled.answer);
     }
@@ -321,14 +323,16 @@ mod tests {
     #[test]
     fn what_nobody_decides_expires_without_a_decision() {
         let mut approvals = Approvals::default();
-        approvals.request(ask("ls"), "a".into(), Some(50), Some(1), 0).unwrap();
-        assert_eq!((approvals.next_expiry(), approvals.expire(49).len()), (Some(50), 0));
-        assert!(approvals.resolve("a", Decision::AllowOnce, None, 50).is_err(), "too late by nothing at all");
-        let expired = approvals.expire(50);
+        approvals.request(ask("ls"), "a".into(), Some(50), Some(1), at(0)).unwrap();
+        assert_eq!((approvals.next_expiry(), approvals.expire(at(49)).len()), (Some(at(50).mono), 0));
+        assert!(approvals.resolve("a", Decision::AllowOnce, None, at(50)).is_err(), "too late by nothing at all");
+        let clock_set = Now { wall_ms: u64::MAX, ..at(49) };
+        assert!(approvals.expire(clock_set).is_empty(), "somebody set the clock");
+        let expired = approvals.expire(at(50));
         assert_eq!((expired[0].decision, &expired[0].answer["decision"]), (None, &Value::Null));
         assert_eq!((&expired[0].waiters, &expired[0].event), (&vec![1], &None));
         assert_eq!(approvals.next_expiry(), None);
-        approvals.expire(50 + millis(limits::APPROVAL_MEMORY));
+        approvals.expire(at(50 + millis(limits::APPROVAL_MEMORY)));
         assert!(approvals.entries.is_empty());
     }
 
@@ -337,12 +341,12 @@ mod tests {
         let mut approvals = Approvals::default();
         open(&mut approvals, "a", 0).unwrap();
         assert_eq!(open(&mut approvals, "a", 1).unwrap_err().message, "approval id already pending");
-        let unknown = approvals.resolve("b", Decision::Deny, None, 1).unwrap_err();
+        let unknown = approvals.resolve("b", Decision::Deny, None, at(1)).unwrap_err();
         assert_eq!(unknown.details, Some(json!({"reason": "APPROVAL_NOT_FOUND"})));
         assert_eq!(approvals.get("b").unwrap_err().message, "unknown or expired approval id");
         assert_eq!(Decision::parse("maybe").unwrap_err().message, "invalid decision");
         assert!(open(&mut approvals, "../x y", 0).is_err() && open(&mut approvals, "", 0).is_err());
-        assert!(approvals.request(ask(" "), "c".into(), None, None, 0).is_err());
+        assert!(approvals.request(ask(" "), "c".into(), None, None, at(0)).is_err());
     }
 
     #[test]
@@ -360,7 +364,7 @@ mod tests {
         assert!(approvals.wait("id0", 0).is_ok());
         let long = Request::from_params(&json!({"command": "x".repeat(1 << 20)}));
         assert_eq!(long.command.len(), limits::APPROVAL_TEXT_CHARS);
-        let event = Approvals::<u8>::default().request(ask("ls"), "a".into(), Some(u64::MAX), None, 0).unwrap();
+        let event = Approvals::<u8>::default().request(ask("ls"), "a".into(), Some(u64::MAX), None, at(0)).unwrap();
         assert_eq!(event["expiresAtMs"], millis(limits::APPROVAL_WAIT_MAX));
     }
 

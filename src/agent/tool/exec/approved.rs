@@ -2,7 +2,8 @@
 //! reaches the session as a system event (agent.md 17).
 
 use std::sync::Arc;
-use std::time::Duration;
+
+use crossbeam_channel::RecvTimeoutError;
 
 use super::super::approval::judge::{self, ExecPolicy, Facts, Verdict};
 use super::super::approval::pending::Decision;
@@ -13,7 +14,6 @@ use crate::agent::control::Control;
 use crate::agent::tool::text;
 use crate::limits;
 use crate::sys::child::StopReason;
-use crate::sys::clock::wall_ms;
 use crate::sys::thread;
 
 /// A command that is not decided yet.
@@ -54,10 +54,17 @@ impl Toolbox {
             desk: Arc::clone(&self.setup.desk),
             control: work.control.clone(),
         };
-        let time = Duration::from_millis(expires_at_ms.saturating_sub(wall_ms())) + limits::STATE_REPLY;
         let wait = move || {
-            let decided = decision.recv_timeout(time.min(limits::APPROVAL_WAIT_MAX));
-            undecided.decided(decided.unwrap_or(None));
+            // The gateway says when the time is over; this is for the case that it does not.
+            let decided = decision.recv_timeout(limits::APPROVAL_WAIT + limits::STATE_REPLY);
+            match decided {
+                Ok(decision) => undecided.decided(decision),
+                Err(RecvTimeoutError::Timeout) => undecided.decided(None),
+                // nothing may start while the gateway leaves
+                Err(RecvTimeoutError::Disconnected) => {
+                    undecided.tell("exec denied: the gateway stopped before anybody decided")
+                }
+            }
         };
         if let Err(fault) = thread::spawn("tool:approval", limits::STACK_ACCEPT, wait) {
             return ToolOutcome::error(format!("exec denied: nobody can wait for the approval: {fault}"));

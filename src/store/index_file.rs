@@ -1,0 +1,204 @@
+//! The session indexes as the thread that writes them knows them: an original's program may run beside the gateway on
+//! the same files (`agent --local`), so each write looks first whether somebody else has written, and takes in what
+//! came. Follows the original's lock file; knows files, not what sessions are.
+
+use std::collections::BTreeMap;
+use std::fs::{self, OpenOptions};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::process;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::atomic;
+use super::sessions::{Arrival, Index, IndexFault};
+use crate::limits;
+use crate::sys::clock::wall_ms;
+use crate::sys::order;
+
+/// What tells one state of a file from another: every writer renames a new file into place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stamp {
+    inode: u64,
+    length: u64,
+    changed: (i64, i64),
+}
+
+/// A file as it was read or written last.
+#[derive(Default)]
+struct Known {
+    stamp: Option<Stamp>,
+    /// Hashes of its keys, sorted: what is missing from a new index was deleted here, anything else came from outside.
+    keys: Vec<u64>,
+}
+
+/// All index files.
+#[derive(Default)]
+pub struct IndexFiles {
+    known: BTreeMap<PathBuf, Known>,
+}
+
+impl IndexFiles {
+    /// Reads an index and remembers what was in it, unless it is known: who asks again may keep what he has.
+    pub fn read(&mut self, path: &Path) -> Result<Index, IndexFault> {
+        let stamp = stamp(path);
+        let index = Index::read(path)?;
+        self.known.entry(path.to_owned()).or_insert_with(|| Known { stamp, keys: hashes(&index) });
+        Ok(index)
+    }
+
+    /// Replaces an index. What others wrote since the last time goes into the file, too, and is handed back.
+    pub fn write(&mut self, path: &Path, mut index: Arc<Index>) -> io::Result<Vec<Arrival>> {
+        let _lock = Lock::take(path, limits::INDEX_LOCK_WAIT)?;
+        let known = self.known.entry(path.to_owned()).or_default();
+        let mut arrived = Vec::new();
+        if stamp(path) != known.stamp {
+            let theirs = Index::read(path).map_err(|fault| {
+                io::Error::new(ErrorKind::InvalidData, format!("{fault}; another program has changed it: repair it"))
+            })?;
+            let is_known = |key: &str| known.keys.binary_search(&hash(key)).is_ok();
+            arrived = index.arrivals(theirs, &is_known);
+            let merged = Arc::make_mut(&mut index);
+            arrived.iter().for_each(|arrival| merged.take(arrival.clone()));
+        }
+        atomic::write(path, index.print().as_bytes(), atomic::PRIVATE)?;
+        *known = Known { stamp: stamp(path), keys: hashes(&index) };
+        Ok(arrived)
+    }
+}
+
+fn stamp(path: &Path) -> Option<Stamp> {
+    let facts = fs::metadata(path).ok()?;
+    Some(Stamp { inode: facts.ino(), length: facts.len(), changed: (facts.mtime(), facts.mtime_nsec()) })
+}
+
+fn hashes(index: &Index) -> Vec<u64> {
+    let mut hashes: Vec<u64> = index.keys().map(hash).collect();
+    order::by(&mut hashes, |one, two| one.cmp(two));
+    hashes
+}
+
+fn hash(key: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    key.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// The original's lock: a file beside the index that only one can create.
+struct Lock(PathBuf);
+
+impl Lock {
+    fn take(path: &Path, patience: Duration) -> io::Result<Lock> {
+        atomic::create_dir(path.parent().unwrap_or(path))?;
+        let mut name = path.as_os_str().to_owned();
+        name.push(".lock");
+        let file = PathBuf::from(name);
+        let since = Instant::now();
+        loop {
+            match OpenOptions::new().write(true).create_new(true).mode(atomic::PRIVATE).open(&file) {
+                Ok(mut opened) => {
+                    // Who holds it is said for people; the lock is the file itself.
+                    let _ = write!(opened, "{{\"pid\":{},\"startedAt\":{}}}", process::id(), wall_ms());
+                    return Ok(Lock(file));
+                }
+                Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
+                Err(_) if is_stale(&file) => drop(fs::remove_file(&file)),
+                Err(_) if since.elapsed() >= patience => {
+                    let text = format!("another program holds {}; remove that file if none runs", file.display());
+                    return Err(io::Error::new(ErrorKind::TimedOut, text));
+                }
+                Err(_) => std::thread::sleep(limits::INDEX_LOCK_STEP),
+            }
+        }
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+fn is_stale(file: &Path) -> bool {
+    let changed = fs::metadata(file).and_then(|facts| facts.modified());
+    changed.is_ok_and(|at| at.elapsed().is_ok_and(|age| age > limits::INDEX_LOCK_AGE))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::SystemTime;
+
+    fn folder(name: &str) -> PathBuf {
+        let dir = std::env::temp_dir().join(format!("openclaw-index-{}-{name}", process::id()));
+        fs::create_dir_all(&dir).unwrap();
+        dir.join("sessions.json")
+    }
+
+    fn index(text: &str) -> Index {
+        Index::parse(text.as_bytes()).unwrap()
+    }
+
+    /// Every key and its `updatedAt`.
+    fn in_file(path: &Path) -> Vec<(String, u64)> {
+        let index = Index::read(path).unwrap();
+        index.iter().map(|(key, entry)| (key.to_string(), entry.updated_ms())).collect()
+    }
+
+    fn all(rows: &[(&str, u64)]) -> Vec<(String, u64)> {
+        rows.iter().map(|(key, at)| ((*key).to_string(), *at)).collect()
+    }
+
+    #[test]
+    fn what_others_wrote_meanwhile_stays_and_what_was_deleted_here_does_not_come_back() {
+        let path = folder("merge");
+        fs::write(&path, r#"{"a": {"updatedAt": 1}, "b": {"updatedAt": 1}, "gone": {"updatedAt": 1}}"#).unwrap();
+        let mut files = IndexFiles::default();
+        let mut ours = files.read(&path).unwrap();
+        ours.remove("gone");
+        ours.get_mut("a").unwrap().touch(5);
+        let theirs = r#"{"a": {"updatedAt": 3}, "b": {"updatedAt": 7}, "gone": {"updatedAt": 9}, "new": {"updatedAt": 2}, "odd": 4}"#;
+        fs::write(&path, theirs).unwrap();
+        let arrived = files.write(&path, Arc::new(ours.clone())).unwrap();
+        assert_eq!(in_file(&path), all(&[("a", 5), ("b", 7), ("new", 2)]));
+        assert!(fs::read_to_string(&path).unwrap().contains("\"odd\": 4"));
+        arrived.into_iter().for_each(|arrival| ours.take(arrival));
+        assert_eq!(files.write(&path, Arc::new(ours.clone())).unwrap().len(), 0, "nobody else wrote");
+        assert_eq!(ours.print(), fs::read_to_string(&path).unwrap());
+        ours.remove("new");
+        fs::write(&path, ours.print().replace("\"updatedAt\": 7", "\"updatedAt\": 8")).unwrap();
+        assert_eq!(files.write(&path, Arc::new(ours)).unwrap().len(), 1);
+        assert_eq!(in_file(&path), all(&[("a", 5), ("b", 8)]));
+        fs::remove_dir_all(path.parent().unwrap()).unwrap();
+    }
+
+    #[test]
+    fn a_file_that_others_broke_is_not_written_over() {
+        let path = folder("broken");
+        let mut files = IndexFiles::default();
+        files.write(&path, Arc::new(index(r#"{"a": {}}"#))).unwrap();
+        fs::write(&path, "{\"a\":").unwrap();
+        assert!(files.write(&path, Arc::default()).unwrap_err().to_string().contains("repair it"));
+        assert_eq!(fs::read_to_string(&path).unwrap(), "{\"a\":");
+        fs::remove_file(&path).unwrap();
+        assert!(files.write(&path, Arc::new(index(r#"{"a": {}}"#))).unwrap().is_empty());
+        fs::remove_dir_all(path.parent().unwrap()).unwrap();
+    }
+
+    #[test]
+    fn the_originals_lock_is_waited_for_but_not_for_ever() {
+        let path = folder("lock");
+        let lock = PathBuf::from(format!("{}.lock", path.display()));
+        let held = fs::File::create(&lock).unwrap();
+        let refused = Lock::take(&path, Duration::from_millis(1)).err().unwrap();
+        assert!(refused.to_string().contains("sessions.json.lock"), "{refused}");
+        held.set_modified(SystemTime::now() - limits::INDEX_LOCK_AGE * 2).unwrap();
+        let taken = Lock::take(&path, Duration::from_millis(1)).unwrap();
+        assert!(fs::read_to_string(&lock).unwrap().contains("\"pid\":"));
+        drop(taken);
+        assert!(!lock.exists());
+        fs::remove_dir_all(path.parent().unwrap()).unwrap();
+    }
+}
