@@ -3,6 +3,8 @@
 //! objects with members that must survive; serde's `flatten` and `tag` compile a parser of their own for each such type.
 //! Knows nothing of the program; stands before all modules so that every file has `json!` without importing it.
 
+use std::mem::ManuallyDrop;
+
 use serde::Serialize;
 use serde::de::{DeserializeOwned, Error as _};
 use serde_json::{Error, Map, Value};
@@ -71,9 +73,10 @@ macro_rules! json {
     ($value:expr) => { $crate::json::value(&$value) };
 }
 
-/// An object under construction.
+/// An object under construction. When one of its values panics it is leaked: cleaning up would cost code at every use,
+/// and a panic is a fault of this program anyway.
 #[derive(Debug, Default)]
-pub struct Object(Map<String, Value>);
+pub struct Object(ManuallyDrop<Map<String, Value>>);
 
 impl Object {
     /// Adds whatever serialises.
@@ -93,13 +96,13 @@ impl Object {
 
     /// The object.
     pub fn done(self) -> Value {
-        Value::Object(self.0)
+        Value::Object(ManuallyDrop::into_inner(self.0))
     }
 }
 
-/// A list under construction.
+/// A list under construction, leaked as [`Object`] is.
 #[derive(Debug, Default)]
-pub struct List(Vec<Value>);
+pub struct List(ManuallyDrop<Vec<Value>>);
 
 impl List {
     /// Adds a value.
@@ -109,7 +112,7 @@ impl List {
 
     /// The list.
     pub fn done(self) -> Value {
-        Value::Array(self.0)
+        Value::Array(ManuallyDrop::into_inner(self.0))
     }
 }
 
