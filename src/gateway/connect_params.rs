@@ -6,8 +6,10 @@ use serde_json::Value;
 use super::device::{self, Signed};
 use super::state::Role;
 use crate::json::Members;
+use crate::limits;
 use crate::protocol::errors::WireError;
 use crate::sys::table::Table;
+use crate::sys::thread;
 
 /// What a client says of itself.
 #[derive(Debug, Clone)]
@@ -154,11 +156,19 @@ pub struct ConnectRequest {
 }
 
 impl ConnectRequest {
-    /// Reads parameters that fit the table's shape; takes the time of a signature check.
+    /// Reads parameters that fit the table's shape; takes the time of a signature check. A thread of its own makes that
+    /// check, because the deep stack it needs would stay with the connection for as long as that lives.
     pub fn read(params: Value) -> Result<ConnectRequest, WireError> {
         let params = ConnectParams::read(params)?;
-        let signed = device::examine(&params);
-        Ok(ConnectRequest { params, signed })
+        if params.device.is_none() {
+            return Ok(ConnectRequest { params, signed: None });
+        }
+        let examine = move || {
+            let signed = device::examine(&params);
+            ConnectRequest { params, signed }
+        };
+        let examined = thread::ask("proof", limits::STACK_ACCEPT, examine).ok().and_then(thread::Pending::join);
+        examined.ok_or_else(|| WireError::unavailable("cannot check the device's signature now; try again"))
     }
 }
 
