@@ -156,19 +156,16 @@ pub struct ConnectRequest {
 }
 
 impl ConnectRequest {
-    /// Reads parameters that fit the table's shape; takes the time of a signature check. A thread of its own makes that
-    /// check, because the deep stack it needs would stay with the connection for as long as that lives.
+    /// Reads parameters that fit the table's shape; takes the time of a signature check. Done on a thread of its own,
+    /// because the deep stack it needs (8 KiB more without a device) would stay with the connection as long as it lives.
     pub fn read(params: Value) -> Result<ConnectRequest, WireError> {
-        let params = ConnectParams::read(params)?;
-        if params.device.is_none() {
-            return Ok(ConnectRequest { params, signed: None });
-        }
-        let examine = move || {
+        let read = move || {
+            let params = ConnectParams::read(params)?;
             let signed = device::examine(&params);
-            ConnectRequest { params, signed }
+            Ok(ConnectRequest { params, signed })
         };
-        let examined = thread::ask("proof", limits::STACK_ACCEPT, examine).ok().and_then(thread::Pending::join);
-        examined.ok_or_else(|| WireError::unavailable("cannot check the device's signature now; try again"))
+        let read = thread::ask("proof", limits::STACK_ACCEPT, read).ok().and_then(thread::Pending::join);
+        read.unwrap_or_else(|| Err(WireError::unavailable("cannot read the connect request now; try again")))
     }
 }
 
