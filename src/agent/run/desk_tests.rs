@@ -50,6 +50,7 @@ fn ground(dir: &TempDir, backend: Value, lines: &[Value]) -> Ground {
         model: None,
         auth_profile: None,
         cooldowns: Cooldowns::default(),
+        client_tools: ClientTools::default(),
         found: None,
         thinking: None,
         limit: None,
