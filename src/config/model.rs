@@ -14,7 +14,7 @@ use crate::limits;
 
 pub use super::sections::{
     ActiveHours, Agent, AgentDefaults, Agents, Heartbeat, Identity, MAIN_AGENT, Model, ModelChoice, ModelCost,
-    Provider, ResolvedAgent, ResolvedHeartbeat,
+    Provider, ResolvedAgent, ResolvedHeartbeat, raw_agent,
 };
 
 /// The gateway port when nobody says otherwise (lifecycle.md 1).

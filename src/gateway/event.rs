@@ -15,6 +15,7 @@ use super::desk::ToolAsk;
 use super::disk::{Done, Job, Then};
 use super::errand::Errand;
 use super::programs::admit::{Admit, Grant};
+use super::programs::embeddings::{Report, Setting};
 use super::programs::feed::{Feed, FeedLine};
 use super::programs::runs::RunOrder;
 use super::runs::RunNo;
@@ -121,6 +122,8 @@ pub enum Input {
         /// What.
         order: Order,
     },
+    /// A request for embeddings is over.
+    Embedded(Box<Report>),
     /// The program has gone, or reads too slowly.
     ProgramGone(u64),
     /// The disk thread has done a job.
@@ -217,6 +220,8 @@ pub enum HttpAsk {
     Startup(Caller),
     /// May this program use this interface?
     Admit(Box<Admit>),
+    /// By which settings do this agent's texts become vectors? None is the default agent.
+    Embeddings(Option<String>),
 }
 
 /// What an HTTP program wants done.
@@ -251,6 +256,8 @@ pub enum HttpAnswer {
     },
     /// The program may.
     Admitted(Grant),
+    /// By these.
+    Embeddings(Box<Setting>),
     /// It may not; this is what it is told.
     Refused(Box<Reply>),
 }

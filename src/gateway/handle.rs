@@ -33,6 +33,7 @@ pub fn handle(state: &mut State, input: Input, now: Now, fx: &mut Vec<Effect>) {
         Input::Closed { conn, why } => closed(state, conn, &why, now, fx),
         Input::Http { ticket, ask } => fx.push(Effect::Answer(ticket, http(state, &ask, now))),
         Input::Program { ticket, order: wish } => order(state, ticket, wish, now, fx),
+        Input::Embedded(report) => state.embedded(*report, now, fx),
         Input::ProgramGone(ticket) => state.program_gone(ticket, now, fx),
         Input::Stored { then, done } => stored(state, then, done, now, fx),
         Input::Tool { run, ticket, ask } => state.tool_asks(run, ticket, ask, now, fx),
@@ -134,6 +135,12 @@ fn http(state: &mut State, ask: &HttpAsk, now: Now) -> HttpAnswer {
         HttpAsk::Admit(ask) => {
             return match state.admit_program(ask, now) {
                 Ok(grant) => HttpAnswer::Admitted(grant),
+                Err(reply) => HttpAnswer::Refused(reply),
+            };
+        }
+        HttpAsk::Embeddings(named) => {
+            return match state.embedding_setting(named.as_deref()) {
+                Ok(setting) => HttpAnswer::Embeddings(Box::new(setting)),
                 Err(reply) => HttpAnswer::Refused(reply),
             };
         }

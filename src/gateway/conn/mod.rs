@@ -67,6 +67,8 @@ pub struct Hub {
     pub settings: HubSettings,
     /// Bytes of request bodies in memory.
     pub bodies: Arc<AtomicUsize>,
+    /// Requests for embeddings that are worked on: one message for each.
+    pub embeddings: (Sender<()>, Receiver<()>),
     next: AtomicU64,
 }
 
@@ -90,6 +92,7 @@ impl Hub {
             stopping: AtomicBool::new(false),
             settings,
             bodies: Arc::default(),
+            embeddings: bounded(limits::EMBED_AT_ONCE),
             next: AtomicU64::new(1),
         })
     }

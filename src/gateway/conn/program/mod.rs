@@ -1,6 +1,8 @@
 //! Requests of HTTP programs on their connection's own thread: admission, body, the interface, the answer. What the
 //! interfaces say is `crate::http::api`'s and `gateway::programs`'; here is only who waits for what.
 
+mod embeddings;
+
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, TcpStream};
 use std::sync::Arc;
@@ -172,6 +174,8 @@ impl Server<'_> {
 
 /// The interface's own part.
 fn serve(exchange: &Exchange<'_>, surface: Surface) -> Answered {
-    let _ = (exchange, surface);
-    Answered::Reply(Reply::not_found())
+    match surface {
+        Surface::Embeddings => embeddings::serve(exchange),
+        _ => Answered::Reply(Reply::not_found()),
+    }
 }
