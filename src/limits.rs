@@ -334,6 +334,10 @@ pub const EMBEDDINGS_BODY_BYTES: usize = 5 * MIB;
 pub const TOOLS_BODY_BYTES: usize = 2 * MIB;
 /// Largest body of `/api/v1/admin/rpc` (http.md 13).
 pub const ADMIN_BODY_BYTES: usize = MIB;
+/// Bytes of a head that are read off a socket at once: most heads are smaller.
+pub const HTTP_HEAD_READ_BYTES: usize = 4 * KIB;
+/// Bytes of a request that are read off a socket at once.
+pub const HTTP_READ_BYTES: usize = 16 * KIB;
 /// Time for a request body to arrive (http.md 3).
 pub const HTTP_BODY: Duration = Duration::from_secs(30);
 /// Bytes of the bodies of all requests together: callers with the secret could else fill the memory of a small machine.

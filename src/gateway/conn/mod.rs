@@ -13,6 +13,7 @@ pub mod refusals;
 pub mod session;
 pub mod writer;
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -25,6 +26,7 @@ use super::event::{Admission, ConnId, Event, HttpAnswer, HttpAsk, Input};
 use crate::http::locality::{Proxies, RealIp};
 use crate::http::proxy_login::ProxyLogin;
 use crate::limits;
+use crate::sys::thread::Worker;
 use gate::Permit;
 use outbox::Outbox;
 
@@ -65,6 +67,8 @@ pub struct Hub {
     pub stopping: AtomicBool,
     /// Settings that stay for the life of the process.
     pub settings: HubSettings,
+    /// Reads first messages: their deep stack (typed parameters, a signature) would stay with every connection.
+    pub clerk: Worker,
     /// Bytes of request bodies in memory.
     pub bodies: Arc<AtomicUsize>,
     /// Requests for embeddings that are worked on: one message for each.
@@ -86,15 +90,16 @@ pub struct HubSettings {
 
 impl Hub {
     /// A hub in front of this queue.
-    pub fn new(events: Sender<Event>, settings: HubSettings) -> Arc<Hub> {
-        Arc::new(Hub {
+    pub fn new(events: Sender<Event>, settings: HubSettings) -> io::Result<Arc<Hub>> {
+        Ok(Arc::new(Hub {
             events,
             stopping: AtomicBool::new(false),
             settings,
+            clerk: Worker::start("clerk", limits::STACK_PARSER)?,
             bodies: Arc::default(),
             embeddings: bounded(limits::EMBED_AT_ONCE),
             next: AtomicU64::new(1),
-        })
+        }))
     }
 
     /// A number no other connection has.
