@@ -529,6 +529,8 @@ pub const EMBED_DIMENSIONS: usize = 8192;
 pub const EMBED_TIME: Duration = Duration::from_secs(120);
 /// Requests for embeddings that are worked on at once; others wait. Each holds up to 20 MiB.
 pub const EMBED_AT_ONCE: usize = 8;
+/// Models whose tokens are counted apart in `/metrics`; the rest share a place.
+pub const METRIC_MODELS: usize = 32;
 /// Models of a local server that are asked for their abilities.
 pub const DISCOVERY_MODELS: usize = 8;
 /// Bytes of a file of CA certificates; the usual bundle has 220 KiB.

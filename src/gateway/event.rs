@@ -14,6 +14,7 @@ use super::connect_params::ConnectRequest;
 use super::desk::ToolAsk;
 use super::disk::{Done, Job, Then};
 use super::errand::Errand;
+use super::metrics::Snapshot;
 use super::programs::admit::{Admit, Grant};
 use super::programs::embeddings::{Report, Setting};
 use super::programs::feed::{Feed, FeedLine};
@@ -222,6 +223,8 @@ pub enum HttpAsk {
     Admit(Box<Admit>),
     /// By which settings do this agent's texts become vectors? None is the default agent.
     Embeddings(Option<String>),
+    /// How much of everything is there?
+    Metrics,
 }
 
 /// What an HTTP program wants done.
@@ -258,6 +261,8 @@ pub enum HttpAnswer {
     Admitted(Grant),
     /// By these.
     Embeddings(Box<Setting>),
+    /// So much.
+    Metrics(Box<Snapshot>),
     /// It may not; this is what it is told.
     Refused(Box<Reply>),
 }

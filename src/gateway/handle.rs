@@ -138,6 +138,7 @@ fn http(state: &mut State, ask: &HttpAsk, now: Now) -> HttpAnswer {
                 Err(reply) => HttpAnswer::Refused(reply),
             };
         }
+        HttpAsk::Metrics => return HttpAnswer::Metrics(Box::new(state.metrics_snapshot())),
         HttpAsk::Embeddings(named) => {
             return match state.embedding_setting(named.as_deref()) {
                 Ok(setting) => HttpAnswer::Embeddings(Box::new(setting)),

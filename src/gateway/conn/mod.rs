@@ -11,6 +11,7 @@ mod program;
 pub mod reader;
 pub mod refusals;
 pub mod session;
+pub mod tally;
 pub mod writer;
 
 use std::io;
@@ -27,8 +28,9 @@ use crate::http::locality::{Proxies, RealIp};
 use crate::http::proxy_login::ProxyLogin;
 use crate::limits;
 use crate::sys::thread::Worker;
-use gate::Permit;
+use gate::{Permit, Total};
 use outbox::Outbox;
+use tally::Tally;
 
 /// What the upgrade request says about the peer.
 #[derive(Debug, Clone)]
@@ -67,6 +69,10 @@ pub struct Hub {
     pub stopping: AtomicBool,
     /// Settings that stay for the life of the process.
     pub settings: HubSettings,
+    /// How many connections there are.
+    pub total: Total,
+    /// What is counted for `/metrics`.
+    pub tally: Tally,
     /// Reads first messages: their deep stack (typed parameters, a signature) would stay with every connection.
     pub clerk: Worker,
     /// Bytes of request bodies in memory.
@@ -90,11 +96,13 @@ pub struct HubSettings {
 
 impl Hub {
     /// A hub in front of this queue.
-    pub fn new(events: Sender<Event>, settings: HubSettings) -> io::Result<Arc<Hub>> {
+    pub fn new(events: Sender<Event>, settings: HubSettings, total: Total) -> io::Result<Arc<Hub>> {
         Ok(Arc::new(Hub {
             events,
             stopping: AtomicBool::new(false),
             settings,
+            total,
+            tally: Tally::default(),
             clerk: Worker::start("clerk", limits::STACK_PARSER)?,
             bodies: Arc::default(),
             embeddings: bounded(limits::EMBED_AT_ONCE),

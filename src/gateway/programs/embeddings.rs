@@ -58,6 +58,9 @@ impl State {
 
     /// A request for embeddings is over.
     pub fn embedded(&mut self, report: Report, now: Now, fx: &mut Vec<Effect>) {
+        if let Some((model, tokens)) = &report.used {
+            self.metrics.embedded(model, *tokens);
+        }
         self.learnt(&report.agent, report.changes, now, fx);
     }
 }
