@@ -272,6 +272,8 @@ impl Server<'_> {
         if (&mut self.socket).write_all(&self.out).is_err() {
             return Turn::Done;
         }
+        self.out.clear();
+        self.out.shrink_to(limits::HTTP_OUT_BYTES);
         match after {
             After::Keep => Turn::Again,
             After::Close => self.end(),

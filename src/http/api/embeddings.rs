@@ -131,7 +131,7 @@ fn kind(value: &Value) -> &'static str {
 }
 
 /// The answer with these vectors.
-pub fn answer<'v>(model: &str, rows: &mut dyn Iterator<Item = &'v [f32]>, form: Form, tokens: u64) -> Reply {
+pub fn answer(model: &str, rows: &mut dyn Iterator<Item = &[f32]>, form: Form, tokens: u64) -> Reply {
     let mut out = String::from(r#"{"object":"list","data":["#);
     for (index, row) in rows.enumerate() {
         let comma = if index > 0 { "," } else { "" };

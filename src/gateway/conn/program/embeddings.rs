@@ -50,7 +50,7 @@ fn answer(exchange: &Exchange<'_>) -> Result<Reply, End> {
     let setting = setting(exchange.hub, named)?;
     let Request { model: shown, texts, form, dimensions } = request;
     let ask = Ask { agent: setting.agent.clone(), model: model.map(String::from), dimensions, texts };
-    let embedded = work(exchange, ask, setting)?;
+    let (embedded, _place) = work(exchange, ask, setting)?;
     Ok(embeddings::answer(&shown, &mut embedded.vectors.rows(), form, embedded.tokens))
 }
 
@@ -62,14 +62,15 @@ fn setting(hub: &Hub, named: agent::Named) -> Result<Setting, End> {
     }
 }
 
-/// Has a thread do it. Left before the end, the thread is told to stop and ends by itself.
-fn work(exchange: &Exchange<'_>, ask: Ask, setting: Setting) -> Result<Embedded, End> {
+/// Has a thread do it, and hands its place on: the answer's text is the largest part. Left before the end, the thread is
+/// told to stop and ends by itself.
+fn work(exchange: &Exchange<'_>, ask: Ask, setting: Setting) -> Result<(Embedded, Place), End> {
     let control = Control::within(limits::EMBED_TIME);
     let place = place(exchange, &control)?;
     let (theirs, hub) = (control.clone(), Arc::clone(exchange.hub));
     let pending = thread::ask("embed", limits::STACK_RUN, move || {
-        let _place = place;
-        ask_provider(&ask, setting, &theirs, &hub)
+        let answer = ask_provider(&ask, setting, &theirs, &hub);
+        answer.map(|embedded| (embedded, place))
     });
     let pending = pending.map_err(|error| {
         log::error!(target: "http", "cannot start a thread for embeddings error={error}");
@@ -85,7 +86,7 @@ fn work(exchange: &Exchange<'_>, ask: Ask, setting: Setting) -> Result<Embedded,
         }
     }
     match pending.join() {
-        Some(Ok(embedded)) => Ok(embedded),
+        Some(Ok(done)) => Ok(done),
         Some(Err(Refusal::Request(text))) => Err(End::Refused(Reply::error(400, text, "invalid_request_error"))),
         Some(Err(Refusal::Model(error))) => Err(End::Refused(failure(&error))),
         None => Err(End::Refused(Reply::error(500, "internal error", "api_error"))),
