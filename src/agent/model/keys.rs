@@ -358,6 +358,13 @@ mod tests {
     }
 
     #[test]
+    fn no_variable_with_a_key_is_left_to_commands() {
+        let all = VARIABLES.iter().flat_map(|(_, names)| names.iter());
+        let left: Vec<_> = all.filter(|name| !crate::config::env::is_private(name)).collect();
+        assert!(left.is_empty(), "{left:?}");
+    }
+
+    #[test]
     fn profiles_come_before_the_environment_and_the_configuration() {
         let config = json!({"models": {"providers": {"p": {"baseUrl": "http://h", "apiKey": "literal"}}}});
         assert_eq!(
