@@ -3,15 +3,12 @@
 
 use serde_json::Value;
 
-use super::anthropic::{self, Anthropic};
 use super::cli_backend::{self, CliBackend};
 use super::discover::Found;
 use super::endpoint::{Compat, Endpoint, Facts, MaxTokensField};
 use super::keys::Key;
-use super::ollama::{self, Ollama};
-use super::openai_completions::{self, OpenAiCompletions};
-use super::openai_responses::{self, OpenAiResponses};
-use super::{ErrorKind, Model, ModelError, ModelRef, resolve};
+use super::served::{FORMS, Form, Served, form};
+use super::{ErrorKind, Model, ModelError, ModelRef, anthropic, ollama, openai_completions, openai_responses, resolve};
 use crate::agent::http::{Client, Reach, Settings};
 use crate::config::{Config, Env, Secret};
 
@@ -54,7 +51,7 @@ impl Opener<'_> {
         if let Some(backend) = cli_backend::configured(self.config, &reference.provider) {
             return Ok(Box::new(CliBackend::new(reference.clone(), backend?, self.env.clone())));
         }
-        let (base_url, api, context) = self.place(reference)?;
+        let (base_url, form, context) = self.place(reference)?;
         let local = is_local(&base_url);
         let custom = self.config.providers.iter().any(|provider| provider.id == reference.provider);
         if key.secret.is_none() && !local && !custom {
@@ -71,16 +68,12 @@ impl Opener<'_> {
             base_url,
             client,
         };
-        Ok(match api.as_str() {
-            anthropic::API => Box::new(Anthropic(endpoint)),
-            openai_responses::API => Box::new(OpenAiResponses(endpoint)),
-            ollama::API => Box::new(Ollama(native(endpoint))),
-            _ => Box::new(OpenAiCompletions(endpoint)),
-        })
+        let endpoint = if form.api == ollama::API { native(endpoint) } else { endpoint };
+        Ok(Box::new(Served { form, endpoint }))
     }
 
     /// Address, wire form and guessed context.
-    fn place(&self, reference: &ModelRef) -> Result<(String, String, Option<u64>), ModelError> {
+    fn place(&self, reference: &ModelRef) -> Result<(String, &'static Form, Option<u64>), ModelError> {
         let id = reference.provider.as_str();
         let configured = self.config.providers.iter().find(|provider| provider.id == id);
         let known = PROVIDERS.iter().find(|(known, ..)| *known == id);
@@ -97,15 +90,15 @@ impl Opener<'_> {
             .or_else(|| found.map(|found| found.api.to_string()))
             .or_else(|| known.map(|(_, _, api, _)| (*api).to_string()))
             .unwrap_or_else(|| openai_completions::API.to_string());
-        let works = [anthropic::API, openai_completions::API, openai_responses::API, ollama::API];
-        if !works.contains(&api.as_str()) {
+        let form = form(&api).ok_or_else(|| {
+            let known: Vec<&str> = FORMS.iter().map(|form| form.api).collect();
             let text = format!(
                 "models.providers.{id}.api is \"{api}\", which this gateway does not speak: use one of {}",
-                works.join(", ")
+                known.join(", ")
             );
-            return Err(ModelError::new(ErrorKind::NotConfigured, text));
-        }
-        Ok((base_url.trim_end_matches('/').to_string(), api, known.map(|(.., context)| *context)))
+            ModelError::new(ErrorKind::NotConfigured, text)
+        })?;
+        Ok((base_url.trim_end_matches('/').to_string(), form, known.map(|(.., context)| *context)))
     }
 
     fn facts(&self, reference: &ModelRef, guessed: Option<u64>) -> Facts {

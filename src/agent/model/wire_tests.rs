@@ -1,10 +1,6 @@
 //! The wire forms against a scripted server on loopback: what is sent, what is understood, what is refused.
 
-use super::anthropic::Anthropic;
 use super::endpoint::{Compat, Endpoint, Facts};
-use super::ollama::Ollama;
-use super::openai_completions::OpenAiCompletions;
-use super::openai_responses::OpenAiResponses;
 use super::*;
 use crate::agent::control::AbortReason;
 use crate::agent::http::upstream::{Step, Upstream, WATCHDOG};
@@ -15,6 +11,12 @@ use crate::config::model::ModelCost;
 
 /// The four forms by their names in transcripts.
 const FORMS: [&str; 4] = ["openai-completions", "openai-responses", "anthropic-messages", "ollama"];
+
+#[test]
+fn the_names_of_the_forms_are_those_of_transcripts_and_configurations() {
+    assert!(FORMS.iter().all(|name| served::form(name).is_some_and(|form| form.api == *name)));
+    assert!(served::FORMS.len() == FORMS.len() && served::form("google-generative-ai").is_none());
+}
 
 fn endpoint(url: &str) -> Endpoint {
     Endpoint {
@@ -29,12 +31,7 @@ fn endpoint(url: &str) -> Endpoint {
 }
 
 fn opened(form: &str, endpoint: Endpoint) -> Box<dyn Model> {
-    match form {
-        "openai-completions" => Box::new(OpenAiCompletions(endpoint)),
-        "openai-responses" => Box::new(OpenAiResponses(endpoint)),
-        "anthropic-messages" => Box::new(Anthropic(endpoint)),
-        _ => Box::new(Ollama(endpoint)),
-    }
+    Box::new(served::Served { form: served::form(form).unwrap(), endpoint })
 }
 
 fn hello() -> ModelRequest {
@@ -425,7 +422,7 @@ fn prices_have_the_digits_of_the_original() {
     ]]);
     let mut endpoint = endpoint(&upstream.url);
     endpoint.facts.cost = ModelCost { input: 1.0, output: 2.0, cache_read: 0.0, cache_write: 0.0 };
-    let reply = OpenAiCompletions(endpoint).call(&hello(), &Control::within(WATCHDOG), &mut |_| ()).unwrap();
+    let reply = opened(openai_completions::API, endpoint).call(&hello(), &Control::within(WATCHDOG), &mut |_| ()).unwrap();
     let cost = reply.usage.cost;
     assert_eq!(
         (cost.input, cost.output, cost.total),
@@ -639,7 +636,7 @@ fn a_kept_connection_is_used_again() {
             stream.write_all(answer.as_bytes()).unwrap();
         }
     });
-    let model = OpenAiCompletions(endpoint(&url));
+    let model = opened(openai_completions::API, endpoint(&url));
     for _ in 0..2 {
         model.call(&hello(), &Control::within(WATCHDOG), &mut |_| ()).unwrap();
     }
