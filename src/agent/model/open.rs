@@ -10,6 +10,7 @@ use super::keys::Key;
 use super::served::{FORMS, Form, Served, form};
 use super::{ErrorKind, Model, ModelError, ModelRef, anthropic, ollama, openai_completions, openai_responses, resolve};
 use crate::agent::http::{Client, Reach, Settings};
+use crate::config::target::is_loopback_url;
 use crate::config::{Config, Env, Secret};
 
 /// Providers that need no `baseUrl`: id, address, wire form, context of a model nobody described.
@@ -52,7 +53,7 @@ impl Opener<'_> {
             return Ok(Box::new(CliBackend::new(reference.clone(), backend?, self.env.clone())));
         }
         let (base_url, form, context) = self.place(reference)?;
-        let local = is_local(&base_url);
+        let local = is_loopback_url(&base_url);
         let custom = self.config.providers.iter().any(|provider| provider.id == reference.provider);
         if key.secret.is_none() && !local && !custom {
             return Err(no_key(&reference.provider));
@@ -161,22 +162,16 @@ fn native(mut endpoint: Endpoint) -> Endpoint {
     endpoint
 }
 
-/// Whether an address is on this machine, where no key is the usual case.
 /// Whether a provider may be asked without a key: it was configured by hand, or runs on this machine, or is a command.
 pub fn needs_no_key(config: &Config, provider: &str) -> bool {
     let known = PROVIDERS.iter().find(|(id, ..)| *id == provider);
     let own = config.providers.iter().find(|own| own.id == provider).and_then(|own| own.base_url.as_deref());
     let open = match (own, known) {
-        (Some(url), Some(_)) => is_local(url),
+        (Some(url), Some(_)) => is_loopback_url(url),
         (Some(_), None) => true,
-        (None, known) => known.is_some_and(|(_, url, ..)| is_local(url)),
+        (None, known) => known.is_some_and(|(_, url, ..)| is_loopback_url(url)),
     };
     open || cli_backend::configured(config, provider).is_some()
-}
-
-fn is_local(base_url: &str) -> bool {
-    let host = base_url.split("://").nth(1).unwrap_or_default();
-    ["127.", "localhost", "[::1]"].iter().any(|start| host.starts_with(start))
 }
 
 fn no_provider(id: &str) -> ModelError {
