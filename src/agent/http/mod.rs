@@ -27,6 +27,7 @@ use super::control::Control;
 use crate::config::{Env, Secret};
 use crate::limits;
 use crate::sys::cancel::Registration;
+use crate::sys::{clock, date};
 
 /// What every client of one process has in common.
 #[derive(Clone, Debug, Default)]
@@ -299,12 +300,19 @@ impl Answer {
         }
     }
 
-    /// How long the server asks to wait: `Retry-After-Ms`, or `Retry-After` in seconds.
+    /// How long the server asks to wait: `Retry-After-Ms`, or `Retry-After` in seconds or as a date.
     pub fn retry_after(&self) -> Option<Duration> {
-        let millis = self.header("retry-after-ms").and_then(|text| text.trim().parse::<f64>().ok());
-        let seconds = self.header("retry-after").and_then(|text| text.trim().parse::<f64>().ok());
-        let seconds = millis.map(|millis| millis / 1000.0).or(seconds)?;
-        Duration::try_from_secs_f64(seconds).ok()
+        let number = |name| self.header(name).and_then(|text| text.trim().parse::<f64>().ok());
+        let seconds = number("retry-after-ms").map(|millis| millis / 1000.0).or_else(|| number("retry-after"));
+        seconds.map_or_else(|| self.retry_date(), |seconds| Duration::try_from_secs_f64(seconds).ok())
+    }
+
+    /// The time to a date, by the server's clock where it tells it: ours may be wrong. A date that has passed is now.
+    fn retry_date(&self) -> Option<Duration> {
+        let date = |name| self.header(name).and_then(date::from_http);
+        let now = date("date").unwrap_or_else(|| date::seconds(clock::wall_ms()));
+        let left = date("retry-after")?.saturating_sub(now);
+        Some(Duration::from_secs(u64::try_from(left).unwrap_or(0)))
     }
 }
 
@@ -321,6 +329,22 @@ mod tests {
     use crate::sys::thread::spawn;
     use std::net::TcpListener;
     use std::time::Instant;
+
+    #[test]
+    fn a_wait_is_asked_for_in_seconds_milliseconds_or_until_a_date() {
+        for (headers, seconds) in [
+            ("Retry-After: 7\r\n", Some(7)),
+            ("Retry-After: 7\r\nRetry-After-Ms: 2000\r\n", Some(2)),
+            ("Date: Sun, 06 Nov 1994 08:49:00 GMT\r\nRetry-After: Sun, 06 Nov 1994 08:49:37 GMT\r\n", Some(37)),
+            ("Retry-After: Sun, 06 Nov 1994 08:49:37 GMT\r\n", Some(0)),
+            ("Retry-After: soon\r\n", None),
+        ] {
+            let upstream = Upstream::play(vec![Upstream::answer("429 Slow", headers, "later")]);
+            let request = Request { url: &upstream.url, headers: &[], body: None, deadlines: MODEL };
+            let answer = client(&upstream.url).send(&request, &Control::within(WATCHDOG)).unwrap();
+            assert_eq!(answer.retry_after(), seconds.map(Duration::from_secs), "{headers}");
+        }
+    }
 
     const QUICK: Deadlines =
         Deadlines { connect: WATCHDOG, first: Duration::from_millis(50), between: Duration::from_millis(50) };
