@@ -20,6 +20,8 @@ use crate::limits;
 pub const API: &str = "anthropic-messages";
 /// Longest id of a tool call.
 const ID_CHARS: usize = 64;
+/// The smallest budget for thoughts that the interface takes.
+const LEAST: u64 = 1024;
 /// Beginning of keys that are OAuth tokens and go into another header.
 const OAUTH: &str = "sk-ant-oat";
 
@@ -48,12 +50,10 @@ fn headers(endpoint: &Endpoint) -> Vec<(String, Secret)> {
 }
 
 fn body(endpoint: &Endpoint, request: &ModelRequest) -> Value {
-    let answer = request.max_tokens.or(endpoint.facts.max_tokens).unwrap_or(limits::MODEL_ANSWER_TOKENS);
-    let budget = budget(request.thinking).filter(|_| endpoint.facts.reasoning);
+    let (answer, budget) = shares(endpoint, request);
     let mut body = Map::new();
     body.insert("model".into(), json!(endpoint.reference.model));
-    // the budget counts as part of the answer and must be smaller
-    body.insert("max_tokens".into(), json!(budget.map_or(answer, |budget| answer.max(budget + 1024))));
+    body.insert("max_tokens".into(), json!(answer));
     body.insert("stream".into(), json!(true));
     if !request.system.is_empty() {
         let cached = json!([{"type": "text", "text": request.system, "cache_control": {"type": "ephemeral"}}]);
@@ -87,11 +87,22 @@ fn body(endpoint: &Endpoint, request: &ModelRequest) -> Value {
     Value::Object(body)
 }
 
-/// Tokens a model may think; 1024 is the smallest the interface takes.
+/// Tokens of the answer, and how many of them may be thoughts: the answer itself keeps [`LEAST`], and a limit that is
+/// set is never exceeded.
+fn shares(endpoint: &Endpoint, request: &ModelRequest) -> (u64, Option<u64>) {
+    let wanted = budget(request.thinking).filter(|_| endpoint.facts.reasoning);
+    let Some(limit) = request.max_tokens.or(endpoint.facts.max_tokens) else {
+        return (wanted.map_or(0, |budget| budget + LEAST).max(limits::MODEL_ANSWER_TOKENS), wanted);
+    };
+    let fits = wanted.map(|budget| budget.min(limit.saturating_sub(LEAST)));
+    (limit, fits.filter(|budget| *budget >= LEAST))
+}
+
+/// Tokens a model may think.
 fn budget(thinking: Thinking) -> Option<u64> {
     match thinking {
         Thinking::Off => None,
-        Thinking::Minimal => Some(1024),
+        Thinking::Minimal => Some(LEAST),
         Thinking::Low => Some(2048),
         Thinking::Medium => Some(8192),
         Thinking::High => Some(16_384),

@@ -532,6 +532,25 @@ fn completions_requests_are_what_small_servers_take() {
 }
 
 #[test]
+fn thoughts_never_take_more_than_the_answer_may_have() {
+    for (asked, known, budget, answer) in [
+        (None, None, Some(32_768), 33_792),
+        (None, Some(64_000), Some(32_768), 64_000),
+        (None, Some(8192), Some(7168), 8192),
+        (Some(4000), Some(64_000), Some(2976), 4000),
+        (None, Some(2048), Some(1024), 2048),
+        (None, Some(2047), None, 2047),
+    ] {
+        let request = ModelRequest { thinking: Thinking::XHigh, max_tokens: asked, ..hello() };
+        let (body, _) = body_of("anthropic-messages", &request, |endpoint| {
+            (endpoint.facts.reasoning, endpoint.facts.max_tokens) = (true, known);
+        });
+        let found = (body.pointer("/thinking/budget_tokens").and_then(Value::as_u64), body["max_tokens"].as_u64());
+        assert_eq!(found, (budget, Some(answer)), "{asked:?} {known:?}");
+    }
+}
+
+#[test]
 fn anthropic_requests_join_results_and_mark_the_cache() {
     let (body, head) = body_of("anthropic-messages", &conversation(), |endpoint| endpoint.facts.reasoning = true);
     assert!(head.starts_with("POST /v1/messages HTTP/1.1") && head.contains("x-api-key: key-canary"), "{head}");
@@ -548,8 +567,9 @@ fn anthropic_requests_join_results_and_mark_the_cache() {
     assert_eq!(messages[2]["content"][0]["content"][1]["source"]["data"], json!("BBBB"));
     assert_eq!(messages[2]["content"][3]["cache_control"], json!({"type": "ephemeral"}));
     assert_eq!(
-        (&body["thinking"]["budget_tokens"], &body["max_tokens"], body.get("temperature")),
-        (&json!(8192), &json!(9216), None)
+        (body.get("thinking"), &body["max_tokens"], &body["temperature"]),
+        (None, &json!(77), &json!(0.5)),
+        "no thoughts fit into so short an answer"
     );
     assert_eq!(
         (&body["tool_choice"], &body["tools"][0]["input_schema"]),
