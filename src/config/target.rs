@@ -256,9 +256,9 @@ fn scheme(snapshot: &Snapshot) -> &'static str {
 fn checked(url: &str, source: &str) -> Result<String, TargetError> {
     let url = url.trim();
     let host = host_of(url).unwrap_or_default();
-    let is_socket = url.split_once("://").is_some_and(|(scheme, _)| {
-        scheme.eq_ignore_ascii_case("ws") || scheme.eq_ignore_ascii_case("wss")
-    });
+    let is_socket = url
+        .split_once("://")
+        .is_some_and(|(scheme, _)| scheme.eq_ignore_ascii_case("ws") || scheme.eq_ignore_ascii_case("wss"));
     let clean = !url.contains(|c: char| c.is_whitespace() || c.is_control());
     if is_socket && !host.is_empty() && clean {
         return Ok(url.to_string());

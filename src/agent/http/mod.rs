@@ -29,13 +29,16 @@ use crate::limits;
 use crate::sys::cancel::Registration;
 use crate::sys::{clock, date};
 
-/// What every client of one process has in common.
+/// What every client of one process has in common; cloned cheaply.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
     /// Proxies of the environment.
     pub proxies: Proxies,
     /// Files with CA certificates that are trusted beside or instead of the system's.
     pub trust: Trust,
+    /// What was read from them: once, at the first client that needs it, and shared by all clones.
+    #[cfg(feature = "tls")]
+    pub(super) roots: tls::Roots,
 }
 
 /// Which certificate authorities are trusted.
@@ -52,7 +55,8 @@ impl Settings {
     pub fn new(env: &Env, extra: impl IntoIterator<Item = PathBuf>) -> Settings {
         let path = |name| env.get(name).map(|path| PathBuf::from(path.trim()));
         let extra = path("NODE_EXTRA_CA_CERTS").into_iter().chain(extra).collect();
-        Settings { proxies: Proxies::read(env), trust: Trust { bundle: path("SSL_CERT_FILE"), extra } }
+        let trust = Trust { bundle: path("SSL_CERT_FILE"), extra };
+        Settings { proxies: Proxies::read(env), trust, ..Settings::default() }
     }
 }
 
@@ -222,7 +226,7 @@ fn configuration(
         .timeout_await_100(None)
         .max_response_header_size(limits::MODEL_HEAD_BYTES);
     #[cfg(feature = "tls")]
-    let builder = if https { builder.tls_config(tls::config(&settings.trust)?) } else { builder };
+    let builder = if https { builder.tls_config(tls::config(settings)?) } else { builder };
     #[cfg(not(feature = "tls"))]
     let _ = (settings, https);
     Ok(builder.build())

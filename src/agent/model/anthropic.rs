@@ -6,11 +6,9 @@ use serde_json::{Map, Value};
 use super::collect::{CallKey, Collector};
 use super::endpoint::{Decoder, Ending, Endpoint, Flow, text};
 use super::frames::{Frame, Framing};
-use super::served::Form;
 use super::openai_completions::{arguments_object, result_text};
-use super::{
-    ErrorKind, ModelError, ModelRequest, Thinking, ToolChoice, history,
-};
+use super::served::Form;
+use super::{ErrorKind, ModelError, ModelRequest, Thinking, ToolChoice, history};
 use crate::agent::http::plain;
 use crate::agent::message::{AssistantMessage, Block, Message, StopReason, Usage};
 use crate::config::Secret;

@@ -7,9 +7,7 @@ use super::collect::{CallKey, Collector};
 use super::endpoint::{Decoder, Ending, Endpoint, Flow, MaxTokensField, text, tokens};
 use super::frames::{Frame, Framing};
 use super::served::Form;
-use super::{
-    ErrorKind, ModelError, ModelRequest, Thinking, ToolChoice, history,
-};
+use super::{ErrorKind, ModelError, ModelRequest, Thinking, ToolChoice, history};
 use crate::agent::message::{Block, Message, StopReason, Usage, text_of};
 
 /// As transcripts name it.

@@ -6,8 +6,8 @@ use serde_json::{Map, Value};
 use super::collect::{CallKey, Collector};
 use super::endpoint::{Decoder, Ending, Endpoint, Flow, text, tokens};
 use super::frames::{Frame, Framing};
-use super::served::Form;
 use super::openai_completions::{arguments_object, call_id, effort, result_text};
+use super::served::Form;
 use super::{ErrorKind, ModelError, ModelRequest, ToolChoice, history};
 use crate::agent::message::{AssistantMessage, Block, Message, StopReason, Usage};
 

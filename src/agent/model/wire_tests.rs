@@ -422,7 +422,8 @@ fn prices_have_the_digits_of_the_original() {
     ]]);
     let mut endpoint = endpoint(&upstream.url);
     endpoint.facts.cost = ModelCost { input: 1.0, output: 2.0, cache_read: 0.0, cache_write: 0.0 };
-    let reply = opened(openai_completions::API, endpoint).call(&hello(), &Control::within(WATCHDOG), &mut |_| ()).unwrap();
+    let reply =
+        opened(openai_completions::API, endpoint).call(&hello(), &Control::within(WATCHDOG), &mut |_| ()).unwrap();
     let cost = reply.usage.cost;
     assert_eq!(
         (cost.input, cost.output, cost.total),

@@ -23,12 +23,8 @@ pub(super) enum Output {
 }
 
 /// The words of settings that are one of a few.
-const OUTPUTS: [(&str, Output); 4] = [
-    ("json", Output::Json),
-    ("jsonl", Output::JsonLines),
-    ("stream-json", Output::StreamJson),
-    ("text", Output::Text),
-];
+const OUTPUTS: [(&str, Output); 4] =
+    [("json", Output::Json), ("jsonl", Output::JsonLines), ("stream-json", Output::StreamJson), ("text", Output::Text)];
 const INPUTS: [(&str, Input); 2] = [("arg", Input::Argument), ("stdin", Input::Stdin)];
 const SESSION_MODES: [(&str, SessionMode); 3] =
     [("always", SessionMode::Always), ("existing", SessionMode::Existing), ("none", SessionMode::None)];

@@ -190,8 +190,7 @@ impl Prompt {
         let last = request.messages.iter().rev().find(|message| matches!(message, Message::User(_)));
         let content = last.map(Message::content).unwrap_or_default();
         let (pictures, files) = (Vec::new(), Vec::new());
-        let mut prompt =
-            Prompt { text: text_of(content), as_argument: false, system: Vec::new(), pictures, files };
+        let mut prompt = Prompt { text: text_of(content), as_argument: false, system: Vec::new(), pictures, files };
         for block in content {
             if let Block::Image { data, mime_type, .. } = block {
                 prompt.pictures.push(picture(data, mime_type)?);

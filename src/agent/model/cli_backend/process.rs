@@ -12,8 +12,8 @@ use super::super::ErrorKind;
 use super::super::fault::clean;
 use crate::agent::control::{Control, Pause};
 use crate::limits;
-use crate::sys::child::has_members;
 use crate::sys::cancel::Registration;
+use crate::sys::child::has_members;
 use crate::sys::turn::{Taken, Turns};
 use crate::sys::{group, thread};
 

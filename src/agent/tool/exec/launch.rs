@@ -190,7 +190,8 @@ mod tests {
             ("SSH_AUTH_SOCK", "f"),
             ("USER", "local"),
         ]);
-        let allowed = Allowed { pass: &["GITHUB_TOKEN".into()], keys: vec!["a-key-of-a-model-0123", "MY_LLM", "local"] };
+        let allowed =
+            Allowed { pass: &["GITHUB_TOKEN".into()], keys: vec!["a-key-of-a-model-0123", "MY_LLM", "local"] };
         let env = environment(&base, &allowed, &[], &[]);
         let names: Vec<&str> = env.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, ["GITHUB_TOKEN", "SSH_AUTH_SOCK", "USER", "PATH"]);
