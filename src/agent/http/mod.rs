@@ -293,6 +293,19 @@ impl Answer {
         }
     }
 
+    /// Reads the beginning of the rest, for people to look at: what comes later, or never, is left out.
+    pub fn read_some(&mut self, most: u64) -> Vec<u8> {
+        let mut all = Vec::new();
+        let mut buf = [0; 8192];
+        while let Ok(count) = self.read(&mut buf, most) {
+            if count == 0 {
+                break;
+            }
+            all.extend_from_slice(buf.get(..count).unwrap_or_default());
+        }
+        all
+    }
+
     /// Waits shortly for the end of a body whose meaning is complete, so that its connection can be used again.
     pub fn drain(&mut self, patience: Duration) {
         self.client.patience.set(patience);

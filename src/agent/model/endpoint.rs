@@ -278,7 +278,7 @@ impl Endpoint {
     fn refusal(&self, answer: &mut Answer) -> ModelError {
         let retry_after = answer.retry_after();
         answer.steady();
-        let body = answer.read_all(limits::MODEL_ERROR_BYTES).unwrap_or_default();
+        let body = answer.read_some(limits::MODEL_ERROR_BYTES);
         ModelError::status(self.provider(), answer.status, retry_after, &body, self.key.as_ref())
     }
 

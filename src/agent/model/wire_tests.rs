@@ -4,10 +4,11 @@ use super::endpoint::{Compat, Endpoint, Facts};
 use super::*;
 use crate::agent::control::AbortReason;
 use crate::agent::http::upstream::{Step, Upstream, WATCHDOG};
-use crate::agent::http::{Client, Reach, Settings};
+use crate::agent::http::{self, Client, Reach, Request, Settings};
 use crate::agent::message::{AssistantMessage, ToolResultMessage, UserMessage, text_of};
 use crate::config::Secret;
 use crate::config::model::ModelCost;
+use crate::limits;
 
 /// The four forms by their names in transcripts.
 const FORMS: [&str; 4] = ["openai-completions", "openai-responses", "anthropic-messages", "ollama"];
@@ -260,6 +261,31 @@ fn an_error_inside_a_success_is_an_error() {
         let error = reply.unwrap_err();
         assert!(error.kind == ErrorKind::Overloaded && error.message.contains("boom"), "{form}: {error:?}");
     }
+}
+
+#[test]
+fn answers_are_bounded_however_they_come() {
+    let head = |status: &str, media: &str| {
+        Step::Send(format!("HTTP/1.1 {status}\r\nContent-Type: {media}\r\nConnection: close\r\n\r\n").into_bytes())
+    };
+    let flood = |piece: &str| Step::Flood(piece.repeat(65_536 / piece.len()).into_bytes());
+    for (media, piece, most) in [
+        ("text/event-stream", ": still thinking about it\n\n", limits::MODEL_STREAM_BYTES),
+        ("application/json", "        ", limits::MODEL_WHOLE_BYTES),
+    ] {
+        let (reply, _) = played("openai-completions", vec![head("200 OK", media), flood(piece)]);
+        let error = reply.unwrap_err();
+        assert!(error.kind == ErrorKind::Protocol && error.message.contains(&most.to_string()), "{media}: {error}");
+    }
+    let (reply, _) = played("openai-completions", vec![head("500 No", "text/plain"), flood("sorry ")]);
+    let error = reply.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Server);
+    assert!(error.message.contains("sorry sorry") && error.message.len() < 2 * limits::MODEL_ERROR_CHARS, "{error}");
+    let upstream = Upstream::play(vec![vec![head("500 No", "text/plain"), flood("sorry ")]]);
+    let client = Client::new(&upstream.url, &Settings::default(), Reach::Anywhere).unwrap();
+    let request = Request { url: &upstream.url, headers: &[], body: None, deadlines: http::MODEL };
+    let mut answer = client.send(&request, &Control::within(WATCHDOG)).unwrap();
+    assert!(u64::try_from(answer.read_some(limits::MODEL_ERROR_BYTES).len()).unwrap() <= limits::MODEL_ERROR_BYTES);
 }
 
 #[test]

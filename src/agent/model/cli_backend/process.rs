@@ -255,3 +255,18 @@ fn end(child: &mut Child) {
     group::kill(leader);
     let _ = child.wait();
 }
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_endless_complaints_the_beginning_is_kept() {
+        let args = vec!["-c".to_string(), "yes complaint | head -c 1000000 >&2; exit 3".to_string()];
+        let env = vec![("PATH".to_string(), "/usr/bin:/bin".to_string())];
+        let job = Job { command: "sh", args, env, directory: None, input: None };
+        let ended = run(&job, &Control::within(Duration::from_secs(20)), &mut |_| Ok(())).unwrap();
+        assert_eq!((ended.success, ended.stderr.len()), (false, limits::BACKEND_ERROR_BYTES));
+        assert!(ended.complaint("").starts_with("complaint"));
+    }
+}
