@@ -276,7 +276,8 @@ mod tests {
         ]);
         let found = looked(&upstream.url, &closed(), &closed()).unwrap();
         assert_eq!((found.reference.to_string().as_str(), found.api), ("ollama/llama3", "ollama"));
-        assert_eq!((found.context_window, found.tools, found.images), (Some(32_768), Some(true), true));
+        assert_eq!((found.tools, found.images), (Some(true), true));
+        assert_eq!(found.context_window, Some(limits::MODEL_CONTEXT_LOCAL));
         assert!(found.why.contains("takes tools: llama3"), "{}", found.why);
         assert!(upstream.asked().head.starts_with("GET /api/tags"));
         assert!(upstream.asked().body.contains("\"new\""));

@@ -605,7 +605,7 @@ fn anthropic_requests_join_results_and_mark_the_cache() {
     let oauth = |endpoint: &mut Endpoint| endpoint.key = Some(Secret::new("sk-ant-oat01-x"));
     let (body, head) = body_of("anthropic-messages", &hello(), oauth);
     assert!(head.contains("authorization: Bearer sk-ant-oat01-x") && head.contains("anthropic-beta: oauth-"), "{head}");
-    assert_eq!((&body["max_tokens"], body.get("system")), (&json!(8192), None));
+    assert_eq!((&body["max_tokens"], body.get("system")), (&json!(limits::MODEL_ANSWER_TOKENS), None));
 }
 
 #[test]

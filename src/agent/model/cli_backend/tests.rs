@@ -185,7 +185,8 @@ fn failures_are_errors_with_the_programs_own_words() {
 fn endless_output_is_an_error_and_ends_the_program() {
     let (reply, _) = ask(with(script("yes '{}'"), json!({"output": "jsonl"})), &request("hi"));
     let error = reply.unwrap_err();
-    assert!(error.kind == ErrorKind::Protocol && error.message.contains("more than"), "{error}");
+    let most = limits::BACKEND_OUTPUT_BYTES.to_string();
+    assert!(error.kind == ErrorKind::Protocol && error.message.contains(&most), "{error}");
 }
 
 #[test]
@@ -259,7 +260,7 @@ fn one_process_of_a_backend_runs_at_a_time_unless_it_is_told_otherwise() {
 #[test]
 fn a_system_prompt_goes_through_a_file_or_is_refused_when_it_is_too_long_for_an_argument() {
     let mut request = request("hi");
-    request.system = "s".repeat(200_000);
+    request.system = "s".repeat(limits::BACKEND_ARGUMENT_BYTES);
     let backend = script("wc -c < $2; printf '%s' \"$2\"");
     let error = ask(with(backend.clone(), json!({"systemPromptArg": "--system"})), &request).0.unwrap_err();
     assert!(error.kind == ErrorKind::Format && error.message.contains("systemPromptFileArg"), "{error}");
