@@ -337,6 +337,7 @@ impl State {
             config: self.config.clone(),
             paths: self.facts.paths.clone(),
             env: self.facts.env.clone(),
+            http: self.facts.http.clone(),
             seed,
         };
         Ok(Run {

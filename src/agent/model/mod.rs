@@ -17,6 +17,7 @@ pub mod open;
 pub mod openai_completions;
 pub mod openai_responses;
 pub mod resolve;
+pub mod served;
 pub mod standing;
 
 use std::fmt;

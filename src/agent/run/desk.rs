@@ -9,7 +9,6 @@ use serde_json::Value;
 use super::turn::{Parts, Shortened, ToolAnswer, ToolCall};
 use super::{Cause, Hands, RunFailure, RunSpec, begin, prompt};
 use crate::agent::control::Control;
-use crate::agent::http::Settings;
 use crate::agent::message::{Block, Message};
 use crate::agent::model::discover::{self, Found, Places};
 use crate::agent::model::failover::{Change, Cooldowns};
@@ -36,7 +35,6 @@ use crate::sys::id::Entropy;
 /// What outlives the desk, because the models borrow from it.
 pub(super) struct Ground {
     pub(super) spec: RunSpec,
-    http: Settings,
     profiles: AuthProfiles,
     selection: Selection,
     found: Option<Found>,
@@ -63,8 +61,7 @@ impl Ground {
             }
         };
         let profiles = AuthProfiles::open(&spec.paths.auth_profiles(&spec.agent_id));
-        let http = Settings::new(&spec.env, None);
-        Ok(Ground { spec, http, profiles, selection, found })
+        Ok(Ground { spec, profiles, selection, found })
     }
 }
 
@@ -112,7 +109,7 @@ impl<'a> Desk<'a> {
         let writer = Writer::open(&spec.transcript, &start, branch(&mut entropy)).map_err(|error| storage(&error))?;
         let context = conversation(&spec.transcript).map_err(|error| storage(&error))?;
         let ring = KeyRing { config: &spec.config, env: &spec.env, profiles: &ground.profiles, now_ms };
-        let opener = Opener { config: &spec.config, env: &spec.env, http: &ground.http, found: ground.found.as_ref() };
+        let opener = Opener { config: &spec.config, env: &spec.env, http: &spec.http, found: ground.found.as_ref() };
         let cooldowns = Cooldowns::of_profiles(&ground.profiles).with(&spec.cooldowns);
         let mut lineup = Lineup::new(&ground.selection, &ring, spec.auth_profile.as_deref(), opener, cooldowns);
         let first = lineup.first().map_err(|error| model_failure(&error))?;
@@ -233,7 +230,7 @@ fn toolbox(ground: &Ground, hands: Hands, window: u64, entropy: Entropy) -> std:
         env: (*spec.env).clone(),
         jobs: hands.jobs,
         desk: hands.desk,
-        web: Some(Arc::new(HttpWeb::new(ground.http.clone()))),
+        web: Some(Arc::new(HttpWeb::new(spec.http.clone()))),
         entropy,
         deny: Vec::new(),
     })?;

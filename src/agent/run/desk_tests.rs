@@ -61,6 +61,7 @@ fn ground(dir: &TempDir, backend: Value, lines: &[Value]) -> Ground {
         config: Arc::new(Config::from_value(json!({"agents": {"defaults": defaults}}))),
         paths: Paths::resolve(&env, &Profile::none()),
         env: Arc::new(env),
+        http: crate::agent::http::Settings::default(),
         seed: [7; 32],
     };
     Ground::prepare(spec, &Control::new()).map_err(|failure| failure.message).unwrap()

@@ -14,6 +14,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::control::AbortReason;
+use super::http::Settings;
 use super::message::{Block, Usage};
 use super::model::discover::Found;
 use super::model::failover::{Change, Cooldowns};
@@ -72,6 +73,8 @@ pub struct RunSpec {
     pub paths: Paths,
     /// The environment.
     pub env: Arc<Env>,
+    /// Proxies and certificates.
+    pub http: Settings,
     /// Seed of the ids this run makes.
     pub seed: [u8; 32],
 }
