@@ -60,8 +60,14 @@ fn body(endpoint: &Endpoint, request: &ModelRequest) -> Value {
     body.insert("messages".into(), messages(endpoint, request));
     if let Some(budget) = budget {
         body.insert("thinking".into(), json!({"type": "enabled", "budget_tokens": budget}));
-    } else if let Some(temperature) = request.temperature {
-        body.insert("temperature".into(), json!(temperature));
+    } else if let Some(temperature) = request.sampling.temperature {
+        // the scale ends at 1 here, and newer models take only one of the two
+        body.insert("temperature".into(), json!(temperature.min(1.0)));
+    } else {
+        body.extend(request.sampling.members(&["top_p"]));
+    }
+    if !request.sampling.stop.is_empty() {
+        body.insert("stop_sequences".into(), json!(request.sampling.stop));
     }
     if !request.tools.is_empty() {
         body.insert(
@@ -89,7 +95,7 @@ fn body(endpoint: &Endpoint, request: &ModelRequest) -> Value {
 /// set is never exceeded.
 fn shares(endpoint: &Endpoint, request: &ModelRequest) -> (u64, Option<u64>) {
     let wanted = budget(request.thinking).filter(|_| endpoint.facts.reasoning);
-    let Some(limit) = request.max_tokens.or(endpoint.facts.max_tokens) else {
+    let Some(limit) = request.sampling.max_tokens.or(endpoint.facts.max_tokens) else {
         return (wanted.map_or(0, |budget| budget + LEAST).max(limits::MODEL_ANSWER_TOKENS), wanted);
     };
     let fits = wanted.map(|budget| budget.min(limit.saturating_sub(LEAST)));
