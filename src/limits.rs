@@ -513,6 +513,24 @@ pub const DISCOVERY_AGE: Duration = Duration::from_secs(600);
 pub const PROFILE_USED_MS: u64 = 600_000;
 /// Bytes of one such answer: Ollama's description of a model carries its licence.
 pub const DISCOVERY_BYTES: u64 = 1024 * 1024;
+/// Texts of one request for embeddings (http.md 7).
+pub const EMBED_TEXTS: usize = 128;
+/// Characters of one such text, counted as JavaScript does (http.md 7).
+pub const EMBED_TEXT_CHARS: usize = 8192;
+/// Characters of all texts of one request (http.md 7).
+pub const EMBED_CHARS: usize = 65_536;
+/// Texts of one call of a server: with the longest vectors its answer stays below [`JSON_VALUES`].
+pub const EMBED_BATCH: usize = 24;
+/// Bytes of the texts of one call: some providers take 16,384 tokens at once, and a token has at least two bytes.
+pub const EMBED_BATCH_BYTES: usize = 32 * KIB;
+/// Numbers of a vector: twice what today's longest have.
+pub const EMBED_DIMENSIONS: usize = 8192;
+/// Time for a whole request for embeddings, with its retries: a small board needs a minute for a hundred pages.
+pub const EMBED_TIME: Duration = Duration::from_secs(120);
+/// Requests for embeddings that are worked on at once; others wait. Each holds up to 20 MiB.
+pub const EMBED_AT_ONCE: usize = 8;
+/// Models whose tokens are counted apart in `/metrics`; the rest share a place.
+pub const METRIC_MODELS: usize = 32;
 /// Models of a local server that are asked for their abilities.
 pub const DISCOVERY_MODELS: usize = 8;
 /// Bytes of a file of CA certificates; the usual bundle has 220 KiB.

@@ -14,7 +14,9 @@ use super::connect_params::ConnectRequest;
 use super::desk::ToolAsk;
 use super::disk::{Done, Job, Then};
 use super::errand::Errand;
+use super::metrics::Snapshot;
 use super::programs::admit::{Admit, Grant};
+use super::programs::embeddings::{Report, Setting};
 use super::programs::feed::{Feed, FeedLine};
 use super::programs::runs::RunOrder;
 use super::programs::target::{Aim, Target};
@@ -122,6 +124,8 @@ pub enum Input {
         /// What.
         order: Order,
     },
+    /// A request for embeddings is over.
+    Embedded(Box<Report>),
     /// The program has gone, or reads too slowly.
     ProgramGone(u64),
     /// The disk thread has done a job.
@@ -222,6 +226,10 @@ pub enum HttpAsk {
     Aim(Box<Aim>),
     /// Which agents are there?
     Agents,
+    /// By which settings do this agent's texts become vectors? None is the default agent.
+    Embeddings(Option<String>),
+    /// How much of everything is there?
+    Metrics,
 }
 
 /// What an HTTP program wants done.
@@ -256,6 +264,10 @@ pub enum HttpAnswer {
     },
     /// The program may.
     Admitted(Grant),
+    /// By these.
+    Embeddings(Box<Setting>),
+    /// So much.
+    Metrics(Box<Snapshot>),
     /// It may not; this is what it is told.
     Refused(Box<Reply>),
     /// For this one.

@@ -33,6 +33,7 @@ pub fn handle(state: &mut State, input: Input, now: Now, fx: &mut Vec<Effect>) {
         Input::Closed { conn, why } => closed(state, conn, &why, now, fx),
         Input::Http { ticket, ask } => fx.push(Effect::Answer(ticket, http(state, &ask, now))),
         Input::Program { ticket, order: wish } => order(state, ticket, wish, now, fx),
+        Input::Embedded(report) => state.embedded(*report, now, fx),
         Input::ProgramGone(ticket) => state.program_gone(ticket, now, fx),
         Input::Stored { then, done } => stored(state, then, done, now, fx),
         Input::Tool { run, ticket, ask } => state.tool_asks(run, ticket, ask, now, fx),
@@ -146,6 +147,13 @@ fn http(state: &mut State, ask: &HttpAsk, now: Now) -> HttpAnswer {
         HttpAsk::Agents => {
             let agents = state.config.agents.resolved().into_iter().map(|agent| agent.id);
             return HttpAnswer::Agents(agents.collect());
+        }
+        HttpAsk::Metrics => return HttpAnswer::Metrics(Box::new(state.metrics_snapshot())),
+        HttpAsk::Embeddings(named) => {
+            return match state.embedding_setting(named.as_deref()) {
+                Ok(setting) => HttpAnswer::Embeddings(Box::new(setting)),
+                Err(reply) => HttpAnswer::Refused(reply),
+            };
         }
     };
     let failing = if state.stopping { vec!["stopping"] } else { Vec::new() };

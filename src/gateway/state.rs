@@ -16,6 +16,7 @@ use super::event::{Call, ConnId, Effect, Timer};
 use super::health::HealthCache;
 use super::journal::{Journal, OpenRun};
 use super::methods::session_write::Deletion;
+use super::metrics::Counts;
 use super::model_memory::ModelMemory;
 use super::pairing::Change;
 use super::pairing_devices::{DeviceBook, TokenForm};
@@ -270,6 +271,8 @@ pub struct State {
     pub system_events: VecDeque<String>,
     /// Numbers.
     pub counters: Counters,
+    /// More numbers, for `/metrics` alone.
+    pub metrics: Counts,
     /// What went wrong.
     pub trouble: Record,
     /// The gateway is on its way out.
@@ -357,6 +360,7 @@ impl State {
             heartbeats: Heartbeats { enabled: true, last: None },
             system_events: VecDeque::new(),
             counters: Counters::default(),
+            metrics: Counts::default(),
             trouble: Record::default(),
             stopping: false,
         }
@@ -364,6 +368,7 @@ impl State {
 
     /// What is to be done before the first event.
     pub fn start(&mut self, now: Now, fx: &mut Vec<Effect>) {
+        self.metrics_begin(now);
         self.refresh_health(now, fx);
         self.load_sessions(fx);
         fx.push(Effect::Timer(self.facts.tick, Timer::Tick));

@@ -94,6 +94,11 @@ impl<T> Pending<T> {
         }
     }
 
+    /// Waits until the work is over, at most this long; whether it is.
+    pub fn is_over_within(&self, most: Duration) -> bool {
+        matches!(self.over.recv_timeout(most), Err(RecvTimeoutError::Disconnected))
+    }
+
     /// The result, unless the work panicked.
     pub fn join(self) -> Option<T> {
         // Nothing is sent, so this returns when the work is over.

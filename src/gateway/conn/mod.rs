@@ -11,6 +11,7 @@ mod program;
 pub mod reader;
 pub mod refusals;
 pub mod session;
+pub mod tally;
 pub mod writer;
 
 use std::io;
@@ -27,8 +28,9 @@ use crate::http::locality::{Proxies, RealIp};
 use crate::http::proxy_login::ProxyLogin;
 use crate::limits;
 use crate::sys::thread::Worker;
-use gate::Permit;
+use gate::{Permit, Total};
 use outbox::Outbox;
+use tally::Tally;
 
 /// What the upgrade request says about the peer.
 #[derive(Debug, Clone)]
@@ -67,10 +69,16 @@ pub struct Hub {
     pub stopping: AtomicBool,
     /// Settings that stay for the life of the process.
     pub settings: HubSettings,
+    /// How many connections there are.
+    pub total: Total,
+    /// What is counted for `/metrics`.
+    pub tally: Tally,
     /// Reads first messages: their deep stack (typed parameters, a signature) would stay with every connection.
     pub clerk: Worker,
     /// Bytes of request bodies in memory.
     pub bodies: Arc<AtomicUsize>,
+    /// Requests for embeddings that are worked on: one message for each.
+    pub embeddings: (Sender<()>, Receiver<()>),
     next: AtomicU64,
 }
 
@@ -88,10 +96,18 @@ pub struct HubSettings {
 
 impl Hub {
     /// A hub in front of this queue.
-    pub fn new(events: Sender<Event>, settings: HubSettings) -> io::Result<Arc<Hub>> {
-        let clerk = Worker::start("clerk", limits::STACK_PARSER)?;
-        let (stopping, next) = (AtomicBool::new(false), AtomicU64::new(1));
-        Ok(Arc::new(Hub { events, stopping, settings, clerk, bodies: Arc::default(), next }))
+    pub fn new(events: Sender<Event>, settings: HubSettings, total: Total) -> io::Result<Arc<Hub>> {
+        Ok(Arc::new(Hub {
+            events,
+            stopping: AtomicBool::new(false),
+            settings,
+            total,
+            tally: Tally::default(),
+            clerk: Worker::start("clerk", limits::STACK_PARSER)?,
+            bodies: Arc::default(),
+            embeddings: bounded(limits::EMBED_AT_ONCE),
+            next: AtomicU64::new(1),
+        }))
     }
 
     /// A number no other connection has.

@@ -241,6 +241,7 @@ impl State {
             target: "agent", "run ended run={} session={} durationMs={} outcome={}",
             run.id, run.session_key, outcome.account.took.as_millis(), outcome.name()
         );
+        self.metrics.run(&outcome);
         self.tell_lifecycle(no, &outcome.lifecycle(run.started_ms, now.wall_ms), now, fx);
         if !told {
             self.tell_outcome(no, &outcome, error.as_ref(), now, fx);

@@ -1,6 +1,9 @@
 //! Requests of HTTP programs on their connection's own thread: admission, body, the interface, the answer. What the
 //! interfaces say is `crate::http::api`'s and `gateway::programs`'; here is only who waits for what.
 
+mod embeddings;
+mod metrics;
+
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, TcpStream};
 use std::sync::Arc;
@@ -169,6 +172,9 @@ impl Server<'_> {
         let exchange = Exchange { head, client, grant: &grant, body: &body, hub, socket, date: &date };
         let answered = serve(&exchange, row.surface);
         drop(body);
+        if matches!(answered, Answered::Streamed(_)) {
+            self.hub.tally.answered(self.place, 200);
+        }
         match answered {
             Answered::Reply(reply) => self.answer(head, &if stays { reply } else { reply.closing() }),
             Answered::Streamed(After::Keep) if stays => Turn::Again,
@@ -203,6 +209,8 @@ impl Server<'_> {
 fn serve(exchange: &Exchange<'_>, surface: Surface) -> Answered {
     match surface {
         Surface::Models => Answered::Reply(exchange.models()),
+        Surface::Embeddings => embeddings::serve(exchange),
+        Surface::Metrics => metrics::serve(exchange),
         _ => Answered::Reply(Reply::not_found()),
     }
 }
