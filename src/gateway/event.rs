@@ -19,6 +19,7 @@ use super::programs::admit::{Admit, Grant};
 use super::programs::embeddings::{Report, Setting};
 use super::programs::feed::{Feed, FeedLine};
 use super::programs::runs::RunOrder;
+use super::programs::target::{Aim, Target};
 use super::runs::RunNo;
 use crate::agent::control::AbortReason;
 use crate::agent::message::Block;
@@ -221,6 +222,10 @@ pub enum HttpAsk {
     Startup(Caller),
     /// May this program use this interface?
     Admit(Box<Admit>),
+    /// For whom is this request?
+    Aim(Box<Aim>),
+    /// Which agents are there?
+    Agents,
     /// By which settings do this agent's texts become vectors? None is the default agent.
     Embeddings(Option<String>),
     /// How much of everything is there?
@@ -265,6 +270,10 @@ pub enum HttpAnswer {
     Metrics(Box<Snapshot>),
     /// It may not; this is what it is told.
     Refused(Box<Reply>),
+    /// For this one.
+    Aimed(Box<Target>),
+    /// These.
+    Agents(Vec<String>),
 }
 
 /// What the state thread wants to be woken for.

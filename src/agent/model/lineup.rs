@@ -152,11 +152,11 @@ impl<'a> Lineup<'a> {
             notice(Notice::Note(note.to_string()));
         }
         let mut reply = None;
-        let mut call = |at| {
-            reply = Some(self.model(at)?.call(request, control, on)?);
+        let mut ask = |at| {
+            reply = Some(call(self.model(at)?, request, control, on)?);
             Ok(())
         };
-        let outcome = follow(&mut course, control, world, &mut call, &mut |course, step| tell(course, step, notice));
+        let outcome = follow(&mut course, control, world, &mut ask, &mut |course, step| tell(course, step, notice));
         self.preferred = outcome.as_ref().ok().copied().or(self.preferred);
         for change in course.changes() {
             self.cooldowns.apply(change);
@@ -181,6 +181,21 @@ impl<'a> Lineup<'a> {
         }
         entry.model.as_deref().ok_or_else(missing)
     }
+}
+
+/// A model that takes no tools would answer as if a program had offered none.
+fn call(
+    model: &dyn Model,
+    request: &ModelRequest,
+    control: &Control,
+    on: &mut dyn FnMut(ModelEvent),
+) -> Result<ModelReply, ModelError> {
+    if request.needs_tools && !model.takes_tools() {
+        let text =
+            format!("{} takes no tools of programs; leave `tools` out or choose another model", model.reference());
+        return Err(ModelError::new(ErrorKind::Format, text));
+    }
+    model.call(request, control, on)
 }
 
 /// Calls the candidates of a course, with its pauses, until one of them answers: which one.

@@ -5,3 +5,4 @@ pub mod admit;
 pub mod embeddings;
 pub mod feed;
 pub mod runs;
+pub mod target;

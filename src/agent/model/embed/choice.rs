@@ -245,10 +245,10 @@ impl Chosen<'_> {
             return form.map(|form| Place { base: None, form }).map_err(settle);
         }
         match opener.place(reference) {
-            Ok((_, api, _)) if api == anthropic::API => {
+            Ok((_, form, _)) if form.api == anthropic::API => {
                 Err(settle(format!("{provider} has no embedding models: choose another memory.search.provider")))
             }
-            Ok((base, api, _)) if api == ollama::API => Ok(Place { base: Some(base), form: Form::Ollama }),
+            Ok((base, form, _)) if form.api == ollama::API => Ok(Place { base: Some(base), form: Form::Ollama }),
             Ok((base, ..)) => Ok(Place { base: Some(base), form: Form::of(provider) }),
             // a name for the server that `remote` tells of
             Err(_) if remote.is_some() => Ok(Place { base: None, form: Form::of(provider) }),

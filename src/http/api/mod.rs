@@ -3,6 +3,8 @@
 
 pub mod agent;
 pub mod embeddings;
+pub mod fault;
+pub mod models;
 
 use crate::http::head::Head;
 use crate::http::reply::Reply;
@@ -79,6 +81,11 @@ impl Row {
     pub fn other_method(&self) -> Reply {
         Reply::method_not_allowed(self.method)
     }
+}
+
+/// The answer to a request that says something wrong.
+pub fn invalid(text: &str) -> Reply {
+    Reply::error(400, text, "invalid_request_error")
 }
 
 /// The answer to a caller without the right secret (http.md 3): no challenge, and nothing about what was wrong.
