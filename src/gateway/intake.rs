@@ -275,7 +275,7 @@ impl State {
 
     /// The id a new session gets: the one its key asks for, unless another session has it.
     fn session_id_for(&mut self, key: &str) -> String {
-        let taken = |id: &&str| self.sessions.rows().iter().any(|row| row.entry.session_id().as_deref() == Some(*id));
+        let taken = |id: &&str| self.sessions.all().any(|row| row.entry.session_id().as_deref() == Some(*id));
         match session_key::explicit_id(key).filter(|id| !taken(id)) {
             Some(id) => id.to_string(),
             None => self.entropy.uuid(),
