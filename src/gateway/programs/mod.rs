@@ -3,6 +3,7 @@
 
 pub mod admit;
 pub mod embeddings;
+pub mod failure;
 pub mod feed;
 pub mod runs;
 pub mod target;

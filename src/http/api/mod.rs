@@ -2,9 +2,13 @@
 //! (http.md 2, 5.4). One table; whether a surface is switched on and who may use it is decided elsewhere.
 
 pub mod agent;
+pub mod chat;
 pub mod embeddings;
 pub mod fault;
+pub mod fields;
+pub mod messages;
 pub mod models;
+pub mod pictures;
 
 use crate::http::head::Head;
 use crate::http::reply::Reply;

@@ -1,8 +1,10 @@
 //! Requests of HTTP programs on their connection's own thread: admission, body, the interface, the answer. What the
 //! interfaces say is `crate::http::api`'s and `gateway::programs`'; here is only who waits for what.
 
+mod chat;
 mod embeddings;
 mod metrics;
+mod pictures;
 
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, TcpStream};
@@ -211,6 +213,7 @@ fn serve(exchange: &Exchange<'_>, surface: Surface) -> Answered {
         Surface::Models => Answered::Reply(exchange.models()),
         Surface::Embeddings => embeddings::serve(exchange),
         Surface::Metrics => metrics::serve(exchange),
+        Surface::Chat => chat::serve(exchange),
         _ => Answered::Reply(Reply::not_found()),
     }
 }
