@@ -195,6 +195,7 @@ fn stored(state: &mut State, then: Then, done: Done, now: Now, fx: &mut Vec<Effe
         (Then::Shortened(waiting, place), done) => shortened(state, &waiting, &place, done, now, fx),
         (Then::Answer(waiting), Done::Answer(result)) => wired(state, &waiting, result, fx),
         (Then::Added(note), Done::Added(result)) => state.messages_added(*note, result, now, fx),
+        (Then::Heartbeat(agent), done) => state.heartbeat_read(agent.as_deref(), done, now, fx),
         (Then::PutAway(waiting, key), Done::PutAway(archived)) => {
             let payload = json!({"ok": true, "key": key, "deleted": true, "archived": archived});
             broadcast::reply(fx, waiting.conn, &waiting.id, &payload);

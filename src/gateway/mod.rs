@@ -24,6 +24,9 @@ pub mod field;
 pub mod handle;
 pub mod handshake;
 pub mod health;
+#[cfg(test)]
+mod heartbeat_tests;
+mod heartbeat_turns;
 pub mod heartbeats;
 pub mod hello;
 pub mod intake;

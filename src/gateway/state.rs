@@ -352,6 +352,7 @@ impl State {
     pub fn start(&mut self, now: Now, fx: &mut Vec<Effect>) {
         self.refresh_health(now, fx);
         self.load_sessions(fx);
+        self.plan_heartbeats(now, fx);
         fx.push(Effect::Timer(self.facts.tick, Timer::Tick));
         fx.push(Effect::Timer(limits::PING, Timer::Ping));
         fx.push(Effect::Timer(limits::SWEEP, Timer::Sweep));
