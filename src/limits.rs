@@ -120,8 +120,28 @@ pub const PRESENCE_TEXT_CHARS: usize = 512;
 pub const PRESENCE_LIST_ITEMS: usize = 64;
 /// Characters of one queued system event: a beacon is one line, a note from a script a few paragraphs.
 pub const SYSTEM_EVENT_CHARS: usize = 4096;
-/// System events waiting for the main session's next turn.
+/// System events waiting for a session's next turn.
 pub const SYSTEM_EVENTS: usize = 20;
+/// Sessions for which system events wait.
+pub const SYSTEM_EVENT_SESSIONS: usize = 256;
+/// Characters of a text that could not be delivered and is told to the main session.
+pub const UNDELIVERED_CHARS: usize = 2000;
+/// Wishes for a heartbeat within this time make one run (agent.md 25).
+pub const HEARTBEAT_COALESCE: Duration = Duration::from_millis(250);
+/// Longest time between two looks at the clock: a clock that was set, or stood still while the machine slept, is seen.
+pub const HEARTBEAT_LOOK: Duration = Duration::from_secs(60);
+/// A clock that went back by more than this was set by somebody.
+pub const HEARTBEAT_CLOCK_SLACK_MS: u64 = 10_000;
+/// Shortest interval of heartbeats.
+pub const HEARTBEAT_SHORTEST: Duration = Duration::from_secs(1);
+/// Longest distance of heartbeats after failures, unless the interval itself is longer.
+pub const HEARTBEAT_PATIENCE_MS: u64 = 24 * 3_600_000;
+/// Heartbeats of one agent that wishes may start within [`HEARTBEAT_WAKE_WINDOW`]; what a turn does can wake it again.
+pub const HEARTBEAT_WAKES: usize = 5;
+/// See [`HEARTBEAT_WAKES`].
+pub const HEARTBEAT_WAKE_WINDOW: Duration = Duration::from_secs(60);
+/// Characters of an answer in the `heartbeat` event.
+pub const HEARTBEAT_PREVIEW_CHARS: usize = 200;
 
 /// Age of a cached health answer after which it is refreshed in the background.
 pub const HEALTH_AGE: Duration = Duration::from_secs(60);

@@ -213,6 +213,7 @@ fn stored(state: &mut State, then: Then, done: Done, now: Now, fx: &mut Vec<Effe
         (Then::Shortened(waiting, place), done) => shortened(state, &waiting, &place, done, now, fx),
         (Then::Answer(waiting), Done::Answer(result)) => wired(state, &waiting, result, fx),
         (Then::Added(note), Done::Added(result)) => state.messages_added(*note, result, now, fx),
+        (Then::Heartbeat(agent), done) => state.heartbeat_read(agent.as_deref(), done, now, fx),
         (Then::PutAway(waiting, key), Done::PutAway(archived)) => {
             let payload = json!({"ok": true, "key": key, "deleted": true, "archived": archived});
             broadcast::reply(fx, waiting.conn, &waiting.id, &payload);
@@ -325,6 +326,7 @@ fn due(state: &mut State, timer: Timer, now: Now, fx: &mut Vec<Effect>) {
             state.save_sessions(fx);
             fx.push(Effect::Exit);
         }
+        Timer::Heartbeat => state.heartbeats_due(now, fx),
         Timer::Approvals => state.approvals_due(now, fx),
         Timer::ToolWait(ticket) => state.tool_wait_is_over(ticket, fx),
         Timer::SaveSessions => state.save_sessions(fx),
