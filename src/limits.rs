@@ -334,6 +334,10 @@ pub const EMBEDDINGS_BODY_BYTES: usize = 5 * MIB;
 pub const TOOLS_BODY_BYTES: usize = 2 * MIB;
 /// Largest body of `/api/v1/admin/rpc` (http.md 13).
 pub const ADMIN_BODY_BYTES: usize = MIB;
+/// Longest id a caller of `/api/v1/admin/rpc` gets back.
+pub const ADMIN_ID_CHARS: usize = 256;
+/// Calls of HTTP programs that wait for their answer at one time, over all of them.
+pub const PROGRAM_CALLS: usize = 64;
 /// Time for a request body to arrive (http.md 3).
 pub const HTTP_BODY: Duration = Duration::from_secs(30);
 /// Bytes of the bodies of all requests together: callers with the secret could else fill the memory of a small machine.

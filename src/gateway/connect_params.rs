@@ -39,7 +39,7 @@ pub struct ConnectParams {
 }
 
 /// The program that connects.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Client {
     /// One of the known client ids.
     pub id: String,

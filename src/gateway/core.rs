@@ -245,7 +245,7 @@ impl Core {
 
     /// A handler that went away, or lets too much pile up, is told nothing more; what it ordered stops.
     fn feed(&mut self, ticket: u64, feed: Feed) {
-        let last = matches!(feed, Feed::Ended(_));
+        let last = feed.is_last();
         let Some(line) = self.feeds.get(&ticket) else { return };
         let gone = !line.push(feed);
         if last || gone {
@@ -256,9 +256,16 @@ impl Core {
         }
     }
 
+    /// A response to a program's call, which has no connection of its own and is over with it.
+    fn answer_call(&mut self, conn: ConnId, bytes: Bytes) {
+        if self.state.call_is_over(conn.0) {
+            self.feed(conn.0, Feed::Answer(bytes));
+        }
+    }
+
     /// A response: a client that does not read its answers is slow too.
     fn send(&mut self, conn: ConnId, bytes: Bytes) {
-        let Some(link) = self.links.get(&conn) else { return };
+        let Some(link) = self.links.get(&conn) else { return self.answer_call(conn, bytes) };
         if link.outbox.queued() > link.max_buffered {
             return self.slow(conn);
         }

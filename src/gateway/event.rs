@@ -15,6 +15,7 @@ use super::desk::ToolAsk;
 use super::disk::{Done, Job, Then};
 use super::errand::Errand;
 use super::programs::admit::{Admit, Grant};
+use super::programs::calls::CallOrder;
 use super::programs::feed::{Feed, FeedLine};
 use super::programs::runs::RunOrder;
 use super::runs::RunNo;
@@ -177,6 +178,7 @@ pub enum Inbound {
 }
 
 /// A called method.
+#[derive(Debug)]
 pub enum Call {
     /// It has a row; the parameters are checked (`Err` holds the text that refuses them).
     Known(&'static Method, Result<Value, String>),
@@ -224,6 +226,8 @@ pub enum HttpAsk {
 pub enum Order {
     /// A turn.
     Run(Box<RunOrder>),
+    /// A method of the protocol.
+    Call(Box<CallOrder>),
 }
 
 /// Who asks over HTTP.

@@ -149,6 +149,7 @@ fn http(state: &mut State, ask: &HttpAsk, now: Now) -> HttpAnswer {
 fn order(state: &mut State, ticket: u64, order: Order, now: Now, fx: &mut Vec<Effect>) {
     match order {
         Order::Run(order) => state.order_run(ticket, *order, now, fx),
+        Order::Call(order) => state.order_call(ticket, *order, now, fx),
     }
 }
 

@@ -211,6 +211,8 @@ pub struct State {
     pub entropy: Entropy,
     /// Every open WebSocket, by number.
     pub conns: BTreeMap<ConnId, Conn>,
+    /// Calls of HTTP programs that wait for their answers, as connections that nobody sees.
+    pub calls: Table<ConnId, Session>,
     /// The timer for handshakes that take too long is set.
     pub handshakes_timed: bool,
     /// Who is there.
@@ -328,6 +330,7 @@ impl State {
             allowed_origins,
             entropy,
             conns: BTreeMap::new(),
+            calls: Table::new(),
             handshakes_timed: false,
             presence_gate: PresenceGate::default(),
             health: HealthCache::default(),
@@ -374,17 +377,19 @@ impl State {
 
     /// The session of a connection in use.
     pub fn session(&self, conn: ConnId) -> Option<&Session> {
-        match &self.conns.get(&conn)?.phase {
-            Phase::Ready(session) => Some(session),
-            _ => None,
+        match self.conns.get(&conn).map(|entry| &entry.phase) {
+            Some(Phase::Ready(session)) => Some(session),
+            Some(_) => None,
+            None => self.calls.get(&conn),
         }
     }
 
     /// The session of a connection in use, to change.
     pub fn session_mut(&mut self, conn: ConnId) -> Option<&mut Session> {
-        match &mut self.conns.get_mut(&conn)?.phase {
-            Phase::Ready(session) => Some(session),
-            _ => None,
+        match self.conns.get_mut(&conn).map(|entry| &mut entry.phase) {
+            Some(Phase::Ready(session)) => Some(session),
+            Some(_) => None,
+            None => self.calls.get_mut(&conn),
         }
     }
 

@@ -2,5 +2,6 @@
 //! requests are read and answers written in `conn::program`.
 
 pub mod admit;
+pub mod calls;
 pub mod feed;
 pub mod runs;

@@ -119,6 +119,9 @@ impl State {
 
     /// A program has gone: nobody would read the answer.
     pub fn program_gone(&mut self, ticket: u64, now: Now, fx: &mut Vec<Effect>) {
+        if self.call_is_over(ticket) {
+            return;
+        }
         let of = |run: &Run| matches!(run.asker, Some(Asker::Program(asked)) if asked == ticket);
         let Some(no) = self.runs.all().find(|(_, run)| of(run)).map(|(no, _)| no) else { return };
         log::info!(target: "agent", "the client has gone, its run is stopped ticket={ticket}");

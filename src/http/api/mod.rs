@@ -1,6 +1,10 @@
 //! The interfaces for programs: which path is which, the method it takes, the largest body, the scope it needs
 //! (http.md 2, 5.4). One table; whether a surface is switched on and who may use it is decided elsewhere.
 
+pub mod admin;
+
+use serde_json::Value;
+
 use crate::http::head::Head;
 use crate::http::reply::Reply;
 use crate::limits;
@@ -74,8 +78,25 @@ impl Row {
 
     /// The answer to another method.
     pub fn other_method(&self) -> Reply {
-        Reply::method_not_allowed(self.method)
+        match self.surface {
+            Surface::AdminRpc => admin::other_method(),
+            _ => Reply::method_not_allowed(self.method),
+        }
     }
+
+    /// The answer to a body that was refused, in this interface's words.
+    pub fn body_refused(&self, reply: Reply) -> Reply {
+        match (self.surface, reply.status()) {
+            (Surface::AdminRpc, 413) => admin::body_refused(413, "Payload too large"),
+            (Surface::AdminRpc, 408) => admin::body_refused(408, "Request body timeout"),
+            _ => reply,
+        }
+    }
+}
+
+/// A text as JSON; what is none reads as null.
+fn parsed(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_default()
 }
 
 /// The answer to a caller without the right secret (http.md 3): no challenge, and nothing about what was wrong.
