@@ -338,6 +338,8 @@ pub const ADMIN_BODY_BYTES: usize = MIB;
 pub const ADMIN_ID_CHARS: usize = 256;
 /// Calls of HTTP programs that wait for their answer at one time, over all of them.
 pub const PROGRAM_CALLS: usize = 64;
+/// Tools that run for HTTP programs at one time.
+pub const PROGRAM_TOOLS: usize = 16;
 /// Time for a request body to arrive (http.md 3).
 pub const HTTP_BODY: Duration = Duration::from_secs(30);
 /// Bytes of the bodies of all requests together: callers with the secret could else fill the memory of a small machine.

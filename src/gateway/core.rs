@@ -10,7 +10,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError};
 
 use super::conn::outbox::Out;
 use super::conn::{Bytes, Hub, Link};
-use super::desk::RunDesk;
+use super::desk::{Behalf, RunDesk};
 use super::disk::{Done, Job, Queues, Then};
 use super::errand::Errands;
 use super::event::{Admission, Class, ConnId, Effect, Event, HttpAnswer, Input, Notice, ToolReply};
@@ -152,10 +152,10 @@ impl Core {
                 self.feeds.insert(ticket, feed);
                 self.step(Input::Program { ticket, order });
             }
-            Event::Tool { run, ask, reply, decide } => {
+            Event::Tool { by, ask, reply, decide } => {
                 self.next_ticket += 1;
                 self.tools.insert(self.next_ticket, (reply, decide));
-                self.step(Input::Tool { run, ticket: self.next_ticket, ask });
+                self.step(Input::Tool { by, ticket: self.next_ticket, ask });
             }
             Event::Note(note) => self.step(Input::Note(note)),
             Event::Input(input) => {
@@ -315,7 +315,7 @@ impl Core {
         self.controls.insert(no, control.clone());
         let sender = self.sender.clone();
         let name = format!("run:{}", spec.run_id);
-        let hands = Hands { desk: RunDesk::new(no, sender.clone()), jobs: self.jobs.clone() };
+        let hands = Hands { desk: RunDesk::new(Behalf::Run(no), sender.clone()), jobs: self.jobs.clone() };
         let tell = move |event| {
             // Without a receiver the process is on its way out.
             let _ = sender.send(Event::Input(Input::Run(no, event)));

@@ -11,13 +11,14 @@ use serde_json::Value;
 
 use super::conn::{Bytes, Link, Peer};
 use super::connect_params::ConnectRequest;
-use super::desk::ToolAsk;
+use super::desk::{Behalf, ToolAsk};
 use super::disk::{Done, Job, Then};
 use super::errand::Errand;
 use super::programs::admit::{Admit, Grant};
 use super::programs::calls::CallOrder;
 use super::programs::feed::{Feed, FeedLine};
 use super::programs::runs::RunOrder;
+use super::programs::tools::Ground;
 use super::runs::RunNo;
 use crate::agent::control::AbortReason;
 use crate::agent::message::Block;
@@ -66,10 +67,10 @@ pub enum Event {
         /// Where its handler is told.
         feed: FeedLine,
     },
-    /// A tool of a run asks something.
+    /// A tool asks something.
     Tool {
-        /// The run.
-        run: RunNo,
+        /// On whose behalf.
+        by: Behalf,
         /// The question.
         ask: ToolAsk,
         /// Where the tool waits.
@@ -133,10 +134,10 @@ pub enum Input {
     },
     /// A run's thread tells something.
     Run(RunNo, RunEvent),
-    /// A tool of a run asks.
+    /// A tool asks.
     Tool {
-        /// The run.
-        run: RunNo,
+        /// On whose behalf.
+        by: Behalf,
         /// Number of the waiting tool.
         ticket: u64,
         /// The question.
@@ -219,6 +220,13 @@ pub enum HttpAsk {
     Startup(Caller),
     /// May this program use this interface?
     Admit(Box<Admit>),
+    /// What do the tools of this session need?
+    Tools {
+        /// The session; the main one when none.
+        session_key: Option<String>,
+        /// The agent; the key's own or the default one when none.
+        agent: Option<String>,
+    },
 }
 
 /// What an HTTP program wants done.
@@ -257,6 +265,8 @@ pub enum HttpAnswer {
     Admitted(Grant),
     /// It may not; this is what it is told.
     Refused(Box<Reply>),
+    /// What tools need, or why there are none.
+    Tools(Result<Box<Ground>, WireError>),
 }
 
 /// What the state thread wants to be woken for.

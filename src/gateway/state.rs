@@ -12,7 +12,7 @@ use super::auth::{LoginLimits, Logins, Secrets};
 use super::conn::Peer;
 use super::connect_params::Client;
 use super::dedupe::Memory;
-use super::event::{Call, ConnId, Effect, Timer};
+use super::event::{Call, ConnId, Effect, Input, Timer};
 use super::health::HealthCache;
 use super::journal::{Journal, OpenRun};
 use super::methods::session_write::Deletion;
@@ -245,6 +245,8 @@ pub struct State {
     pub session_notes: Table<String, VecDeque<String>>,
     /// Calls that wait for the session indexes.
     pub held: Vec<(ConnId, String, Call)>,
+    /// What programs want that waits for them too.
+    pub held_inputs: Vec<Input>,
     /// Sessions that go when their turns have stopped.
     pub deletions: Vec<Deletion>,
     /// Number of the last one.
@@ -345,6 +347,7 @@ impl State {
             approvals: Approvals::default(),
             session_notes: Table::new(),
             held: Vec::new(),
+            held_inputs: Vec::new(),
             deletions: Vec::new(),
             next_deletion: 0,
             journal: Journal::default(),

@@ -67,6 +67,8 @@ pub struct Hub {
     pub settings: HubSettings,
     /// Bytes of request bodies in memory.
     pub bodies: Arc<AtomicUsize>,
+    /// Tools that run for programs.
+    pub tools: Arc<AtomicUsize>,
     next: AtomicU64,
 }
 
@@ -90,6 +92,7 @@ impl Hub {
             stopping: AtomicBool::new(false),
             settings,
             bodies: Arc::default(),
+            tools: Arc::default(),
             next: AtomicU64::new(1),
         })
     }

@@ -5,3 +5,4 @@ pub mod admit;
 pub mod calls;
 pub mod feed;
 pub mod runs;
+pub mod tools;

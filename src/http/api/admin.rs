@@ -5,7 +5,6 @@ use serde_json::Value;
 
 use crate::http::reply::Reply;
 use crate::limits;
-use crate::protocol::check;
 use crate::protocol::errors::{Code, ERRORS, WireError};
 use crate::protocol::frame;
 use crate::protocol::methods;
@@ -102,14 +101,10 @@ impl Ask {
         if body.iter().all(u8::is_ascii_whitespace) {
             return Err(refused(400, INVALID, "request body must be JSON"));
         }
-        let text = std::str::from_utf8(body).unwrap_or_default();
-        let value = if check::has_too_many_values(text) { Value::Null } else { super::parsed(text) };
-        let mut members = match value {
-            Value::Object(members) => members,
-            Value::Null if text.trim() != "null" => {
-                return Err(refused(400, INVALID, "request body must be valid JSON"));
-            }
-            _ => return Err(refused(400, INVALID, "request body must be an object")),
+        let mut members = match super::object(body) {
+            Ok(Value::Object(members)) => members,
+            Ok(_) => return Err(refused(400, INVALID, "request body must be an object")),
+            Err(_) => return Err(refused(400, INVALID, "request body must be valid JSON")),
         };
         let mut text = |name: &str| match members.remove(name) {
             Some(Value::String(text)) => Some(text.trim().to_string()).filter(|text| !text.is_empty()),

@@ -2,12 +2,14 @@
 //! (http.md 2, 5.4). One table; whether a surface is switched on and who may use it is decided elsewhere.
 
 pub mod admin;
+pub mod tools;
 
 use serde_json::Value;
 
 use crate::http::head::Head;
 use crate::http::reply::Reply;
 use crate::limits;
+use crate::protocol::check;
 use crate::protocol::table::Scope;
 
 /// One interface.
@@ -94,9 +96,16 @@ impl Row {
     }
 }
 
-/// A text as JSON; what is none reads as null.
-fn parsed(text: &str) -> Value {
-    serde_json::from_str(text).unwrap_or_default()
+/// A body as JSON, or what is wrong with it; an empty one is an object without members (http.md 3).
+pub fn object(body: &[u8]) -> Result<Value, String> {
+    if body.iter().all(u8::is_ascii_whitespace) {
+        return Ok(json!({}));
+    }
+    let text = std::str::from_utf8(body).map_err(|_| "the body is not UTF-8".to_string())?;
+    if check::has_too_many_values(text) {
+        return Err(format!("the body has more than {} values", limits::JSON_VALUES));
+    }
+    serde_json::from_str(text).map_err(|error| error.to_string())
 }
 
 /// The answer to a caller without the right secret (http.md 3): no challenge, and nothing about what was wrong.

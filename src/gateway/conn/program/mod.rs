@@ -2,6 +2,7 @@
 //! interfaces say is `crate::http::api`'s and `gateway::programs`'; here is only who waits for what.
 
 mod admin;
+mod tools;
 
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, TcpStream};
@@ -176,6 +177,7 @@ impl Server<'_> {
 fn serve(exchange: &Exchange<'_>, surface: Surface) -> Answered {
     match surface {
         Surface::AdminRpc => admin::serve(exchange),
+        Surface::Tools => tools::serve(exchange),
         _ => Answered::Reply(Reply::not_found()),
     }
 }
