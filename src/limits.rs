@@ -340,6 +340,10 @@ pub const ADMIN_ID_CHARS: usize = 256;
 pub const PROGRAM_CALLS: usize = 64;
 /// Tools that run for HTTP programs at one time.
 pub const PROGRAM_TOOLS: usize = 16;
+/// Bytes of a head that are read off a socket at once: most heads are smaller.
+pub const HTTP_HEAD_READ_BYTES: usize = 4 * KIB;
+/// Bytes of a request that are read off a socket at once.
+pub const HTTP_READ_BYTES: usize = 16 * KIB;
 /// Time for a request body to arrive (http.md 3).
 pub const HTTP_BODY: Duration = Duration::from_secs(30);
 /// Bytes of the bodies of all requests together: callers with the secret could else fill the memory of a small machine.

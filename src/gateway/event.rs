@@ -18,6 +18,7 @@ use super::programs::admit::{Admit, Grant};
 use super::programs::calls::CallOrder;
 use super::programs::feed::{Feed, FeedLine};
 use super::programs::runs::RunOrder;
+use super::programs::target::{Aim, Target};
 use super::programs::tools::Ground;
 use super::runs::RunNo;
 use crate::agent::control::AbortReason;
@@ -227,6 +228,10 @@ pub enum HttpAsk {
         /// The agent; the key's own or the default one when none.
         agent: Option<String>,
     },
+    /// For whom is this request?
+    Aim(Box<Aim>),
+    /// Which agents are there?
+    Agents,
 }
 
 /// What an HTTP program wants done.
@@ -267,6 +272,10 @@ pub enum HttpAnswer {
     Refused(Box<Reply>),
     /// What tools need, or why there are none.
     Tools(Result<Box<Ground>, WireError>),
+    /// For this one.
+    Aimed(Box<Target>),
+    /// These.
+    Agents(Vec<String>),
 }
 
 /// What the state thread wants to be woken for.

@@ -183,7 +183,7 @@ pub fn run(boot: Boot, listeners: Listeners, ready: impl FnOnce()) -> Result<(),
         real_ip: if state.config.gateway.allow_real_ip_fallback { RealIp::Fallback } else { RealIp::Ignore },
         hsts: state.config.gateway.http.strict_transport_security.clone(),
     };
-    let hub = Hub::new(events.clone(), settings);
+    let hub = Hub::new(events.clone(), settings).map_err(|e| StartError::System("cannot start a thread", e))?;
     let queue = (events.clone(), queue);
     let place = Place { paths, env, log_file };
     let store = disk::spawn(place, events.clone()).map_err(|e| StartError::System("cannot start a thread", e))?;

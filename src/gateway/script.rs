@@ -15,6 +15,7 @@ use super::handle::handle;
 use super::pairing_devices::DeviceBook;
 use super::pairing_nodes::NodeBook;
 use super::state::{Beginning, Facts, State};
+use crate::agent::http;
 use crate::config::model::Config;
 use crate::config::resolve::{AuthMode, AuthPlan, Source};
 use crate::config::{Env, Paths, Profile, Secret};
@@ -191,6 +192,7 @@ fn facts(paths: Paths, now: Now) -> Facts {
         identity: None,
         zone: Zone::utc(),
         env: Arc::new(Env::of([])),
+        http: http::Settings::default(),
         log_requests: false,
         tick: limits::TICK,
         handshake: limits::HANDSHAKE,

@@ -26,6 +26,7 @@ use super::sessions::SessionBook;
 use super::tool_asks::Approver;
 use super::trouble::Record;
 use super::watch::Watch;
+use crate::agent::http;
 use crate::agent::tool::approval::pending::Approvals;
 use crate::config::env::Env;
 use crate::config::model::Config;
@@ -57,6 +58,8 @@ pub struct Facts {
     pub zone: Zone,
     /// The environment the configuration was read in.
     pub env: Arc<Env>,
+    /// Proxies and certificates of that environment.
+    pub http: http::Settings,
     /// The gateway's own device id and public key.
     pub identity: Option<(String, String)>,
     /// Whether the log shows requests as they come in, not only with their answers.

@@ -7,7 +7,7 @@ use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 use std::{io, thread};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
 /// Starts a named thread; a panic inside is logged with its message and ends only this thread.
 pub fn spawn(name: &str, stack: usize, f: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
@@ -38,14 +38,51 @@ where
     T: Send + 'static,
     F: FnOnce() -> T + Send + 'static,
 {
+    let (pending, job) = pending(work);
+    spawn(name, stack, job)?;
+    Ok(pending)
+}
+
+/// Work that leaves its result where the other half finds it.
+fn pending<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> (Pending<T>, impl FnOnce() + Send) {
     let (busy, over) = crossbeam_channel::bounded(0);
     let result = Arc::new(Mutex::new(None));
     let place = Arc::clone(&result);
-    spawn(name, stack, move || {
+    let job = move || {
         let _busy = busy;
         *place.lock().unwrap_or_else(PoisonError::into_inner) = Some(work());
-    })?;
-    Ok(Pending { result, over })
+    };
+    (Pending { result, over }, job)
+}
+
+/// A thread that does one piece of work after the other, for callers whose own stacks are to stay small: what a deep
+/// call has touched stays resident as long as its thread lives.
+#[derive(Clone)]
+pub struct Worker {
+    jobs: Sender<Box<dyn FnOnce() + Send>>,
+}
+
+impl Worker {
+    /// Starts it; it ends with its last handle.
+    pub fn start(name: &str, stack: usize) -> io::Result<Worker> {
+        let (jobs, queue) = crossbeam_channel::unbounded::<Box<dyn FnOnce() + Send>>();
+        let work = move || {
+            for job in queue {
+                // The panic hook has logged it; whoever waits learns that there is no result.
+                let _ = panic::catch_unwind(AssertUnwindSafe(job));
+            }
+        };
+        spawn(name, stack, work)?;
+        Ok(Worker { jobs })
+    }
+
+    /// Queues work whose result somebody waits for.
+    pub fn ask<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Pending<T> {
+        let (pending, job) = pending(work);
+        // A worker that has gone drops the job, and with it the sender that keeps the caller waiting.
+        let _ = self.jobs.send(Box::new(job));
+        pending
+    }
 }
 
 impl<T> Pending<T> {
@@ -109,6 +146,13 @@ mod tests {
     fn a_panic_ends_the_thread_and_not_the_joiner() {
         let thread = spawn("will-panic", 64 * 1024, || panic!("on purpose, in a test"));
         assert!(thread.unwrap().join().is_ok());
+    }
+
+    #[test]
+    fn a_worker_outlives_work_that_panics() {
+        let worker = Worker::start("worker", 64 * 1024).unwrap();
+        let (bad, good) = (worker.ask(|| -> u8 { panic!("on purpose, in a test") }), worker.ask(|| 7));
+        assert_eq!((bad.join(), good.join()), (None, Some(7)));
     }
 
     #[test]

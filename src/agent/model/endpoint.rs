@@ -13,6 +13,7 @@ use crate::agent::http::{self, Answer, Client, HttpError, Request};
 use crate::agent::message::{Cost, StopReason, Usage};
 use crate::config::Secret;
 use crate::config::model::ModelCost;
+use crate::config::target::is_loopback_url;
 use crate::limits;
 use crate::protocol::check;
 
@@ -136,7 +137,7 @@ impl Endpoint {
 
     /// Tokens of the context, with a cautious guess for models nobody described.
     pub(super) fn context_window(&self) -> u64 {
-        let local = self.base_url.contains("://127.") || self.base_url.contains("://localhost");
+        let local = is_loopback_url(&self.base_url);
         let guess = if local { limits::MODEL_CONTEXT_LOCAL } else { limits::MODEL_CONTEXT };
         self.facts.context_window.filter(|tokens| *tokens > 0).unwrap_or(guess)
     }
@@ -277,7 +278,7 @@ impl Endpoint {
     fn refusal(&self, answer: &mut Answer) -> ModelError {
         let retry_after = answer.retry_after();
         answer.steady();
-        let body = answer.read_all(limits::MODEL_ERROR_BYTES).unwrap_or_default();
+        let body = answer.read_some(limits::MODEL_ERROR_BYTES);
         ModelError::status(self.provider(), answer.status, retry_after, &body, self.key.as_ref())
     }
 

@@ -358,6 +358,22 @@ mod tests {
     }
 
     #[test]
+    fn a_profiles_file_beyond_its_bound_is_refused() {
+        let mut file = b"{\"profiles\":{}}".to_vec();
+        file.resize(limits::AUTH_PROFILES_BYTES, b' ');
+        assert!(AuthProfiles::parse(&file).is_ok());
+        file.push(b' ');
+        assert!(AuthProfiles::parse(&file).unwrap_err().contains("over 1048576 bytes"));
+    }
+
+    #[test]
+    fn no_variable_with_a_key_is_left_to_commands() {
+        let all = VARIABLES.iter().flat_map(|(_, names)| names.iter());
+        let left: Vec<_> = all.filter(|name| !crate::config::env::is_private(name)).collect();
+        assert!(left.is_empty(), "{left:?}");
+    }
+
+    #[test]
     fn profiles_come_before_the_environment_and_the_configuration() {
         let config = json!({"models": {"providers": {"p": {"baseUrl": "http://h", "apiKey": "literal"}}}});
         assert_eq!(

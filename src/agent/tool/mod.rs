@@ -209,7 +209,7 @@ impl Toolbox {
                 Some(web) => web::run(web.as_ref(), &work, &self.settings),
                 None => ToolOutcome::error("web_fetch is not available"),
             },
-            ToolId::MemorySearch => memory::search(&self.workspace, work.args),
+            ToolId::MemorySearch => memory::search(&self.workspace, work.args, work.control),
             ToolId::MemoryGet => memory::get(&self.workspace, work.args),
         }
     }

@@ -126,7 +126,8 @@ impl Server<'_> {
     /// Reads until a head is whole. Its deadline runs from its first byte and shrinks with each
     /// read, so that one byte a second does not hold a thread for ever.
     fn next_head(&mut self, idle: Duration) -> Next {
-        let mut chunk = [0_u8; 4096];
+        // Not on the stack, whose pages would stay with the connection.
+        let mut chunk = vec![0_u8; limits::HTTP_HEAD_READ_BYTES];
         let mut deadline = None;
         let mut fresh: &[u8] = &[];
         loop {
@@ -285,7 +286,7 @@ impl Server<'_> {
     pub(super) fn end(&mut self) -> Turn {
         let _ = self.socket.shutdown(Shutdown::Write);
         let deadline = Instant::now() + limits::HTTP_DRAIN;
-        let mut sink = [0_u8; 4096];
+        let mut sink = vec![0_u8; limits::HTTP_READ_BYTES];
         let mut drained = 0;
         while drained < limits::HTTP_DRAIN_BYTES {
             let wait = deadline.saturating_duration_since(Instant::now());

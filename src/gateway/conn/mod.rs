@@ -13,6 +13,7 @@ pub mod refusals;
 pub mod session;
 pub mod writer;
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -25,6 +26,7 @@ use super::event::{Admission, ConnId, Event, HttpAnswer, HttpAsk, Input};
 use crate::http::locality::{Proxies, RealIp};
 use crate::http::proxy_login::ProxyLogin;
 use crate::limits;
+use crate::sys::thread::Worker;
 use gate::Permit;
 use outbox::Outbox;
 
@@ -65,6 +67,8 @@ pub struct Hub {
     pub stopping: AtomicBool,
     /// Settings that stay for the life of the process.
     pub settings: HubSettings,
+    /// Reads first messages: their deep stack (typed parameters, a signature) would stay with every connection.
+    pub clerk: Worker,
     /// Bytes of request bodies in memory.
     pub bodies: Arc<AtomicUsize>,
     /// Tools that run for programs.
@@ -86,15 +90,10 @@ pub struct HubSettings {
 
 impl Hub {
     /// A hub in front of this queue.
-    pub fn new(events: Sender<Event>, settings: HubSettings) -> Arc<Hub> {
-        Arc::new(Hub {
-            events,
-            stopping: AtomicBool::new(false),
-            settings,
-            bodies: Arc::default(),
-            tools: Arc::default(),
-            next: AtomicU64::new(1),
-        })
+    pub fn new(events: Sender<Event>, settings: HubSettings) -> io::Result<Arc<Hub>> {
+        let clerk = Worker::start("clerk", limits::STACK_PARSER)?;
+        let (stopping, next) = (AtomicBool::new(false), AtomicU64::new(1));
+        Ok(Arc::new(Hub { events, stopping, settings, clerk, bodies: Arc::default(), tools: Arc::default(), next }))
     }
 
     /// A number no other connection has.

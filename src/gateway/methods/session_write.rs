@@ -223,6 +223,7 @@ impl State {
 /// Shortens a transcript to its last lines.
 pub fn compact(state: &mut State, request: &Request<'_>, fx: &mut Vec<Effect>) -> Handled {
     let place = place(state, "sessions.compact", request)?;
+    state.check_stuck(&place)?;
     if state.runs.of_session(&place.key).next().is_some() {
         let error = WireError::unavailable("a turn is running in this session; try again when it is over");
         return Err(WireError { retry_after_ms: Some(1000), ..error });

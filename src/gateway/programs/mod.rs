@@ -5,4 +5,5 @@ pub mod admit;
 pub mod calls;
 pub mod feed;
 pub mod runs;
+pub mod target;
 pub mod tools;

@@ -32,6 +32,8 @@ pub struct RunOrder {
     pub extra_system: Option<String>,
     /// The model, for this turn.
     pub model: Option<ModelRef>,
+    /// The channel it is said to come from.
+    pub channel: Option<String>,
     /// The program's own tools and how the model is to answer.
     pub tools: ClientTools,
     /// Time limit; the agent's own when none.
@@ -63,6 +65,8 @@ pub struct Done {
 pub struct Failed {
     /// Why; none when the order was refused before it became a run.
     pub cause: Option<Cause>,
+    /// The provider's HTTP status, if there was one.
+    pub status: Option<u16>,
     /// For people; bounded, no secrets.
     pub error: WireError,
 }
@@ -76,6 +80,7 @@ impl State {
         let intake = Intake {
             extra_system: order.extra_system,
             model: order.model,
+            channel: order.channel,
             client_tools: order.tools,
             ..Intake::new(place, order.run_id, Origin::Agent, order.prompt, Some(limit))
         };
@@ -106,7 +111,7 @@ impl State {
         fx: &mut Vec<Effect>,
     ) {
         let result = match error {
-            Some(error) => Err(Failed { cause: outcome.cause(), error }),
+            Some(error) => Err(Failed { cause: outcome.cause(), status: outcome.status(), error }),
             None => Ok(Done {
                 texts: outcome.texts(run),
                 calls: outcome.account.calls.clone(),

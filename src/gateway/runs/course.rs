@@ -78,8 +78,9 @@ impl State {
             }
             RunEvent::Text(delta) => self.tell_text(no, &delta, now, fx),
             RunEvent::Thought(delta) => {
-                let data = json!({"text": run.said.think(&delta), "delta": delta});
-                self.tell_stream(no, "thinking", &data, now, fx);
+                if run.said.think(&delta, now.mono) {
+                    self.tell_thought(no, now, fx);
+                }
             }
             RunEvent::MessageEnd => self.tell_message_end(no, now, fx),
             RunEvent::ToolStart(start) => self.tell_tool_start(no, start, now, fx),
@@ -214,7 +215,7 @@ impl State {
         self.end_run(no, Outcome::never_started(reason), now, fx);
     }
 
-    /// Refuses a turn in a conversation whose last one does not end.
+    /// Refuses to write into a conversation whose last turn does not end.
     pub fn check_stuck(&self, place: &Place) -> Result<(), WireError> {
         let session = self.sessions.get(&place.agent, &place.key).and_then(|entry| entry.session_id());
         let stuck = self.runs.stuck.values().find(|stuck| Some(stuck.session_id.as_str()) == session.as_deref());

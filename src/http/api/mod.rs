@@ -5,6 +5,8 @@ pub mod admin;
 pub mod tools;
 
 use serde_json::Value;
+pub mod fault;
+pub mod models;
 
 use crate::http::head::Head;
 use crate::http::reply::Reply;
@@ -106,6 +108,11 @@ pub fn object(body: &[u8]) -> Result<Value, String> {
         return Err(format!("the body has more than {} values", limits::JSON_VALUES));
     }
     serde_json::from_str(text).map_err(|error| error.to_string())
+}
+
+/// The answer to a request that says something wrong.
+pub fn invalid(text: &str) -> Reply {
+    Reply::error(400, text, "invalid_request_error")
 }
 
 /// The answer to a caller without the right secret (http.md 3): no challenge, and nothing about what was wrong.
