@@ -354,6 +354,12 @@ pub const EMBEDDINGS_BODY_BYTES: usize = 5 * MIB;
 pub const TOOLS_BODY_BYTES: usize = 2 * MIB;
 /// Largest body of `/api/v1/admin/rpc` (http.md 13).
 pub const ADMIN_BODY_BYTES: usize = MIB;
+/// Longest id a caller of `/api/v1/admin/rpc` gets back.
+pub const ADMIN_ID_CHARS: usize = 256;
+/// Calls of HTTP programs that wait for their answer at one time, over all of them.
+pub const PROGRAM_CALLS: usize = 64;
+/// Tools that run for HTTP programs at one time.
+pub const PROGRAM_TOOLS: usize = 16;
 /// Bytes of a head that are read off a socket at once: most heads are smaller.
 pub const HTTP_HEAD_READ_BYTES: usize = 4 * KIB;
 /// Bytes of a request that are read off a socket at once.

@@ -444,7 +444,8 @@ impl State {
 }
 
 /// The model the session has chosen.
-fn own_model(entry: &Entry) -> Option<ModelRef> {
+/// The model a session's entry names.
+pub fn own_model(entry: &Entry) -> Option<ModelRef> {
     match (entry.text("providerOverride"), entry.text("modelOverride")) {
         (Some(provider), Some(model)) => Some(ModelRef::new(provider, model)),
         (None, Some(model)) => ModelRef::parse(&model),

@@ -10,7 +10,7 @@ use super::auth::{LoginLimits, Logins, Secrets};
 use super::conn::Peer;
 use super::connect_params::Client;
 use super::dedupe::Memory;
-use super::event::{Call, ConnId, Effect, Timer};
+use super::event::{Call, ConnId, Effect, Input, Timer};
 use super::health::HealthCache;
 use super::heartbeats::Heartbeats;
 use super::journal::{Journal, OpenRun};
@@ -207,6 +207,8 @@ pub struct State {
     pub entropy: Entropy,
     /// Every open WebSocket, by number.
     pub conns: BTreeMap<ConnId, Conn>,
+    /// Calls of HTTP programs that wait for their answers, as connections that nobody sees.
+    pub calls: Table<ConnId, Session>,
     /// The timer for handshakes that take too long is set.
     pub handshakes_timed: bool,
     /// Who is there.
@@ -237,6 +239,8 @@ pub struct State {
     pub approvals: Approvals<Approver>,
     /// Calls that wait for the session indexes.
     pub held: Vec<(ConnId, String, Call)>,
+    /// What programs want that waits for them too.
+    pub held_inputs: Vec<Input>,
     /// Sessions that go when their turns have stopped.
     pub deletions: Vec<Deletion>,
     /// Number of the last one.
@@ -324,6 +328,7 @@ impl State {
             allowed_origins,
             entropy,
             conns: BTreeMap::new(),
+            calls: Table::new(),
             handshakes_timed: false,
             presence_gate: PresenceGate::default(),
             health: HealthCache::default(),
@@ -337,6 +342,7 @@ impl State {
             runs,
             approvals: Approvals::default(),
             held: Vec::new(),
+            held_inputs: Vec::new(),
             deletions: Vec::new(),
             next_deletion: 0,
             journal: Journal::default(),
@@ -372,17 +378,19 @@ impl State {
 
     /// The session of a connection in use.
     pub fn session(&self, conn: ConnId) -> Option<&Session> {
-        match &self.conns.get(&conn)?.phase {
-            Phase::Ready(session) => Some(session),
-            _ => None,
+        match self.conns.get(&conn).map(|entry| &entry.phase) {
+            Some(Phase::Ready(session)) => Some(session),
+            Some(_) => None,
+            None => self.calls.get(&conn),
         }
     }
 
     /// The session of a connection in use, to change.
     pub fn session_mut(&mut self, conn: ConnId) -> Option<&mut Session> {
-        match &mut self.conns.get_mut(&conn)?.phase {
-            Phase::Ready(session) => Some(session),
-            _ => None,
+        match self.conns.get_mut(&conn).map(|entry| &mut entry.phase) {
+            Some(Phase::Ready(session)) => Some(session),
+            Some(_) => None,
+            None => self.calls.get_mut(&conn),
         }
     }
 
