@@ -37,7 +37,7 @@ pub struct ConnectParams {
 }
 
 /// The program that connects.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Client {
     /// One of the known client ids.
     pub id: String,

@@ -28,6 +28,7 @@ impl State {
         self.adopt(snapshot);
         self.sessions.keep(|agent| self.config.agents.find(agent).is_some());
         self.sessions.fill(shelves);
+        self.plan_heartbeats(now, fx);
         self.refresh_health(now, fx);
         self.start_due_runs(now, fx);
     }

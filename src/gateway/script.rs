@@ -86,6 +86,16 @@ impl Script {
         self.now.wall_ms += u64::try_from(time.as_millis()).unwrap();
     }
 
+    /// What both clocks say.
+    pub fn now(&self) -> Now {
+        self.now
+    }
+
+    /// Sets the clock on the wall; what counts the time since the start goes on.
+    pub fn set_clock(&mut self, wall_ms: u64) {
+        self.now.wall_ms = wall_ms;
+    }
+
     /// Feeds one input and says what was done; disk jobs are done at once and succeed.
     pub fn feed(&mut self, input: Input) -> Vec<Did> {
         self.feed_with(input, |_| Ok(()))

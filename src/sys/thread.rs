@@ -94,9 +94,9 @@ impl<T> Pending<T> {
         }
     }
 
-    /// Waits until the work is over, at most this long; whether it is.
-    pub fn is_over_within(&self, most: Duration) -> bool {
-        matches!(self.over.recv_timeout(most), Err(RecvTimeoutError::Disconnected))
+    /// Whether the work is over, waiting for it this long at most.
+    pub fn is_over(&self, most: Duration) -> bool {
+        self.over.recv_timeout(most) == Err(RecvTimeoutError::Disconnected)
     }
 
     /// The result, unless the work panicked.
@@ -172,6 +172,8 @@ mod tests {
         assert_eq!(ask("t", 64 * 1024, || "done").unwrap().join(), Some("done"));
         assert_eq!(ask("t", 64 * 1024, || 7).unwrap().wait(Duration::from_secs(10)), Some(7));
         assert_eq!(ask("t", 64 * 1024, || -> u8 { panic!("no") }).unwrap().join(), None);
+        let quick = ask("t", 64 * 1024, || 7).unwrap();
+        assert!(quick.is_over(Duration::from_secs(10)) && quick.join() == Some(7));
         let (go, gate) = mpsc::channel::<()>();
         let slow = ask("t", 64 * 1024, move || gate.recv().is_ok()).unwrap();
         assert_eq!(slow.wait(Duration::from_millis(1)), None);

@@ -84,11 +84,41 @@ impl Wire {
         let fixed = bodiless || answer.status < 200 || answer.status == 204;
         let length: usize = answer.header("content-length").map_or(0, |text| text.parse().unwrap());
         let length = if fixed { 0 } else { length };
+        if !fixed && answer.header("transfer-encoding").is_some_and(|value| value.eq_ignore_ascii_case("chunked")) {
+            answer.body = self.read_chunks();
+            return Some(answer);
+        }
         while self.buffer.len() < length {
             assert!(self.fill() > 0, "the body ended early");
         }
         answer.body = String::from_utf8(self.buffer.drain(..length).collect()).unwrap();
         Some(answer)
+    }
+
+    /// A chunked body, its pieces joined.
+    fn read_chunks(&mut self) -> String {
+        let mut body = Vec::new();
+        loop {
+            let size = usize::from_str_radix(&self.read_line(), 16).unwrap();
+            while self.buffer.len() < size + 2 {
+                assert!(self.fill() > 0, "the body ended early");
+            }
+            body.extend(self.buffer.drain(..size + 2).take(size));
+            if size == 0 {
+                return String::from_utf8(body).unwrap();
+            }
+        }
+    }
+
+    fn read_line(&mut self) -> String {
+        let end = loop {
+            match self.buffer.windows(2).position(|two| two == b"\r\n") {
+                Some(at) => break at,
+                None => assert!(self.fill() > 0, "the body ended early"),
+            }
+        };
+        let line: Vec<u8> = self.buffer.drain(..end + 2).take(end).collect();
+        String::from_utf8(line).unwrap()
     }
 
     /// One request, one answer.

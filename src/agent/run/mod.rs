@@ -136,6 +136,8 @@ pub enum Task {
     /// To answer what the person said.
     #[default]
     Answer,
+    /// To look around without anybody asking: what it asks is the gateway's own word.
+    Heartbeat,
     /// To shorten the conversation, minding what the person asks to mind.
     Compact(Option<String>),
 }

@@ -201,6 +201,7 @@ impl Toolbox {
             ToolId::Exec => self.exec(work),
             ToolId::Process => self.process(work),
             ToolId::SessionStatus => sessions::status(self.setup.desk.as_ref(), &work),
+            ToolId::AgentsList => sessions::agents(self.setup.desk.as_ref(), &work),
             ToolId::SessionsList => sessions::list(self.setup.desk.as_ref(), &work),
             ToolId::SessionsHistory => sessions::history(self.setup.desk.as_ref(), &work),
             ToolId::SessionsSend => sessions::send(self.setup.desk.as_ref(), &work),

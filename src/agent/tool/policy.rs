@@ -19,19 +19,8 @@ const PROFILES: &[(&str, Members)] = &[
 ];
 
 /// Names that a configuration may use for tools which other versions have; lists that name them are no mistakes.
-const FOREIGN: &[&str] = &[
-    "agents_list",
-    "browser",
-    "canvas",
-    "cron",
-    "gateway",
-    "image",
-    "message",
-    "nodes",
-    "sessions_spawn",
-    "tts",
-    "web_search",
-];
+const FOREIGN: &[&str] =
+    &["browser", "canvas", "cron", "gateway", "image", "message", "nodes", "sessions_spawn", "tts", "web_search"];
 
 /// Groups without a tool of ours.
 const FOREIGN_GROUPS: &[&str] = &["ui", "automation", "messaging", "nodes", "plugins"];

@@ -79,6 +79,8 @@ pub struct Hub {
     pub bodies: Arc<AtomicUsize>,
     /// Requests for embeddings that are worked on: one message for each.
     pub embeddings: (Sender<()>, Receiver<()>),
+    /// Tools that run for programs.
+    pub tools: Arc<AtomicUsize>,
     next: AtomicU64,
 }
 
@@ -105,6 +107,7 @@ impl Hub {
             tally: Tally::default(),
             clerk: Worker::start("clerk", limits::STACK_PARSER)?,
             bodies: Arc::default(),
+            tools: Arc::default(),
             embeddings: bounded(limits::EMBED_AT_ONCE),
             next: AtomicU64::new(1),
         }))

@@ -108,7 +108,8 @@ impl State {
             retryable: Some(true),
             ..WireError::new(Code::AgentTimeout, "agent timed out and has not stopped yet")
         };
-        let (id, asker) = (run.id.clone(), run.asker.take());
+        let id = run.id.clone();
+        let asker = self.runs.take_asker(no);
         fx.push(Effect::StopRun(no, AbortReason::Timeout));
         fx.push(Effect::Timer(limits::RUN_STUCK, Timer::RunStuck(no)));
         if let Some(asker) = asker {
@@ -125,6 +126,7 @@ impl State {
                 self.counters.failed += 1;
                 broadcast::fail_with(fx, waiting.conn, &waiting.id, error, &payload);
             }
+            (Asker::Heartbeat(_), _) => {}
             // A run that is given up tells its program so before its thread ends.
             (Asker::Program(ticket), end) => {
                 let error = end.err().cloned().unwrap_or_else(|| WireError::unavailable("the run has no outcome"));
@@ -255,6 +257,7 @@ impl State {
         self.session_after_run(&run, &outcome, now, fx);
         self.deletions_go_on(&run.session_key, now, fx);
         self.start_due_runs(now, fx);
+        self.heartbeats_have_room(now, fx);
         if self.stopping {
             self.exit_when_empty(fx);
         }
@@ -300,6 +303,7 @@ impl State {
         }
         match &run.asker {
             None => {}
+            Some(Asker::Heartbeat(agent)) => self.heartbeat_ended(agent, run, outcome, error, now, fx),
             Some(Asker::Program(ticket)) => self.program_ended(*ticket, run, outcome, error, fx),
             Some(asker) => self.tell_asker(asker, &run.id, error.as_ref().map_or(Ok(&payload), Err), fx),
         }

@@ -148,7 +148,7 @@ impl State {
         self.tell_thought(no, now, fx);
         let Some(run) = self.runs.get_mut(no) else { return };
         run.said.add(delta);
-        if run.said.is_hidden(false) {
+        if run.is_heartbeat() || run.said.is_hidden(false) {
             return;
         }
         let (due, paid) = (run.said.due(now.mono), run.said.may_show(now.mono));
@@ -173,7 +173,7 @@ impl State {
     pub fn tell_message_end(&mut self, no: RunNo, now: Now, fx: &mut Vec<Effect>) {
         self.tell_thought(no, now, fx);
         let Some(run) = self.runs.get_mut(no) else { return };
-        if !run.said.is_hidden(true) {
+        if !run.is_heartbeat() && !run.said.is_hidden(true) {
             self.feed_text(no, fx);
             self.tell_said(no, now, fx);
         }
@@ -221,7 +221,7 @@ impl State {
 
     /// The run's last `chat` event.
     pub fn tell_chat_end(&mut self, no: RunNo, end: &ChatEnd<'_>, now: Now, fx: &mut Vec<Effect>) {
-        let Some(run) = self.runs.get(no) else { return };
+        let Some(run) = self.runs.get(no).filter(|run| !run.is_heartbeat()) else { return };
         let bare = ChatEvent {
             run_id: &run.id,
             session_key: &run.session_key,

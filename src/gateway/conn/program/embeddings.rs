@@ -75,7 +75,7 @@ fn work(exchange: &Exchange<'_>, ask: Ask, setting: Setting) -> Result<(Embedded
         log::error!(target: "http", "cannot start a thread for embeddings error={error}");
         End::Refused(route::unavailable())
     })?;
-    while !pending.is_over_within(limits::CLIENT_CHECK) {
+    while !pending.is_over(limits::CLIENT_CHECK) {
         if exchange.is_gone() {
             control.cancel(AbortReason::Gone);
             return Err(End::Gone);

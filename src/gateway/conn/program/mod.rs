@@ -1,8 +1,12 @@
 //! Requests of HTTP programs on their connection's own thread: admission, body, the interface, the answer. What the
 //! interfaces say is `crate::http::api`'s and `gateway::programs`'; here is only who waits for what.
 
+mod admin;
+mod chat;
 mod embeddings;
 mod metrics;
+mod pictures;
+mod tools;
 
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, TcpStream};
@@ -134,7 +138,7 @@ impl Ordered<'_> {
         loop {
             match self.end.next(limits::CLIENT_CHECK) {
                 Next::Feed(feed) => {
-                    self.over |= matches!(feed, feed::Feed::Ended(_));
+                    self.over |= feed.is_last();
                     return Some(feed);
                 }
                 Next::Nothing if exchange.is_gone() => return None,
@@ -169,7 +173,7 @@ impl Server<'_> {
         };
         let body = match self.body(head, row.body) {
             Ok(body) => body,
-            Err(Some(reply)) => return self.refuse(&reply),
+            Err(Some(reply)) => return self.refuse(&row.body_refused(reply)),
             Err(None) => return Turn::Done,
         };
         let date = self.date.at(clock::wall_ms()).to_string();
@@ -213,9 +217,12 @@ impl Server<'_> {
 /// The interface's own part.
 fn serve(exchange: &Exchange<'_>, surface: Surface) -> Answered {
     match surface {
+        Surface::AdminRpc => admin::serve(exchange),
+        Surface::Tools => tools::serve(exchange),
         Surface::Models => Answered::Reply(exchange.models()),
         Surface::Embeddings => embeddings::serve(exchange),
         Surface::Metrics => metrics::serve(exchange),
+        Surface::Chat => chat::serve(exchange),
         _ => Answered::Reply(Reply::not_found()),
     }
 }
