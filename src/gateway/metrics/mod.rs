@@ -37,6 +37,9 @@ impl Answered {
 /// How a turn ended.
 const OUTCOMES: [&str; 4] = ["ok", "error", "aborted", "timeout"];
 
+/// What became of a heartbeat, as its event says.
+const BEATS: [&str; 5] = ["ok-empty", "ok-token", "sent", "skipped", "failed"];
+
 /// What the token counts of a model are of.
 const TOKENS: [&str; 5] = ["input", "output", "cache_read", "cache_write", "embedding"];
 
@@ -87,6 +90,7 @@ pub struct Counts {
     /// Events that wait.
     pub queued: usize,
     runs: [u64; OUTCOMES.len()],
+    beats: [u64; BEATS.len()],
     tokens: Vec<Tokens>,
     started_ms: u64,
 }
@@ -98,6 +102,7 @@ impl Default for Counts {
             handling: Histogram::default(),
             queued: 0,
             runs: [0; OUTCOMES.len()],
+            beats: [0; BEATS.len()],
             tokens: Vec::new(),
             started_ms: 0,
         }
@@ -127,6 +132,14 @@ impl Counts {
         let Usage { input, output, cache_read, cache_write, .. } = outcome.account.usage;
         if let Some(model) = &outcome.account.model {
             self.tokens(model, [input, output, cache_read, cache_write, 0]);
+        }
+    }
+
+    /// Counts a heartbeat.
+    pub fn heartbeat(&mut self, status: &str) {
+        let place = BEATS.iter().position(|known| *known == status);
+        if let Some(count) = place.and_then(|at| self.beats.get_mut(at)) {
+            *count += 1;
         }
     }
 

@@ -4,7 +4,7 @@
 use std::fmt::{Display, Write as _};
 use std::time::Duration;
 
-use super::{Answered, BOUNDS, OUTCOMES, Snapshot, TOKENS};
+use super::{Answered, BEATS, BOUNDS, OUTCOMES, Snapshot, TOKENS};
 use crate::gateway::conn::tally::Tallied;
 use crate::gateway::trouble::Trouble;
 use crate::protocol::methods::METHODS;
@@ -97,6 +97,9 @@ const ROWS: &[Row] = &[
     }),
     row("openclaw_runs_total", COUNTER, "Turns that are over, by outcome.", |numbers, out| {
         out.each("outcome", &OUTCOMES, &numbers.state.counts.runs);
+    }),
+    row("openclaw_heartbeats_total", COUNTER, "Heartbeats, by what became of them.", |numbers, out| {
+        out.each("status", &BEATS, &numbers.state.counts.beats);
     }),
     row("openclaw_tokens_total", COUNTER, "Tokens by model, as providers report them.", |numbers, out| {
         for row in &numbers.state.counts.tokens {

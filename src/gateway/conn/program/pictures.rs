@@ -86,7 +86,7 @@ mod tests {
     #[test]
     fn settings_are_read_and_kept_within_bounds() {
         let images = json!({"allowUrl": true, "urlAllowlist": ["a.org"], "allowedMimes": ["image/png"],
-            "maxBytes": 1 << 40, "maxRedirects": 99, "timeoutMs": 500});
+            "maxBytes": 1_u64 << 40, "maxRedirects": 99, "timeoutMs": 500});
         let endpoints = json!({"chatCompletions": {"images": images}});
         let config = Config::from_value(json!({"gateway": {"http": {"endpoints": endpoints}}}));
         let found = rules(&config, "chatCompletions");
