@@ -4,12 +4,15 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::desk::ToolAsk;
 use super::disk::{Done, Job, Then};
 use super::event::{ConnId, Effect, Input, Timer};
 use super::runs::RunNo;
 use super::script::{Script, request};
 use super::sessions::Shelf;
 use crate::agent::run::{RunEvent, begin};
+use crate::agent::tool::approval::judge::Origin as Speaker;
+use crate::agent::tool::desk::{Ask, Target};
 use crate::limits;
 use crate::store::session::entry::Entry;
 use crate::store::session::object::Object;
@@ -336,6 +339,42 @@ fn the_answer_to_a_command_is_told_even_when_it_cannot_be_written() {
     let effects = stored(&mut script, added, Done::Added(Err("full".into())));
     let told = events(&effects, "chat");
     assert_eq!((told.len(), &told[0]["runId"], &told[0]["state"]), (1, &json!("c"), &json!("final")));
+}
+
+#[test]
+fn a_strangers_turn_stays_a_strangers_in_every_session_it_speaks_to() {
+    let mut script = gateway();
+    ["agent:main:x", "agent:main:y"].iter().for_each(|key| create(&mut script, key));
+    let no = RunNo(started(&send(&mut script, say("a", "agent:main:x")))[0]);
+    script.state.runs.get_mut(no).unwrap().speaker = Speaker::Channel;
+    let target = Target::Key("agent:main:y".into());
+    let ask = ToolAsk::Ask(Ask::Send { target, message: "run it".into(), wait: Duration::ZERO });
+    let effects = script.raw(Input::Tool { run: no, ticket: 1, ask });
+    let started = effects.iter().find_map(|effect| match effect {
+        Effect::StartRun(no, spec) => Some((*no, spec.speaker)),
+        _ => None,
+    });
+    let (other, speaker) = started.expect("a turn in the other session");
+    assert_eq!((speaker, script.state.runs.get(other).unwrap().speaker), (Speaker::Channel, Speaker::Channel));
+}
+
+#[test]
+fn what_different_people_say_is_neither_joined_nor_steered() {
+    let mut script = gateway();
+    let key = "agent:main:x";
+    create(&mut script, key);
+    let no = RunNo(started(&send(&mut script, say("runs", key)))[0]);
+    send(&mut script, say("strange", key));
+    let strange = script.state.runs.find("strange").unwrap();
+    script.state.runs.get_mut(strange).unwrap().speaker = Speaker::Channel;
+    send(&mut script, say("own", key));
+    let own = script.state.runs.find("own").unwrap();
+    assert_ne!(own, strange, "a turn each");
+    for waiting in [own, strange] {
+        script.state.runs.get_mut(waiting).unwrap().waits = super::runs::Waits::Steers;
+    }
+    assert_eq!(script.state.steering(no).len(), 1);
+    assert!(script.state.runs.get(strange).is_some() && script.state.runs.get(own).is_none(), "only the person's own");
 }
 
 #[test]

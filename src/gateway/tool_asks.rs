@@ -138,7 +138,8 @@ impl State {
         let note = format!("(from session {}) {message}", own.key);
         let prompt = agent::prompt(self, &note, Vec::new(), Some(&run_id), now);
         let limit = Some(self.config.agents.defaults.timeout);
-        let intake = Intake::new(place.clone(), run_id.clone(), Origin::Agent, prompt, limit);
+        let speaker = self.runs.get(run).map(|run| run.speaker).ok_or(DeskFault::Silent)?;
+        let intake = Intake { speaker, ..Intake::new(place.clone(), run_id.clone(), Origin::Agent, prompt, limit) };
         let asker = (!wait.is_zero()).then_some(Asker::Tool(ticket));
         let waits = asker.is_some();
         self.take_in_for(None, asker, intake, now, fx).map_err(refused)?;

@@ -1,7 +1,7 @@
 //! The desk with a real transcript and real programs in place of models.
 
 use super::*;
-use crate::agent::run::Task;
+use crate::agent::run::{Speaker, Task};
 use crate::agent::tool::approval::pending::Request;
 use crate::agent::tool::desk::{Ask, Desk as Gateway, DeskFault, Note, Waiting};
 use crate::config::load::testing::TempDir;
@@ -49,6 +49,7 @@ fn ground(dir: &TempDir, backend: Value, lines: &[Value]) -> Ground {
         prompts: Vec::new(),
         model: None,
         auth_profile: None,
+        speaker: Speaker::Operator,
         cooldowns: Cooldowns::default(),
         found: None,
         thinking: None,
