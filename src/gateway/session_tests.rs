@@ -410,7 +410,7 @@ fn what_another_program_wrote_is_taken_in_unless_it_was_deleted_here_since() {
     let ours = script.state.sessions.index("main").unwrap();
     let theirs = r#"{"agent:main:x": {"updatedAt": 9e12, "label": "X"}, "agent:main:y": {"updatedAt": 9e12},
         "agent:main:new": {"sessionId": "n", "updatedAt": 1}}"#;
-    let arrivals = ours.arrivals(Index::parse(theirs.as_bytes()).unwrap(), &|_| false);
+    let arrivals = ours.arrivals(&Index::parse(theirs.as_bytes()).unwrap(), &|_| None);
     drop(ours);
     call(&mut script, "sessions.delete", json!({"key": "agent:main:y"}));
     let effects = stored(&mut script, Then::Sessions, Done::Arrived("x".into(), arrivals));
