@@ -519,6 +519,21 @@ fn a_session_whose_turn_does_not_stop_in_time_stays() {
 }
 
 #[test]
+fn a_turn_that_is_stopped_again_and_again_is_told_once() {
+    let mut script = gateway();
+    let key = "agent:main:x";
+    create(&mut script, key);
+    send(&mut script, say("works", key));
+    let mut told = 0;
+    for _ in 0..3 {
+        let effects = call(&mut script, "sessions.delete", json!({"key": key}));
+        told += events(&effects, "chat").len();
+        assert!(script.state.runs.find("works").is_some(), "its thread works");
+    }
+    assert_eq!(told, 1);
+}
+
+#[test]
 fn a_turn_whose_thread_never_ends_is_given_up_and_its_session_says_so() {
     let mut script = gateway();
     let key = "agent:main:x";
