@@ -368,6 +368,8 @@ pub const HTTP_READ_BYTES: usize = 16 * KIB;
 pub const HTTP_BODY: Duration = Duration::from_secs(30);
 /// Bytes of the bodies of all requests together: callers with the secret could else fill the memory of a small machine.
 pub const HTTP_BODIES_BYTES: usize = 128 * MIB;
+/// What a kept connection holds of the memory its last answer took: one with vectors has megabytes.
+pub const HTTP_OUT_BYTES: usize = 16 * KIB;
 /// Time one piece of a streamed answer may wait for its client to read.
 pub const HTTP_WRITE: Duration = Duration::from_secs(30);
 /// How long a client's going away may stay unnoticed while it waits for an answer.
@@ -571,7 +573,7 @@ pub const EMBED_BATCH_BYTES: usize = 32 * KIB;
 pub const EMBED_DIMENSIONS: usize = 8192;
 /// Time for a whole request for embeddings, with its retries: a small board needs a minute for a hundred pages.
 pub const EMBED_TIME: Duration = Duration::from_secs(120);
-/// Requests for embeddings that are worked on at once; others wait. Each holds up to 20 MiB.
+/// Requests for embeddings that are worked on at once; others wait. Each holds up to 30 MiB.
 pub const EMBED_AT_ONCE: usize = 8;
 /// Models whose tokens are counted apart in `/metrics`; the rest share a place.
 pub const METRIC_MODELS: usize = 32;

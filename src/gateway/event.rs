@@ -236,8 +236,8 @@ pub enum HttpAsk {
     Aim(Box<Aim>),
     /// Which agents are there?
     Agents,
-    /// By which settings do this agent's texts become vectors? None is the default agent.
-    Embeddings(Option<String>),
+    /// By which settings do texts for this agent become vectors?
+    Embeddings(Box<Aim>),
     /// How much of everything is there?
     Metrics,
 }

@@ -159,8 +159,8 @@ fn http(state: &mut State, ask: &HttpAsk, now: Now) -> HttpAnswer {
             return HttpAnswer::Agents(agents.collect());
         }
         HttpAsk::Metrics => return HttpAnswer::Metrics(Box::new(state.metrics_snapshot())),
-        HttpAsk::Embeddings(named) => {
-            return match state.embedding_setting(named.as_deref()) {
+        HttpAsk::Embeddings(aim) => {
+            return match state.embedding_setting(aim) {
                 Ok(setting) => HttpAnswer::Embeddings(Box::new(setting)),
                 Err(reply) => HttpAnswer::Refused(reply),
             };

@@ -2,7 +2,6 @@
 //! (http.md 2, 5.4). One table; whether a surface is switched on and who may use it is decided elsewhere.
 
 pub mod admin;
-pub mod agent;
 pub mod chat;
 pub mod embeddings;
 pub mod fault;
