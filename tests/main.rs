@@ -9,6 +9,7 @@ mod ch03_requests;
 mod ch04_events;
 mod ch05_agent;
 mod ch05_commands;
+mod ch05_heartbeat;
 mod ch05_models;
 mod ch05_queue;
 mod ch05_roster;

@@ -120,7 +120,7 @@ impl State {
             model: model.model,
             context_tokens: Some(account.context_window).filter(|tokens| *tokens > 0),
             tokens: (last.total_tokens > 0).then(|| (last.input, last.output, last.prompt_tokens())),
-            aborted: outcome.stopped().is_some(),
+            aborted: outcome.stopped().is_some() && !run.is_heartbeat(),
             cli_session: account.cli_session.clone(),
             compactions: account.compactions,
         };
