@@ -132,6 +132,8 @@ pub const HEARTBEAT_COALESCE: Duration = Duration::from_millis(250);
 pub const HEARTBEAT_LOOK: Duration = Duration::from_secs(60);
 /// A clock that went back by more than this was set by somebody.
 pub const HEARTBEAT_CLOCK_SLACK_MS: u64 = 10_000;
+/// After the start heartbeats wait this long, or one interval if that is shorter.
+pub const HEARTBEAT_SETTLING: Duration = Duration::from_secs(60);
 /// Shortest interval of heartbeats.
 pub const HEARTBEAT_SHORTEST: Duration = Duration::from_secs(1);
 /// Longest distance of heartbeats after failures, unless the interval itself is longer.

@@ -17,6 +17,7 @@ use crate::agent::message::Block;
 use crate::agent::model::failover::Cooldowns;
 use crate::agent::model::{ModelRef, Thinking};
 use crate::agent::run::{ClientTools, Prompt, RunSpec, Task};
+use crate::agent::tool::approval::judge::Origin as Speaker;
 use crate::limits;
 use crate::protocol::errors::WireError;
 use crate::session::key::KeyRules;
@@ -36,6 +37,8 @@ pub struct Intake {
     pub run_id: String,
     /// How it was asked for.
     pub origin: Origin,
+    /// Who speaks: what a stranger says gets fewer tools, also by way of another session.
+    pub speaker: Speaker,
     /// What the person says.
     pub prompt: Vec<Block>,
     /// How much the model thinks, for this turn.
@@ -83,6 +86,7 @@ impl Intake {
             place,
             run_id,
             origin,
+            speaker: Speaker::Operator,
             prompt,
             limit,
             thinking: None,
@@ -324,6 +328,7 @@ impl State {
             transcript,
             workspace: self.config.workspace(&self.facts.paths, &agent),
             prompts,
+            speaker: intake.speaker,
             task: intake.task,
             shows_thoughts: reasoning.as_deref() == Some("stream"),
             exec_security: word("execSecurity"),
@@ -352,6 +357,7 @@ impl State {
             not_before: None,
             lost: Lost::default(),
             origin: intake.origin,
+            speaker: intake.speaker,
             session_key: key,
             agent_id: agent,
             session_id,

@@ -186,6 +186,10 @@ impl State {
     /// Stops one run: clients hear of it at once; its lane is free when its thread has ended.
     pub fn stop_run(&mut self, no: RunNo, reason: AbortReason, now: Now, fx: &mut Vec<Effect>) {
         let Some(run) = self.runs.get_mut(no) else { return };
+        // who was told once is not told again; of a time limit nobody was told yet
+        if matches!(run.phase, Phase::Stopping(known) if known != AbortReason::Timeout) {
+            return;
+        }
         let waits = run.phase == Phase::Queued;
         run.phase = Phase::Stopping(reason);
         run.said.reserve();

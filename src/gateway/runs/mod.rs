@@ -20,6 +20,7 @@ use super::event::ConnId;
 use crate::agent::control::AbortReason;
 use crate::agent::message::Block;
 use crate::agent::run::{Prompt, RunSpec};
+use crate::agent::tool::approval::judge::Origin as Speaker;
 use crate::session::queue::Lost;
 use crate::sys::table::Table;
 
@@ -99,6 +100,8 @@ pub struct Run {
     pub lost: Lost,
     /// How it was asked for.
     pub origin: Origin,
+    /// Who speaks in it.
+    pub speaker: Speaker,
     /// Canonical key of its session; also its lane.
     pub session_key: String,
     /// Its agent.

@@ -34,7 +34,7 @@ pub fn rules(config: &Config, endpoint: &str) -> Rules {
 
 /// The pictures at these addresses; none when one is not to be had.
 pub fn gather(addresses: &[String], rules: &Rules, target: &Target) -> Option<Vec<Block>> {
-    let mut pictures = rules.sort(addresses)?;
+    let mut pictures = rules.read(addresses)?;
     for picture in &mut pictures {
         if let Picture::Url(address) = picture {
             *picture = fetched(address, rules, target)?;
