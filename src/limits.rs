@@ -344,6 +344,12 @@ pub const HTTP_WRITE: Duration = Duration::from_secs(30);
 pub const CLIENT_CHECK: Duration = Duration::from_millis(250);
 /// Bytes of text that wait for a program that reads its stream slowly; beyond them its run is stopped.
 pub const PROGRAM_FEED_BYTES: usize = 4 * MIB;
+/// Largest picture a program sends with a message (http.md 6.3, 8.2).
+pub const PROGRAM_IMAGE_BYTES: usize = 10 * MIB;
+/// Largest file it sends (http.md 8.2).
+pub const PROGRAM_FILE_BYTES: usize = 5 * MIB;
+/// Characters of a file that go into the prompt.
+pub const PROGRAM_FILE_CHARS: usize = 60_000;
 /// Entries of the record of trouble (`diagnostics.stability`).
 pub const TROUBLE_ENTRIES: usize = 256;
 
