@@ -321,6 +321,8 @@ pub struct Http {
     pub chat_completions: bool,
     /// `endpoints.responses.enabled`.
     pub responses: bool,
+    /// `endpoints.acceptForeignModels`: whether a provider's model id means the default agent.
+    pub accept_foreign_models: bool,
     /// `endpoints.responses.maxBodyBytes`.
     pub responses_max_body_bytes: Option<u64>,
     /// `plugins.entries["admin-http-rpc"].enabled`.
@@ -565,6 +567,7 @@ impl Http {
         Http {
             chat_completions: enabled("chatCompletions"),
             responses: enabled("responses"),
+            accept_foreign_models: endpoints.at("acceptForeignModels").flag().unwrap_or(false),
             responses_max_body_bytes: endpoints.at("responses").at("maxBodyBytes").integer(),
             admin_rpc: root.either(&["plugins.entries.admin-http-rpc.enabled"]).flag().unwrap_or(false),
             strict_transport_security: at.at("securityHeaders").at("strictTransportSecurity").text(),

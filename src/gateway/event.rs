@@ -17,6 +17,7 @@ use super::errand::Errand;
 use super::programs::admit::{Admit, Grant};
 use super::programs::feed::{Feed, FeedLine};
 use super::programs::runs::RunOrder;
+use super::programs::target::{Aim, Target};
 use super::runs::RunNo;
 use crate::agent::control::AbortReason;
 use crate::agent::message::Block;
@@ -217,6 +218,10 @@ pub enum HttpAsk {
     Startup(Caller),
     /// May this program use this interface?
     Admit(Box<Admit>),
+    /// For whom is this request?
+    Aim(Box<Aim>),
+    /// Which agents are there?
+    Agents,
 }
 
 /// What an HTTP program wants done.
@@ -253,6 +258,10 @@ pub enum HttpAnswer {
     Admitted(Grant),
     /// It may not; this is what it is told.
     Refused(Box<Reply>),
+    /// For this one.
+    Aimed(Box<Target>),
+    /// These.
+    Agents(Vec<String>),
 }
 
 /// What the state thread wants to be woken for.

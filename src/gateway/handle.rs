@@ -137,6 +137,16 @@ fn http(state: &mut State, ask: &HttpAsk, now: Now) -> HttpAnswer {
                 Err(reply) => HttpAnswer::Refused(reply),
             };
         }
+        HttpAsk::Aim(aim) => {
+            return match state.take_aim(aim) {
+                Ok(target) => HttpAnswer::Aimed(Box::new(target)),
+                Err(reply) => HttpAnswer::Refused(reply),
+            };
+        }
+        HttpAsk::Agents => {
+            let agents = state.config.agents.resolved().into_iter().map(|agent| agent.id);
+            return HttpAnswer::Agents(agents.collect());
+        }
     };
     let failing = if state.stopping { vec!["stopping"] } else { Vec::new() };
     HttpAnswer::Probe {

@@ -72,6 +72,8 @@ pub struct Intake {
     pub queue_mode: Option<String>,
     /// What a program brings along.
     pub client_tools: ClientTools,
+    /// The channel a program speaks for.
+    pub channel: Option<String>,
 }
 
 impl Intake {
@@ -99,6 +101,7 @@ impl Intake {
             may_renew: false,
             queue_mode: None,
             client_tools: ClientTools::default(),
+            channel: None,
         }
     }
 }
@@ -333,6 +336,7 @@ impl State {
             limit: intake.limit,
             extra_system: intake.extra_system,
             client_tools: intake.client_tools,
+            channel: intake.channel,
             cli_sessions: entry.object("cliSessionIds").map(|ids| Value::Object(ids.to_map())).unwrap_or_default(),
             config: self.config.clone(),
             paths: self.facts.paths.clone(),

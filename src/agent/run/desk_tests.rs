@@ -51,6 +51,7 @@ fn ground(dir: &TempDir, backend: Value, lines: &[Value]) -> Ground {
         auth_profile: None,
         cooldowns: Cooldowns::default(),
         client_tools: ClientTools::default(),
+        channel: None,
         found: None,
         thinking: None,
         limit: None,

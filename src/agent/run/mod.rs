@@ -60,6 +60,8 @@ pub struct RunSpec {
     pub extra_system: Option<String>,
     /// What a program brings along.
     pub client_tools: ClientTools,
+    /// The channel the message comes from, when it is another than a chat window.
+    pub channel: Option<String>,
     /// The session's ids at command-line backends.
     pub cli_sessions: Value,
     /// The session's word on which commands run.

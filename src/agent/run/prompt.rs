@@ -46,7 +46,7 @@ pub(super) fn system(spec: &RunSpec, model: &ModelRef, thinking: Thinking, toolb
         heartbeat: agent.as_ref().and_then(|agent| agent.heartbeat.as_ref()).map(|beat| beat.prompt.as_str()),
         subagent: reader == Reader::Subagent,
         extra: spec.extra_system.as_deref(),
-        channel: None,
+        channel: spec.channel.as_deref(),
         host: &host,
         os: &os,
         model: &model,

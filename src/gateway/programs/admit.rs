@@ -31,7 +31,7 @@ pub struct Admit {
 }
 
 /// What an admitted caller may do.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Grant {
     /// Scopes.
     pub scopes: Vec<String>,

@@ -4,3 +4,4 @@
 pub mod admit;
 pub mod feed;
 pub mod runs;
+pub mod target;

@@ -32,6 +32,8 @@ pub struct RunOrder {
     pub extra_system: Option<String>,
     /// The model, for this turn.
     pub model: Option<ModelRef>,
+    /// The channel it is said to come from.
+    pub channel: Option<String>,
     /// The program's own tools and how the model is to answer.
     pub tools: ClientTools,
     /// Time limit; the agent's own when none.
@@ -76,6 +78,7 @@ impl State {
         let intake = Intake {
             extra_system: order.extra_system,
             model: order.model,
+            channel: order.channel,
             client_tools: order.tools,
             ..Intake::new(place, order.run_id, Origin::Agent, order.prompt, Some(limit))
         };

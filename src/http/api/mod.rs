@@ -1,7 +1,9 @@
 //! The interfaces for programs: which path is which, the method it takes, the largest body, the scope it needs
 //! (http.md 2, 5.4). One table; whether a surface is switched on and who may use it is decided elsewhere.
 
+pub mod fault;
 pub mod fields;
+pub mod models;
 pub mod responses;
 
 use crate::http::head::Head;
@@ -79,6 +81,11 @@ impl Row {
     pub fn other_method(&self) -> Reply {
         Reply::method_not_allowed(self.method)
     }
+}
+
+/// The answer to a request that says something wrong.
+pub fn invalid(text: &str) -> Reply {
+    Reply::error(400, text, "invalid_request_error")
 }
 
 /// The answer to a caller without the right secret (http.md 3): no challenge, and nothing about what was wrong.

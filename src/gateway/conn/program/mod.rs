@@ -11,7 +11,8 @@ use super::http::{Server, Turn};
 use crate::gateway::event::{Event, HttpAnswer, HttpAsk, Input, Order};
 use crate::gateway::programs::admit::{Admit, Grant};
 use crate::gateway::programs::feed::{self, FeedEnd, Next};
-use crate::http::api::{Row, Surface};
+use crate::gateway::programs::target::{Aim, Target};
+use crate::http::api::{Row, Surface, models};
 use crate::http::head::{BodyLength, Head};
 use crate::http::reply::{After, Context, Reply};
 use crate::http::route;
@@ -72,6 +73,34 @@ impl Exchange<'_> {
             Err(error) => !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted),
         };
         self.socket.set_nonblocking(false).is_err() || gone
+    }
+
+    /// For whom the request is, or the answer that refuses it. `word` names the interface in keys of sessions.
+    pub fn aim(&self, word: &'static str, model: &str, user: &str) -> Result<Box<Target>, Reply> {
+        let header = |name: &str| self.head.header(name).unwrap_or_default().to_string();
+        let agent = Some(header("x-openclaw-agent-id")).filter(|id| !id.trim().is_empty());
+        let aim = Aim {
+            word,
+            model: model.to_string(),
+            user: user.to_string(),
+            agent: agent.unwrap_or_else(|| header("x-openclaw-agent")),
+            session_key: header("x-openclaw-session-key"),
+            other_model: header("x-openclaw-model"),
+            channel: header("x-openclaw-message-channel"),
+            grant: self.grant.clone(),
+        };
+        match self.hub.ask(HttpAsk::Aim(Box::new(aim))) {
+            Some(HttpAnswer::Aimed(target)) => Ok(target),
+            Some(HttpAnswer::Refused(reply)) => Err(*reply),
+            _ => Err(route::unavailable()),
+        }
+    }
+
+    fn models(&self) -> Reply {
+        match self.hub.ask(HttpAsk::Agents) {
+            Some(HttpAnswer::Agents(agents)) => models::answer(self.head.path(), &agents),
+            _ => route::unavailable(),
+        }
     }
 
     /// Hands an order to the state thread; none when the gateway ends.
@@ -172,6 +201,8 @@ impl Server<'_> {
 
 /// The interface's own part.
 fn serve(exchange: &Exchange<'_>, surface: Surface) -> Answered {
-    let _ = (exchange, surface);
-    Answered::Reply(Reply::not_found())
+    match surface {
+        Surface::Models => Answered::Reply(exchange.models()),
+        _ => Answered::Reply(Reply::not_found()),
+    }
 }
