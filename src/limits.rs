@@ -350,6 +350,20 @@ pub const PROGRAM_IMAGE_BYTES: usize = 10 * MIB;
 pub const PROGRAM_FILE_BYTES: usize = 5 * MIB;
 /// Characters of a file that go into the prompt.
 pub const PROGRAM_FILE_CHARS: usize = 60_000;
+/// Pictures of one message of a program (http.md 6.3).
+pub const PROGRAM_IMAGES: usize = 8;
+/// Files of one request.
+pub const PROGRAM_FILES: usize = 16;
+/// Bytes of all pictures of one message together.
+pub const PROGRAM_IMAGES_BYTES: usize = 20 * MIB;
+/// How long an answer of `/v1/responses` can be named (http.md 8.1).
+pub const PREVIOUS_AGE: Duration = Duration::from_secs(30 * 60);
+/// Answers that can be named.
+pub const PREVIOUS_RESPONSES: usize = 500;
+/// Items of them that one request may name: they are looked up while everybody waits.
+pub const PREVIOUS_REFERENCES: usize = 256;
+/// Bytes of them that are kept: 8 KiB each.
+pub const PREVIOUS_BYTES: usize = 4 * MIB;
 /// Entries of the record of trouble (`diagnostics.stability`).
 pub const TROUBLE_ENTRIES: usize = 256;
 

@@ -16,6 +16,7 @@ use super::disk::{Done, Job, Then};
 use super::errand::Errand;
 use super::programs::admit::{Admit, Grant};
 use super::programs::feed::{Feed, FeedLine};
+use super::programs::previous::{Earlier, Given, Known};
 use super::programs::runs::RunOrder;
 use super::programs::target::{Aim, Target};
 use super::runs::RunNo;
@@ -124,6 +125,8 @@ pub enum Input {
     },
     /// The program has gone, or reads too slowly.
     ProgramGone(u64),
+    /// A program gets an answer that it may name later.
+    Given(Box<Given>),
     /// The disk thread has done a job.
     Stored {
         /// What was to follow.
@@ -222,6 +225,8 @@ pub enum HttpAsk {
     Aim(Box<Aim>),
     /// Which agents are there?
     Agents,
+    /// What is known of answers that this request names?
+    Earlier(Box<Earlier>),
 }
 
 /// What an HTTP program wants done.
@@ -262,6 +267,8 @@ pub enum HttpAnswer {
     Aimed(Box<Target>),
     /// These.
     Agents(Vec<String>),
+    /// This.
+    Earlier(Known),
 }
 
 /// What the state thread wants to be woken for.

@@ -3,5 +3,6 @@
 
 pub mod admit;
 pub mod feed;
+pub mod previous;
 pub mod runs;
 pub mod target;

@@ -1,6 +1,7 @@
 //! The interfaces for programs: which path is which, the method it takes, the largest body, the scope it needs
 //! (http.md 2, 5.4). One table; whether a surface is switched on and who may use it is decided elsewhere.
 
+pub mod conversation;
 pub mod fault;
 pub mod fields;
 pub mod models;

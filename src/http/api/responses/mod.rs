@@ -6,6 +6,7 @@ pub mod answer;
 pub mod events;
 pub mod items;
 pub mod media;
+pub mod prompt;
 mod tools;
 
 use serde_json::Value;
