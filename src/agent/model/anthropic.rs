@@ -71,7 +71,7 @@ impl Anthropic {
 }
 
 fn body(endpoint: &Endpoint, request: &ModelRequest) -> Value {
-    let answer = request.max_tokens.or(endpoint.facts.max_tokens).unwrap_or(limits::MODEL_ANSWER_TOKENS);
+    let answer = request.sampling.max_tokens.or(endpoint.facts.max_tokens).unwrap_or(limits::MODEL_ANSWER_TOKENS);
     let budget = budget(request.thinking).filter(|_| endpoint.facts.reasoning);
     let mut body = Map::new();
     body.insert("model".into(), json!(endpoint.reference.model));
@@ -85,8 +85,14 @@ fn body(endpoint: &Endpoint, request: &ModelRequest) -> Value {
     body.insert("messages".into(), messages(endpoint, request));
     if let Some(budget) = budget {
         body.insert("thinking".into(), json!({"type": "enabled", "budget_tokens": budget}));
-    } else if let Some(temperature) = request.temperature {
-        body.insert("temperature".into(), json!(temperature));
+    } else if let Some(temperature) = request.sampling.temperature {
+        // the scale ends at 1 here, and newer models take only one of the two
+        body.insert("temperature".into(), json!(temperature.min(1.0)));
+    } else {
+        body.extend(request.sampling.members(&["top_p"]));
+    }
+    if !request.sampling.stop.is_empty() {
+        body.insert("stop_sequences".into(), json!(request.sampling.stop));
     }
     if !request.tools.is_empty() {
         body.insert(

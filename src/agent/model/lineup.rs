@@ -164,7 +164,7 @@ impl<'a> Lineup<'a> {
                     }
                 },
             };
-            match self.model(at).and_then(|model| model.call(request, control, on)) {
+            match self.model(at).and_then(|model| call(model, request, control, on)) {
                 Ok(reply) => {
                     course.succeeded();
                     self.preferred = Some(at);
@@ -211,6 +211,21 @@ impl<'a> Lineup<'a> {
         }
         entry.model.as_deref().ok_or_else(missing)
     }
+}
+
+/// A model that takes no tools would answer as if a program had offered none.
+fn call(
+    model: &dyn Model,
+    request: &ModelRequest,
+    control: &Control,
+    on: &mut dyn FnMut(ModelEvent),
+) -> Result<ModelReply, ModelError> {
+    if request.needs_tools && !model.takes_tools() {
+        let text =
+            format!("{} takes no tools of programs; leave `tools` out or choose another model", model.reference());
+        return Err(ModelError::new(ErrorKind::Format, text));
+    }
+    model.call(request, control, on)
 }
 
 #[cfg(test)]

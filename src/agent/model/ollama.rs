@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use super::collect::{CallKey, Collector};
 use super::endpoint::{Decoder, Ending, Endpoint, Flow, Wire, text, tokens};
 use super::frames::{Frame, Framing};
-use super::openai_completions::{arguments_object, result_text};
+use super::openai_completions::{SAMPLING, arguments_object, result_text};
 use super::{Model, ModelError, ModelEvent, ModelRef, ModelReply, ModelRequest, Thinking, history};
 use crate::agent::control::Control;
 use crate::agent::message::{Block, Message, StopReason, Usage, text_of};
@@ -62,17 +62,18 @@ fn context(endpoint: &Endpoint) -> u64 {
 
 fn body(endpoint: &Endpoint, request: &ModelRequest) -> Value {
     let mut options = order::object([("num_ctx".to_string(), json!(context(endpoint)))]);
-    if let Some(limit) = request.max_tokens.or(endpoint.facts.max_tokens) {
+    if let Some(limit) = request.sampling.max_tokens.or(endpoint.facts.max_tokens) {
         options.insert("num_predict".into(), json!(limit));
     }
-    if let Some(temperature) = request.temperature {
-        options.insert("temperature".into(), json!(temperature));
-    }
+    options.extend(request.sampling.members(&SAMPLING));
     let mut body = Map::new();
     body.insert("model".into(), json!(endpoint.reference.model));
     body.insert("stream".into(), json!(true));
     body.insert("messages".into(), messages(endpoint, request));
     body.insert("options".into(), Value::Object(options));
+    if let Some(format) = format(request) {
+        body.insert("format".into(), format);
+    }
     if endpoint.facts.reasoning {
         body.insert("think".into(), json!(request.thinking != Thinking::Off));
     }
@@ -91,6 +92,13 @@ fn body(endpoint: &Endpoint, request: &ModelRequest) -> Value {
         );
     }
     Value::Object(body)
+}
+
+/// A schema, or the word for any JSON.
+fn format(request: &ModelRequest) -> Option<Value> {
+    let asked = request.sampling.response_format.as_ref()?;
+    let schema = request.sampling.schema().and_then(|wrapped| wrapped.get("schema")).cloned();
+    schema.or_else(|| (text(asked, "type") == "json_object").then(|| json!("json")))
 }
 
 fn messages(endpoint: &Endpoint, request: &ModelRequest) -> Value {

@@ -14,6 +14,9 @@ use crate::agent::message::{Block, Message, StopReason, Usage, text_of};
 
 /// As transcripts name it.
 pub const API: &str = "openai-completions";
+/// Members about sampling that this form and Ollama's have.
+pub(super) const SAMPLING: [&str; 6] =
+    ["temperature", "top_p", "frequency_penalty", "presence_penalty", "seed", "stop"];
 
 /// A model behind `POST {base}/chat/completions`.
 #[derive(Clone, Debug)]
@@ -66,15 +69,16 @@ fn body(endpoint: &Endpoint, request: &ModelRequest) -> Value {
     if compat.store {
         body.insert("store".into(), json!(false));
     }
-    if let Some(limit) = request.max_tokens.or(facts.max_tokens) {
+    if let Some(limit) = request.sampling.max_tokens.or(facts.max_tokens) {
         let name = match compat.max_tokens_field {
             MaxTokensField::MaxTokens => "max_tokens",
             MaxTokensField::MaxCompletionTokens => "max_completion_tokens",
         };
         body.insert(name.into(), json!(limit));
     }
-    if let Some(temperature) = request.temperature {
-        body.insert("temperature".into(), json!(temperature));
+    body.extend(request.sampling.members(&SAMPLING));
+    if let Some(format) = &request.sampling.response_format {
+        body.insert("response_format".into(), format.clone());
     }
     if let Some(effort) = effort(request.thinking).filter(|_| facts.reasoning && compat.reasoning_effort) {
         body.insert("reasoning_effort".into(), json!(effort));

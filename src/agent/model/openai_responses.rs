@@ -60,11 +60,12 @@ fn body(endpoint: &Endpoint, request: &ModelRequest) -> Value {
     if endpoint.compat.store {
         body.insert("store".into(), json!(false));
     }
-    if let Some(limit) = request.max_tokens.or(endpoint.facts.max_tokens) {
+    if let Some(limit) = request.sampling.max_tokens.or(endpoint.facts.max_tokens) {
         body.insert("max_output_tokens".into(), json!(limit));
     }
-    if let Some(temperature) = request.temperature {
-        body.insert("temperature".into(), json!(temperature));
+    body.extend(request.sampling.members(&["temperature", "top_p"]));
+    if let Some(format) = &request.sampling.response_format {
+        body.insert("text".into(), json!({"format": flat(format)}));
     }
     if let Some(effort) = effort(request.thinking).filter(|_| endpoint.facts.reasoning) {
         body.insert("reasoning".into(), json!({"effort": effort, "summary": "auto"}));
@@ -88,6 +89,17 @@ fn body(endpoint: &Endpoint, request: &ModelRequest) -> Value {
         }
     }
     Value::Object(body)
+}
+
+/// The other form of OpenAI keeps a schema one level deeper.
+fn flat(format: &Value) -> Value {
+    let mut format = format.clone();
+    if let Some(members) = format.as_object_mut()
+        && let Some(Value::Object(schema)) = members.remove("json_schema")
+    {
+        members.extend(schema);
+    }
+    format
 }
 
 fn input(endpoint: &Endpoint, request: &ModelRequest) -> Value {

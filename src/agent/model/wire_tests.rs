@@ -489,8 +489,8 @@ fn conversation() -> ModelRequest {
             parameters: json!({"type": "object"}),
         }],
         tool_choice: ToolChoice::Required,
-        max_tokens: Some(77),
-        temperature: Some(0.5),
+        needs_tools: false,
+        sampling: Sampling { max_tokens: Some(77), temperature: Some(0.5), ..Sampling::default() },
         thinking: Thinking::Medium,
         session: CallSession::default(),
     }
@@ -646,6 +646,40 @@ fn a_kept_connection_is_used_again() {
     server.unwrap().join().unwrap();
 }
 
+#[test]
+fn every_form_says_as_much_about_sampling_as_it_can() {
+    let schema = json!({"name": "n", "schema": {"type": "object"}, "strict": true});
+    let sampling = Sampling {
+        max_tokens: Some(7),
+        temperature: Some(1.5),
+        top_p: Some(0.9),
+        frequency_penalty: Some(-1.0),
+        presence_penalty: Some(1.0),
+        seed: Some(42),
+        stop: vec!["END".into()],
+        response_format: Some(json!({"type": "json_schema", "json_schema": schema})),
+    };
+    let body = |form: &str| body_of(form, &ModelRequest { sampling: sampling.clone(), ..hello() }, |_| ()).0;
+    let completions = body("openai-completions");
+    let numbers = json!({"temperature": 1.5, "top_p": 0.9, "frequency_penalty": -1.0, "presence_penalty": 1.0,
+        "seed": 42, "stop": ["END"], "max_tokens": 7});
+    for (name, value) in numbers.as_object().unwrap() {
+        assert_eq!(&completions[name], value, "{name}");
+    }
+    assert_eq!(completions["response_format"]["json_schema"], schema);
+    let responses = body("openai-responses");
+    assert_eq!((&responses["temperature"], &responses["top_p"]), (&json!(1.5), &json!(0.9)));
+    let format = json!({"type": "json_schema", "name": "n", "schema": {"type": "object"}, "strict": true});
+    assert_eq!(responses["text"]["format"], format);
+    assert!(responses.get("seed").is_none() && responses.get("stop").is_none());
+    let anthropic = body("anthropic-messages");
+    assert_eq!((&anthropic["temperature"], &anthropic["stop_sequences"]), (&json!(1.0), &json!(["END"])));
+    assert!(["top_p", "seed", "response_format"].iter().all(|name| anthropic.get(name).is_none()));
+    let ollama = body("ollama");
+    assert_eq!((&ollama["options"]["seed"], &ollama["options"]["num_predict"]), (&json!(42), &json!(7)));
+    assert_eq!((&ollama["options"]["stop"], &ollama["format"]), (&json!(["END"]), &json!({"type": "object"})));
+}
+
 /// Asks a real server: `OPENCLAW_TEST_MODEL="form url model key"`, several separated by `;`.
 #[test]
 #[ignore = "needs a model server; see the comment"]
@@ -656,7 +690,7 @@ fn a_real_server_answers() {
         endpoint.reference.model = parts[2].to_string();
         endpoint.key = parts.get(3).map(|key| Secret::new(*key));
         let mut request = hello();
-        request.max_tokens = Some(64);
+        request.sampling.max_tokens = Some(64);
         let mut pieces = 0;
         let reply = opened(parts[0], endpoint).call(&request, &Control::within(WATCHDOG * 6), &mut |_| pieces += 1);
         println!("{spec}: {pieces} pieces, {reply:?}");

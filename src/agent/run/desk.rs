@@ -10,7 +10,7 @@ use super::turn::{Parts, Shortened, ToolAnswer, ToolCall};
 use super::{Cause, Hands, RunFailure, RunSpec, begin, prompt};
 use crate::agent::control::Control;
 use crate::agent::http::Settings;
-use crate::agent::message::{Block, Message};
+use crate::agent::message::{Block, Message, ToolResultMessage};
 use crate::agent::model::discover::{self, Found, Places};
 use crate::agent::model::failover::{Change, Cooldowns};
 use crate::agent::model::keys::{AuthProfiles, KeyRing};
@@ -23,7 +23,7 @@ use crate::agent::model::{
 use crate::agent::tool::approval::judge::{Origin as Asked, Rules};
 use crate::agent::tool::desk as tool_desk;
 use crate::agent::tool::web::HttpWeb;
-use crate::agent::tool::{Call, Setup, Toolbox};
+use crate::agent::tool::{Call, Setup, Toolbox, table};
 use crate::limits;
 use crate::session::compact::{self, Budget, Force};
 use crate::session::context::{self, Context, Item};
@@ -77,7 +77,7 @@ fn look(spec: &RunSpec, control: &Control) -> Result<Found, Box<RunFailure>> {
 
 fn model_failure(error: &ModelError) -> Box<RunFailure> {
     let failure = begin::failure(Cause::Model(error.kind), error.message.clone());
-    Box::new(RunFailure { retry_after: error.retry_after, ..failure })
+    Box::new(RunFailure { retry_after: error.retry_after, status: error.status, ..failure })
 }
 
 fn storage(error: &std::io::Error) -> Box<RunFailure> {
@@ -118,7 +118,8 @@ impl<'a> Desk<'a> {
         let first = lineup.first().map_err(|error| model_failure(&error))?;
         let (window, takes_tools) = (first.context_window(), first.takes_tools());
         let gateway = Arc::clone(&hands.desk);
-        let toolbox = match takes_tools {
+        // A program that wants one of its own tools called gets no other answer.
+        let toolbox = match takes_tools && !spec.client_tools.is_forced() {
             true => Some(toolbox(ground, hands, window, branch(&mut entropy)).map_err(|error| storage(&error))?),
             false => None,
         };
@@ -133,7 +134,7 @@ impl<'a> Desk<'a> {
                 spec.thinking.unwrap_or_default(),
                 toolbox.as_ref(),
             ),
-            tools: toolbox.as_ref().map(Toolbox::specs).unwrap_or_default(),
+            tools: toolbox.iter().flat_map(Toolbox::specs).chain(spec.client_tools.offered().cloned()).collect(),
             toolbox,
             gateway,
             reserve: SessionSettings::read(&spec.config.raw).reserve_tokens,
@@ -235,12 +236,18 @@ fn toolbox(ground: &Ground, hands: Hands, window: u64, entropy: Entropy) -> std:
         desk: hands.desk,
         web: Some(Arc::new(HttpWeb::new(ground.http.clone()))),
         entropy,
-        deny: Vec::new(),
+        deny: hidden(spec),
     })?;
     for warning in toolbox.warnings() {
         log::warn!(target: "agent", "tool settings: {warning}");
     }
     Ok(toolbox)
+}
+
+/// Tools of the gateway that a program has one of the same name for: its own is meant in its conversation.
+fn hidden(spec: &RunSpec) -> Vec<String> {
+    let same = |name: &String| table::find(name).is_some_and(|tool| tool.name == *name);
+    spec.client_tools.offered().map(|tool| tool.name.clone()).filter(same).collect()
 }
 
 /// What the model gets of a transcript. Pictures are held several times while they are sent, so only some are kept.
@@ -290,6 +297,12 @@ impl Parts for Desk<'_> {
         let mut request = self.question(self.system.clone(), self.context.messages(), self.tools.clone());
         request.session.cli_sessions = self.spec.cli_sessions.clone();
         request.session.new_cli_session = self.new_cli_session.clone();
+        let client = &self.spec.client_tools;
+        request.needs_tools = client.offered().next().is_some();
+        request.sampling = client.sampling.clone();
+        if client.is_forced() {
+            request.tool_choice = client.choice.clone();
+        }
         Ok(request)
     }
 
@@ -315,6 +328,35 @@ impl Parts for Desk<'_> {
             is_error: outcome.is_error,
             meta: outcome.meta,
         }
+    }
+
+    fn is_clients(&self, name: &str) -> bool {
+        self.spec.client_tools.offered().any(|tool| tool.name == name)
+    }
+
+    /// Only calls at the end of the conversation: a result further back would answer nothing.
+    fn brought_results(&mut self) -> Vec<ToolResultMessage> {
+        let items = &mut self.context.items;
+        let said = items.iter().rposition(|item| !matches!(item.message, Message::ToolResult(_)));
+        let (mut brought, brings) = (Vec::new(), &self.spec.client_tools.results);
+        for item in items.split_off(said.map_or(0, |at| at + 1)) {
+            let lost = match &item.message {
+                Message::ToolResult(lost) if item.id.is_none() => Some(lost),
+                _ => None,
+            };
+            let given = lost.and_then(|lost| brings.iter().find(|given| given.id == lost.tool_call_id).zip(Some(lost)));
+            match given {
+                Some((given, lost)) => brought.push(ToolResultMessage {
+                    tool_call_id: lost.tool_call_id.clone(),
+                    tool_name: lost.tool_name.clone(),
+                    content: vec![Block::text(given.text.as_str())],
+                    timestamp: clock::wall_ms(),
+                    ..ToolResultMessage::default()
+                }),
+                None => items.push(item),
+            }
+        }
+        brought
     }
 
     fn steering(&mut self, control: &Control) -> Vec<Vec<Block>> {

@@ -87,6 +87,33 @@ pub struct ClientTools {
     pub choice: ToolChoice,
     /// How the model is to answer.
     pub sampling: Sampling,
+    /// Results of calls that ended earlier runs of the session.
+    pub results: Vec<ClientResult>,
+}
+
+/// What a program's own tool gave back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientResult {
+    /// The call it answers.
+    pub id: String,
+    /// What the model sees.
+    pub text: String,
+}
+
+impl ClientTools {
+    /// Whether the model has to call one of them, and nothing else.
+    pub fn is_forced(&self) -> bool {
+        matches!(self.choice, ToolChoice::Required | ToolChoice::Named(_))
+    }
+
+    /// The tools the model is told of.
+    pub fn offered(&self) -> impl Iterator<Item = &ToolSpec> {
+        self.tools.iter().filter(|tool| match &self.choice {
+            ToolChoice::Auto | ToolChoice::Required => true,
+            ToolChoice::None => false,
+            ToolChoice::Named(name) => tool.name == *name,
+        })
+    }
 }
 
 /// A call of a program's own tool.
@@ -258,6 +285,8 @@ pub struct RunFailure {
     pub message: String,
     /// How long the provider asks to wait.
     pub retry_after: Option<Duration>,
+    /// The provider's HTTP status, if there was one.
+    pub status: Option<u16>,
 }
 
 /// Why a run failed.

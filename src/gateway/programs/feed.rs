@@ -29,7 +29,7 @@ pub enum Feed {
 impl Feed {
     /// An end without a word.
     pub fn failed(error: WireError) -> Feed {
-        let result = Err(Failed { cause: None, error });
+        let result = Err(Failed { cause: None, status: None, error });
         Feed::Ended(Box::new(Ended { result, usage: Usage::default() }))
     }
 

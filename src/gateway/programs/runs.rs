@@ -65,6 +65,8 @@ pub struct Done {
 pub struct Failed {
     /// Why; none when the order was refused before it became a run.
     pub cause: Option<Cause>,
+    /// The provider's HTTP status, if there was one.
+    pub status: Option<u16>,
     /// For people; bounded, no secrets.
     pub error: WireError,
 }
@@ -109,7 +111,7 @@ impl State {
         fx: &mut Vec<Effect>,
     ) {
         let result = match error {
-            Some(error) => Err(Failed { cause: outcome.cause(), error }),
+            Some(error) => Err(Failed { cause: outcome.cause(), status: outcome.status(), error }),
             None => Ok(Done {
                 texts: outcome.texts(run),
                 calls: outcome.account.calls.clone(),

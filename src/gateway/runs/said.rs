@@ -38,6 +38,8 @@ pub struct Said {
     shown: usize,
     told: usize,
     fed: usize,
+    /// Whether a program was told something of an earlier message.
+    fed_before: bool,
     began: bool,
     last: Option<Duration>,
     held: bool,
@@ -73,6 +75,7 @@ impl Said {
     pub fn next_message(&mut self) {
         self.text.clear();
         self.thought.clear();
+        self.fed_before |= self.fed > 0;
         (self.shown, self.told, self.fed) = (0, 0, 0);
         self.began = true;
     }
@@ -119,10 +122,12 @@ impl Said {
         (self.text.get(from..).unwrap_or_default(), &self.text)
     }
 
-    /// What was added since a program was last told.
+    /// What was added since a program was last told; all of it together reads like the texts of a whole answer.
     pub fn feed(&mut self) -> String {
         let from = std::mem::replace(&mut self.fed, self.text.len());
-        self.text.get(from..).unwrap_or_default().to_string()
+        let more = self.text.get(from..).unwrap_or_default();
+        let gap = if from == 0 && self.fed_before && !more.is_empty() { "\n\n" } else { "" };
+        format!("{gap}{more}")
     }
 
     /// Whether a chat delta may go out, after something was added.
@@ -216,6 +221,20 @@ mod tests {
         said.next_message();
         said.add("NO_REPLY");
         assert!(said.is_hidden(false) && said.is_hidden(true));
+    }
+
+    #[test]
+    fn a_program_reads_messages_with_a_gap_between_them() {
+        let mut said = Said::default();
+        said.next_message();
+        said.add("one");
+        assert_eq!((said.feed().as_str(), said.feed().as_str()), ("one", ""));
+        said.next_message();
+        assert_eq!(said.feed(), "");
+        said.add("two");
+        assert_eq!(said.feed(), "\n\ntwo");
+        said.add("!");
+        assert_eq!(said.feed(), "!");
     }
 
     #[test]
