@@ -344,18 +344,12 @@ pub const HTTP_WRITE: Duration = Duration::from_secs(30);
 pub const CLIENT_CHECK: Duration = Duration::from_millis(250);
 /// Bytes of text that wait for a program that reads its stream slowly; beyond them its run is stopped.
 pub const PROGRAM_FEED_BYTES: usize = 4 * MIB;
-/// Largest picture a program sends with a message (http.md 6.3, 8.2).
-pub const PROGRAM_IMAGE_BYTES: usize = 10 * MIB;
 /// Largest file it sends (http.md 8.2).
 pub const PROGRAM_FILE_BYTES: usize = 5 * MIB;
 /// Characters of a file that go into the prompt.
 pub const PROGRAM_FILE_CHARS: usize = 60_000;
-/// Pictures of one message of a program (http.md 6.3).
-pub const PROGRAM_IMAGES: usize = 8;
 /// Files of one request.
 pub const PROGRAM_FILES: usize = 16;
-/// Bytes of all pictures of one message together.
-pub const PROGRAM_IMAGES_BYTES: usize = 20 * MIB;
 /// How long an answer of `/v1/responses` can be named (http.md 8.1).
 pub const PREVIOUS_AGE: Duration = Duration::from_secs(30 * 60);
 /// Answers that can be named.

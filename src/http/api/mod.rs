@@ -1,11 +1,10 @@
 //! The interfaces for programs: which path is which, the method it takes, the largest body, the scope it needs
 //! (http.md 2, 5.4). One table; whether a surface is switched on and who may use it is decided elsewhere.
 
-pub mod conversation;
 pub mod fault;
-pub mod fields;
 pub mod models;
 pub mod responses;
+pub mod strict;
 
 use crate::http::head::Head;
 use crate::http::reply::Reply;

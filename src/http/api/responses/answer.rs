@@ -3,8 +3,7 @@
 
 use serde_json::{Map, Value};
 
-/// What is said for a turn without a word.
-pub const NOTHING_SAID: &str = "No response from OpenClaw.";
+use crate::http::api::chat::SILENCE;
 
 /// What all forms of one response have in common.
 #[derive(Clone, Debug)]
@@ -74,7 +73,7 @@ pub struct Failure<'a> {
 impl Done {
     /// The text to show; a turn is never answered with nothing at all.
     pub fn said(&self) -> &str {
-        if self.text.is_empty() && self.calls.is_empty() { NOTHING_SAID } else { &self.text }
+        if self.text.is_empty() && self.calls.is_empty() { SILENCE } else { &self.text }
     }
 
     fn status(&self) -> &'static str {
@@ -96,6 +95,12 @@ impl Head {
             object.insert("previous_response_id".into(), json!(previous));
         }
         object
+    }
+
+    /// The id of its call at this place: that of the response, but with another beginning.
+    pub fn call_id(&self, at: usize) -> String {
+        let uuid = self.id.trim_start_matches("resp_");
+        if at == 0 { format!("call_{uuid}") } else { format!("call_{uuid}_{at}") }
     }
 
     /// While it works.
@@ -228,7 +233,7 @@ pub mod tests {
 
     #[test]
     fn an_end_without_a_word_says_so_and_a_cut_one_too() {
-        assert_eq!(head().whole(&said(""))["output"][0]["content"][0]["text"], NOTHING_SAID);
+        assert_eq!(head().whole(&said(""))["output"][0]["content"][0]["text"], SILENCE);
         let answer = head().whole(&Done { cut: true, ..said("Hel") });
         assert_eq!(
             (&answer["status"], &answer["incomplete_details"]["reason"]),

@@ -22,9 +22,6 @@ pub struct Sequence {
     text: String,
 }
 
-/// What ends every stream, whatever came before.
-pub const DONE: &str = "[DONE]";
-
 impl Sequence {
     /// A response that is about to begin.
     pub fn new(head: Head) -> Sequence {
@@ -111,9 +108,10 @@ impl Sequence {
 
 #[cfg(test)]
 mod tests {
+    use super::super::answer::Tokens;
     use super::super::answer::tests::{call, head, said};
-    use super::super::answer::{NOTHING_SAID, Tokens};
     use super::*;
+    use crate::http::api::chat::SILENCE;
 
     fn data(event: &Event) -> Value {
         let data: Value = serde_json::from_str(&event.data).unwrap();
@@ -177,7 +175,7 @@ mod tests {
         assert_eq!((names(&events)[0], &data(&events[0])["delta"]), ("output_text.delta", &json!("lo")));
         let mut sequence = Sequence::new(head());
         sequence.begin();
-        assert_eq!(data(&sequence.end(&said(""))[0])["delta"], NOTHING_SAID);
+        assert_eq!(data(&sequence.end(&said(""))[0])["delta"], SILENCE);
         let mut sequence = Sequence::new(head());
         sequence.text("other");
         let events = sequence.end(&said("Hello"));

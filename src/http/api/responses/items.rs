@@ -3,8 +3,8 @@
 
 use serde_json::Value;
 
-use super::media::{self, File, Image};
-use crate::http::api::fields::{At, Fields, Refused, Shape, clip};
+use super::media::{self, File};
+use crate::http::api::strict::{At, Fields, Refused, Shape, clip};
 
 /// One thing that was said.
 #[derive(Debug, PartialEq)]
@@ -47,8 +47,8 @@ pub enum Role {
 pub struct Content {
     /// Its texts, joined by line ends.
     pub text: String,
-    /// Pictures.
-    pub images: Vec<Image>,
+    /// Addresses of pictures, as written.
+    pub images: Vec<String>,
     /// Texts of files.
     pub files: Vec<File>,
 }

@@ -1,23 +1,12 @@
-//! Pictures and files of a `/v1/responses` request (http.md 8.2): only what comes with the request itself, by base64.
-//! Files become text for the system prompt. Addresses are never fetched: the gateway may stand where there is no
-//! network, and an address may point at what only the gateway reaches.
+//! Pictures and files of a `/v1/responses` request (http.md 8.2). Files have to come with the request, by base64, and
+//! become text for the system prompt. Pictures of all forms become addresses, `data:` ones mostly: which are taken is
+//! `api::pictures`' to say.
 
 use data_encoding::BASE64;
 
 use super::items::Content;
-use crate::http::api::fields::{At, Fields, Refused, Shape, clip};
+use crate::http::api::strict::{At, Fields, Refused, Shape, clip};
 use crate::limits;
-
-/// A picture.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Image {
-    /// Such as `image/png`.
-    pub mime: String,
-    /// Base64 of the file.
-    pub data: String,
-    /// Bytes of the file.
-    pub bytes: usize,
-}
 
 /// A file's text.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,8 +21,8 @@ pub struct File {
 pub enum Attached {
     /// A text.
     File(File),
-    /// A picture sent as a file.
-    Image(Image),
+    /// The address of a picture that was sent as a file.
+    Image(String),
 }
 
 impl Attached {
@@ -46,7 +35,6 @@ impl Attached {
     }
 }
 
-const IMAGES: &[&str] = &["image/jpeg", "image/png", "image/gif", "image/webp", "image/heic", "image/heif"];
 const TEXTS: &[&str] = &["text/plain", "text/markdown", "text/html", "text/csv", "application/json"];
 
 /// Types of files that come without one, by the ends of their names.
@@ -68,18 +56,30 @@ struct Sent {
     name: Option<String>,
 }
 
-/// An `input_image` part.
-pub fn image(fields: &mut Fields<'_>) -> Result<Image, Refused> {
+/// The address in an `input_image` part.
+pub fn image(fields: &mut Fields<'_>) -> Result<String, Refused> {
     fields.pass(&[("detail", Shape::Text)])?;
     refuse_id(fields)?;
-    let sent = match fields.take("source") {
-        Some(source) => source_of(source, fields.at().name("source"))?,
-        None => {
-            let url = fields.need_text("image_url")?;
-            data_url(&url).ok_or_else(|| no_address(fields.at().name("image_url")))?
+    let Some(source) = fields.take("source") else { return fields.need_text("image_url") };
+    let mut source = Fields::of(source, fields.at().name("source"))?;
+    let address = match source.need_text("type")?.as_str() {
+        "url" => source.need_text("url")?,
+        "base64" => {
+            source.pass(&[("filename", Shape::Text)])?;
+            data_address(&base_type(&source.need_text("media_type")?), &source.need_text("data")?)
         }
+        _ => return Err(other_source(source.at())),
     };
-    picture(sent, fields.at())
+    source.done()?;
+    Ok(address)
+}
+
+fn data_address(mime: &str, data: &str) -> String {
+    format!("data:{mime};base64,{data}")
+}
+
+fn other_source(at: &At<'_>) -> Refused {
+    at.name("type").fault("Invalid option: expected one of base64|url")
 }
 
 /// An `input_file` part.
@@ -99,8 +99,8 @@ pub fn file(fields: &mut Fields<'_>) -> Result<Attached, Refused> {
         }
     };
     sent.name = sent.name.or(name);
-    match IMAGES.contains(&sent.mime.as_str()) {
-        true => picture(sent, fields.at()).map(Attached::Image),
+    match sent.mime.starts_with("image/") {
+        true => Ok(Attached::Image(data_address(&sent.mime, &sent.data))),
         false => text(sent, fields.at()).map(Attached::File),
     }
 }
@@ -119,7 +119,7 @@ fn source_of(value: serde_json::Value, at: At<'_>) -> Result<Sent, Refused> {
             let url = fields.need_text("url")?;
             data_url(&url).ok_or_else(|| no_address(at.name("url")))
         }
-        _ => Err(at.name("type").fault("Invalid option: expected one of base64|url")),
+        _ => Err(other_source(&at)),
     }
 }
 
@@ -151,15 +151,6 @@ fn type_by_name(name: Option<&str>) -> String {
     let name = name.unwrap_or_default().to_ascii_lowercase();
     let found = ENDS.iter().find(|(end, _)| name.ends_with(end));
     found.map_or_else(String::new, |(_, mime)| (*mime).to_string())
-}
-
-fn picture(sent: Sent, at: &At<'_>) -> Result<Image, Refused> {
-    if !IMAGES.contains(&sent.mime.as_str()) {
-        let text = format!("Unsupported image MIME type: {}; {} are taken", shown(&sent.mime), IMAGES.join(", "));
-        return Err(at.fault(&text));
-    }
-    let bytes = decode(&sent.data, limits::PROGRAM_IMAGE_BYTES, at)?;
-    Ok(Image { mime: sent.mime, data: BASE64.encode(&bytes), bytes: bytes.len() })
 }
 
 fn text(sent: Sent, at: &At<'_>) -> Result<File, Refused> {
@@ -243,15 +234,15 @@ mod tests {
 
     #[test]
     fn a_picture_comes_in_the_originals_form_and_in_openais() {
-        let expected = Image { mime: "image/png".into(), data: "AAAA".into(), bytes: 3 };
+        let expected = "data:image/png;base64,AAAA".to_string();
         let forms = [
             json!({"image_url": "data:image/png;base64,AAAA", "detail": "auto", "file_id": null}),
-            json!({"source": {"type": "base64", "media_type": "image/PNG; x=y", "data": "AA\r\nAA"}}),
-            json!({"source": {"type": "url", "url": "DATA:image/png;base64,AAAA"}}),
+            json!({"source": {"type": "base64", "media_type": "image/PNG; x=y", "data": "AAAA"}}),
+            json!({"source": {"type": "url", "url": "data:image/png;base64,AAAA"}}),
         ];
         assert!(forms.into_iter().all(|form| of(form, image) == Ok(expected.clone())));
         let sent_as_file = of(json!({"filename": "a.png", "file_data": "data:image/png;base64,AAAA"}), file);
-        assert!(matches!(sent_as_file, Ok(Attached::Image(image)) if image == expected));
+        assert!(matches!(sent_as_file, Ok(Attached::Image(address)) if address == expected));
     }
 
     #[test]
@@ -284,8 +275,7 @@ mod tests {
         assert!(file(json!({"file_id": "file_1"})).starts_with("p.file_id: files are not kept"));
         assert!(file(json!({"file_url": "https://a.example/x"})).starts_with("p.file_url: addresses are not fetched"));
         let image = |value: Value| of(value, image).unwrap_err();
-        assert!(image(json!({"image_url": "https://a.example/x.png"})).starts_with("p.image_url: addresses"));
-        assert!(image(source("image/svg+xml", "AAAA")).starts_with("p: Unsupported image MIME type: image/svg+xml"));
+        assert!(image(json!({"file_id": "file_1"})).starts_with("p.file_id: files are not kept"));
         assert!(image(json!({})).starts_with("p.image_url: Invalid input: expected string"));
         assert!(
             image(json!({"source": {"type": "url", "url": "http://127.0.0.1/"}})).starts_with("p.source.url: addr")
@@ -300,7 +290,5 @@ mod tests {
         let whole = text_of(source("text/plain", limits::PROGRAM_FILE_BYTES)).unwrap().text;
         assert!(whole.ends_with("[cut here: the file is longer than 60000 characters]") && whole.len() < 60_100);
         assert!(text_of(source("text/plain", limits::PROGRAM_FILE_BYTES + 1)).unwrap_err().contains("larger than"));
-        assert!(of(source("image/png", limits::PROGRAM_IMAGE_BYTES), image).is_ok());
-        assert!(of(source("image/png", limits::PROGRAM_IMAGE_BYTES + 1), image).unwrap_err().contains("larger than"));
     }
 }

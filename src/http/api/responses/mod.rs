@@ -12,8 +12,9 @@ mod tools;
 use serde_json::Value;
 
 use self::items::Item;
-pub use self::tools::{Choice, Tool};
-use super::fields::{At, Fields, Refused, Shape};
+use super::chat::{Choice, Function, Knobs};
+use super::fields;
+use super::strict::{At, Fields, Refused, Shape};
 
 /// A request.
 #[derive(Debug, PartialEq)]
@@ -31,17 +32,11 @@ pub struct Request {
     /// The conversation.
     pub items: Vec<Item>,
     /// The program's own tools.
-    pub tools: Vec<Tool>,
+    pub tools: Vec<Function>,
     /// Whether one must be called.
     pub choice: Choice,
-    /// Largest answer, tokens.
-    pub max_tokens: Option<u64>,
-    /// 0 to 2.
-    pub temperature: Option<f64>,
-    /// 0 to 1.
-    pub top_p: Option<f64>,
-    /// `response_format` as chat completions write it.
-    pub format: Option<Value>,
+    /// How the model is to answer.
+    pub knobs: Knobs,
 }
 
 /// Members that are taken and change nothing, as in the original: wishes, names for bills and caches, and settings of a
@@ -75,9 +70,8 @@ const REFUSED: &[(&str, &str)] = &[
 impl Request {
     /// Reads a body; an empty one counts as an empty object.
     pub fn read(body: &[u8]) -> Result<Request, Refused> {
-        let parsed = if body.is_empty() { Ok(json!({})) } else { serde_json::from_slice(body) };
-        let value = parsed.map_err(|fault| Refused(format!("invalid JSON: {fault}")))?;
-        let mut fields = Fields::of(value, At::ROOT)?;
+        let members = fields::body(body).map_err(Refused)?;
+        let mut fields = Fields::of(members.into(), At::ROOT)?;
         let request = Request::members(&mut fields)?;
         fields.done()?;
         Ok(request)
@@ -89,20 +83,23 @@ impl Request {
         fields.pass(WITHOUT_EFFECT)?;
         let input = fields.need("input", "string or array")?;
         let items = items::input(input, At::ROOT.name("input"))?;
-        let tools = tools::tools(fields)?;
+        let (tools, choice) = tools::tools(fields)?;
         Ok(Request {
             model,
             stream: fields.flag("stream")?,
             user: fields.text("user")?,
             previous: fields.text("previous_response_id")?,
             instructions: fields.text("instructions")?,
-            choice: tools::choice(fields, &tools)?,
             items,
             tools,
-            max_tokens: fields.count("max_output_tokens")?,
-            temperature: fields.number("temperature", 2.0)?,
-            top_p: fields.number("top_p", 1.0)?,
-            format: format(fields)?,
+            choice,
+            knobs: Knobs {
+                max_tokens: fields.count("max_output_tokens")?,
+                temperature: fields.number("temperature", 2.0)?,
+                top_p: fields.number("top_p", 1.0)?,
+                response_format: format(fields)?,
+                ..Knobs::default()
+            },
         })
     }
 }
@@ -174,7 +171,7 @@ mod tests {
         );
         assert!(read(json!({"model": "m"})).unwrap_err().starts_with("input: Invalid input: expected string or array"));
         assert!(Request::read(b"").unwrap_err().0.starts_with("model: "));
-        assert!(Request::read(b"{").unwrap_err().0.starts_with("invalid JSON: "));
+        assert!(Request::read(b"{").unwrap_err().0.starts_with("Invalid JSON: "));
         assert!(Request::read(b"[]").unwrap_err().0.contains("expected object, received array"));
     }
 
@@ -191,10 +188,11 @@ mod tests {
             "background": false, "top_logprobs": 0, "conversation": null, "prompt": null,
         }))
         .unwrap();
+        let knobs = &request.knobs;
         assert_eq!(request.previous.as_deref(), Some("resp_1"));
-        assert_eq!((request.max_tokens, request.temperature, request.top_p), (Some(64), Some(0.5), Some(1.0)));
+        assert_eq!((knobs.max_tokens, knobs.temperature, knobs.top_p), (Some(64), Some(0.5), Some(1.0)));
         assert_eq!((request.instructions.as_deref(), request.user.as_deref()), (Some("Be kind."), Some("u")));
-        assert!(request.stream && request.items.is_empty() && request.format.is_none());
+        assert!(request.stream && request.items.is_empty() && knobs.response_format.is_none());
     }
 
     #[test]
@@ -218,7 +216,7 @@ mod tests {
 
     #[test]
     fn formats_are_said_as_chat_completions_say_them() {
-        let format = |value: Value| with("text", json!({"format": value})).map(|request| request.format);
+        let format = |value: Value| with("text", json!({"format": value})).map(|request| request.knobs.response_format);
         assert_eq!(format(json!({"type": "json_object"})), Ok(Some(json!({"type": "json_object"}))));
         let schema = json!({"type": "json_schema", "name": "n", "schema": {"type": "object"}, "strict": true});
         let expected = json!({"type": "json_schema",

@@ -3,9 +3,9 @@
 
 use super::Request;
 use super::items::{Content, Item, Role};
-use super::media::{File, Image};
-use crate::http::api::conversation::{self, Line, Speaker};
-use crate::http::api::fields::Refused;
+use super::media::File;
+use crate::http::api::messages::{self, Entry};
+use crate::http::api::strict::Refused;
 use crate::limits;
 
 /// What the agent is told.
@@ -13,23 +13,29 @@ use crate::limits;
 pub struct Prompt {
     /// The message.
     pub text: String,
-    /// Its pictures.
-    pub images: Vec<Image>,
+    /// Addresses of its pictures, as written.
+    pub images: Vec<String>,
     /// More for the system prompt.
     pub system: Option<String>,
+    /// Results of tools: the call's id and the text.
+    pub results: Vec<(String, String)>,
 }
 
 /// Stands for an item that a program names and that is no longer kept: the model should know that there was one.
 const FORGOTTEN: &str = "[an earlier message that is no longer kept]";
 
+/// The prompt of a message that is only a file.
+const ONLY_FILES: &str = "User sent file(s) with no text.";
+
 /// Everything of the items, sorted.
 #[derive(Default)]
 struct Sorted {
-    lines: Vec<Line>,
-    /// Pictures with the line they belong to.
-    images: Vec<(usize, Image)>,
+    entries: Vec<Entry>,
+    /// Pictures with the entry they belong to.
+    images: Vec<(usize, String)>,
     system: Vec<String>,
     files: Vec<File>,
+    results: Vec<(String, String)>,
 }
 
 impl Request {
@@ -64,65 +70,52 @@ impl Sorted {
                 self.files.extend(content.files);
                 self.system.push(content.text);
             }
-            Item::Message(Role::User, content) => self.say(Speaker::User, content),
-            Item::Message(Role::Assistant, content) => self.say(Speaker::Assistant, content),
-            Item::Output { call_id, content } => self.say(Speaker::Tool(call_id), content),
+            Item::Message(Role::User, content) => self.say(content, Entry::user),
+            Item::Message(Role::Assistant, content) => self.say(content, Entry::assistant),
+            Item::Output { call_id, content } => {
+                self.results.push((call_id.clone(), content.text.clone()));
+                self.attach(content.images, content.files);
+                self.entries.push(Entry::tool(&call_id, content.text));
+            }
             Item::Call { call_id, name, arguments } => {
-                self.line(Speaker::Assistant, conversation::call_text(&call_id, &name, &arguments));
+                self.entries.push(Entry::assistant(messages::call_line(&call_id, &name, &arguments)));
             }
             Item::Reference(id) => {
-                let text = known(&id).unwrap_or_else(|| FORGOTTEN.to_string());
-                self.line(Speaker::Assistant, text);
+                self.entries.push(Entry::assistant(known(&id).unwrap_or_else(|| FORGOTTEN.to_string())));
             }
         }
     }
 
-    fn say(&mut self, speaker: Speaker, content: Content) {
+    fn say(&mut self, content: Content, entry: fn(String) -> Entry) {
         let Content { mut text, images, files } = content;
         if text.trim().is_empty() {
             text = match (images.is_empty(), files.is_empty()) {
-                (false, _) => "User sent image(s) with no text.".to_string(),
-                (_, false) => "User sent file(s) with no text.".to_string(),
-                // An empty result of a tool still is one.
-                _ if matches!(speaker, Speaker::Tool(_)) => text,
+                (false, _) => messages::ONLY_PICTURES.to_string(),
+                (_, false) => ONLY_FILES.to_string(),
                 _ => return,
             };
         }
-        let at = self.lines.len();
-        self.images.extend(images.into_iter().map(|image| (at, image)));
-        self.files.extend(files);
-        self.line(speaker, text);
+        self.attach(images, files);
+        self.entries.push(entry(text));
     }
 
-    fn line(&mut self, speaker: Speaker, text: String) {
-        self.lines.push(Line { speaker, text });
+    /// Adds what belongs to the entry that is pushed next.
+    fn attach(&mut self, images: Vec<String>, files: Vec<File>) {
+        let at = self.entries.len();
+        self.images.extend(images.into_iter().map(|image| (at, image)));
+        self.files.extend(files);
     }
 
     fn prompt(mut self) -> Result<Prompt, Refused> {
-        let current = conversation::current(&self.lines);
-        let is_current = |(at, _): &(usize, Image)| Some(*at) == current;
+        let current = messages::current(&self.entries);
         // The model sees pictures of the current message only; it should know that there were others.
-        for (at, _) in self.images.iter().filter(|image| !is_current(image)) {
-            self.lines.iter_mut().skip(*at).take(1).for_each(|line| line.text.push_str(" [image]"));
+        for (at, _) in self.images.iter().filter(|(at, _)| Some(*at) != current) {
+            self.entries.iter_mut().skip(*at).take(1).for_each(|entry| entry.add(" [image]"));
         }
-        let images: Vec<Image> = self.images.into_iter().filter(is_current).map(|(_, image)| image).collect();
-        check_images(&images)?;
-        let text =
-            conversation::prompt(&self.lines).ok_or_else(|| Refused("Missing user message in `input`.".into()))?;
-        Ok(Prompt { text, images, system: system(self.system, &self.files)? })
-    }
-}
-
-fn check_images(images: &[Image]) -> Result<(), Refused> {
-    let bytes: usize = images.iter().map(|image| image.bytes).sum();
-    if images.len() > limits::PROGRAM_IMAGES {
-        return Err(Refused(format!("input: at most {} pictures are taken with one message", limits::PROGRAM_IMAGES)));
-    }
-    match bytes > limits::PROGRAM_IMAGES_BYTES {
-        true => {
-            Err(Refused(format!("input: the pictures are larger than {} bytes together", limits::PROGRAM_IMAGES_BYTES)))
-        }
-        false => Ok(()),
+        self.images.retain(|(at, _)| Some(*at) == current);
+        let text = messages::prompt(&self.entries).ok_or_else(|| Refused("Missing user message in `input`.".into()))?;
+        let images = self.images.into_iter().map(|(_, image)| image).collect();
+        Ok(Prompt { text, images, system: system(self.system, &self.files)?, results: self.results })
     }
 }
 
@@ -173,6 +166,7 @@ mod tests {
         assert!(found.unwrap().text.ends_with(expected));
         let alone = prompt(json!([{"type": "function_call_output", "call_id": "c1", "output": "4 C"}])).unwrap();
         assert_eq!(alone.text, "Tool:c1: 4 C");
+        assert_eq!(alone.results, [("c1".to_string(), "4 C".to_string())]);
     }
 
     #[test]
@@ -210,8 +204,6 @@ mod tests {
         assert!(
             found.text.contains("User: first [image]\n") && found.text.ends_with("User sent image(s) with no text.")
         );
-        let many = vec![picture; limits::PROGRAM_IMAGES + 1];
-        assert!(prompt(json!([{"role": "user", "content": many}])).unwrap_err().contains("at most 8 pictures"));
     }
 
     #[test]
@@ -229,12 +221,5 @@ mod tests {
         for input in [json!([]), json!(""), json!([{"role": "system", "content": "x"}])] {
             assert_eq!(prompt(input).unwrap_err(), "Missing user message in `input`.");
         }
-    }
-
-    #[test]
-    fn pictures_are_bounded_together() {
-        let image = |bytes| Image { mime: "image/png".into(), data: String::new(), bytes };
-        assert!(check_images(&[image(limits::PROGRAM_IMAGES_BYTES)]).is_ok());
-        assert!(check_images(&[image(limits::PROGRAM_IMAGES_BYTES), image(1)]).unwrap_err().0.contains("together"));
     }
 }

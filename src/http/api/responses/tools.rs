@@ -3,41 +3,23 @@
 
 use serde_json::Value;
 
-use crate::http::api::fields::{At, Fields, Refused, Shape, clip};
+use crate::http::api::chat::{Choice, Function};
+use crate::http::api::strict::{At, Fields, Refused, Shape, clip};
+use crate::limits;
 
-/// A tool the program runs itself.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Tool {
-    /// Its name.
-    pub name: String,
-    /// What it does.
-    pub description: String,
-    /// JSON schema of its arguments.
-    pub parameters: Value,
-}
-
-/// Whether one must be called.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Choice {
-    /// The model decides.
-    #[default]
-    Auto,
-    /// None may.
-    None,
-    /// One must.
-    Required,
-    /// This one must.
-    Named(String),
-}
-
-/// `tools`.
-pub fn tools(fields: &mut Fields<'_>) -> Result<Vec<Tool>, Refused> {
+/// `tools`, and what `tool_choice` leaves of them.
+pub fn tools(fields: &mut Fields<'_>) -> Result<(Vec<Function>, Choice), Refused> {
     let list = fields.list("tools")?;
     let at = At::ROOT.name("tools");
-    list.into_iter().enumerate().map(|(index, value)| tool(value, at.item(index))).collect()
+    if list.len() > limits::CLIENT_TOOLS {
+        return Err(at.fault(&format!("at most {} tools are taken", limits::CLIENT_TOOLS)));
+    }
+    let tools: Result<_, Refused> =
+        list.into_iter().enumerate().map(|(index, value)| tool(value, at.item(index))).collect();
+    choice(fields, tools?)
 }
 
-fn tool(value: Value, at: At<'_>) -> Result<Tool, Refused> {
+fn tool(value: Value, at: At<'_>) -> Result<Function, Refused> {
     let mut outer = Fields::of(value, at)?;
     let kind = outer.need_text("type")?;
     if kind != "function" {
@@ -53,10 +35,11 @@ fn tool(value: Value, at: At<'_>) -> Result<Tool, Refused> {
     }
 }
 
-fn named(mut fields: Fields<'_>) -> Result<Tool, Refused> {
+fn named(mut fields: Fields<'_>) -> Result<Function, Refused> {
     let name = fields.need_text("name")?;
-    if name.is_empty() {
-        return Err(fields.at().name("name").fault("must not be empty"));
+    if name.is_empty() || name.chars().count() > limits::CLIENT_TOOL_NAME_CHARS {
+        let text = format!("must have 1 to {} characters", limits::CLIENT_TOOL_NAME_CHARS);
+        return Err(fields.at().name("name").fault(&text));
     }
     fields.pass(&[
         ("strict", Shape::Flag),
@@ -65,7 +48,7 @@ fn named(mut fields: Fields<'_>) -> Result<Tool, Refused> {
         ("output_schema", Shape::Object),
     ])?;
     let parameters = fields.shaped("parameters", Shape::Object)?;
-    let tool = Tool {
+    let tool = Function {
         name,
         description: fields.text("description")?.unwrap_or_default(),
         parameters: parameters.unwrap_or_else(|| json!({"type": "object", "properties": {}})),
@@ -74,30 +57,30 @@ fn named(mut fields: Fields<'_>) -> Result<Tool, Refused> {
     Ok(tool)
 }
 
-/// `tool_choice`, which has to be one that can be met.
-pub fn choice(fields: &mut Fields<'_>, tools: &[Tool]) -> Result<Choice, Refused> {
+/// The choice has to be one that can be met.
+fn choice(fields: &mut Fields<'_>, tools: Vec<Function>) -> Result<(Vec<Function>, Choice), Refused> {
     let at = At::ROOT.name("tool_choice");
     let choice = match fields.take("tool_choice") {
         None => Choice::Auto,
         Some(Value::String(word)) => match word.as_str() {
             "auto" => Choice::Auto,
-            "none" => Choice::None,
+            "none" => return Ok((Vec::new(), Choice::Auto)),
             "required" => Choice::Required,
             _ => return Err(at.fault("Invalid option: expected one of auto|none|required")),
         },
-        Some(value) => pinned(value, at)?,
+        Some(value) => Choice::Named(pinned(value, at)?),
     };
     match &choice {
         Choice::Required if tools.is_empty() => Err(at.fault("required, but no tools were provided")),
         Choice::Named(name) if tools.iter().all(|tool| tool.name != *name) => {
             Err(at.fault(&format!("requested unknown tool: {}", clip(name))))
         }
-        _ => Ok(choice),
+        _ => Ok((tools, choice)),
     }
 }
 
 /// `{type: "function", name}`, or with the name inside of `function`.
-fn pinned(value: Value, at: At<'_>) -> Result<Choice, Refused> {
+fn pinned(value: Value, at: At<'_>) -> Result<String, Refused> {
     let mut outer = Fields::of(value, at)?;
     if outer.need_text("type")? != "function" {
         return Err(at.name("type").fault("only `function` is supported"));
@@ -112,18 +95,16 @@ fn pinned(value: Value, at: At<'_>) -> Result<Choice, Refused> {
         }
     };
     outer.done()?;
-    Ok(Choice::Named(name))
+    Ok(name)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn read(body: Value) -> Result<(Vec<Tool>, Choice), String> {
+    fn read(body: Value) -> Result<(Vec<Function>, Choice), String> {
         let mut fields = Fields::of(body, At::ROOT).unwrap();
-        let tools = tools(&mut fields).map_err(|fault| fault.0)?;
-        let choice = choice(&mut fields, &tools).map_err(|fault| fault.0)?;
-        Ok((tools, choice))
+        tools(&mut fields).map_err(|fault| fault.0)
     }
 
     #[test]
@@ -131,7 +112,7 @@ mod tests {
         let schema = json!({"type": "object", "properties": {"city": {"type": "string"}}});
         let flat = json!({"type": "function", "name": "w", "description": "d", "parameters": schema, "strict": true});
         let nested = json!({"type": "function", "function": {"name": "w", "description": "d", "parameters": schema}});
-        let expected = Tool { name: "w".into(), description: "d".into(), parameters: schema };
+        let expected = Function { name: "w".into(), description: "d".into(), parameters: schema };
         let (tools, _) = read(json!({"tools": [flat, nested]})).unwrap();
         assert_eq!(tools, [expected.clone(), expected]);
         let bare =
@@ -153,6 +134,10 @@ mod tests {
             "tools.0: Unrecognized key: \"name\""
         );
         assert!(read(json!({"tools": {}})).unwrap_err().starts_with("tools: Invalid input: expected array"));
+        let long = "w".repeat(limits::CLIENT_TOOL_NAME_CHARS + 1);
+        assert!(tool(json!({"type": "function", "name": long})).starts_with("tools.0.name: must have 1 to"));
+        let many = vec![json!({"type": "function", "name": "w"}); limits::CLIENT_TOOLS + 1];
+        assert!(read(json!({"tools": many})).unwrap_err().starts_with("tools: at most"));
     }
 
     #[test]
@@ -162,7 +147,8 @@ mod tests {
             read(json!({"tools": tools, "tool_choice": choice})).map(|(_, choice)| choice)
         };
         assert_eq!(choice(json!("required")), Ok(Choice::Required));
-        assert_eq!(choice(json!("none")), Ok(Choice::None));
+        let none = read(json!({"tools": [{"type": "function", "name": "w"}], "tool_choice": "none"}));
+        assert_eq!(none, Ok((vec![], Choice::Auto)));
         assert_eq!(choice(json!({"type": "function", "name": "w"})), Ok(Choice::Named("w".into())));
         assert_eq!(choice(json!({"type": "function", "function": {"name": "w"}})), Ok(Choice::Named("w".into())));
         assert_eq!(
