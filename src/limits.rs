@@ -342,6 +342,24 @@ pub const HTTP_BODIES_BYTES: usize = 128 * MIB;
 pub const HTTP_WRITE: Duration = Duration::from_secs(30);
 /// How long a client's going away may stay unnoticed while it waits for an answer.
 pub const CLIENT_CHECK: Duration = Duration::from_millis(250);
+/// Pictures of one request of a program (http.md 6.3).
+pub const PICTURES: usize = 8;
+/// Bytes of one of them, without a setting.
+pub const PICTURE_BYTES: usize = 10 * MIB;
+/// Bytes of all of them.
+pub const PICTURES_BYTES: usize = 20 * MIB;
+/// Redirects followed to fetch one, without a setting.
+pub const PICTURE_REDIRECTS: usize = 3;
+/// Time to fetch one, without a setting.
+pub const PICTURE_TIME: Duration = Duration::from_secs(10);
+/// Tools of one request of a program: four times what OpenAI takes.
+pub const CLIENT_TOOLS: usize = 512;
+/// Characters of the name of one of them.
+pub const CLIENT_TOOL_NAME_CHARS: usize = 128;
+/// Texts that end an answer (http.md 6.2).
+pub const STOP_TEXTS: usize = 4;
+/// Characters of a tool call's arguments in one chunk of a stream (http.md 6.5).
+pub const ARGUMENT_CHUNK_CHARS: usize = 256;
 /// Bytes of text that wait for a program that reads its stream slowly; beyond them its run is stopped.
 pub const PROGRAM_FEED_BYTES: usize = 4 * MIB;
 /// Largest file it sends (http.md 8.2).

@@ -2,6 +2,7 @@
 //! requests are read and answers written in `conn::program`.
 
 pub mod admit;
+pub mod failure;
 pub mod feed;
 pub mod previous;
 pub mod runs;

@@ -1,8 +1,12 @@
 //! The interfaces for programs: which path is which, the method it takes, the largest body, the scope it needs
 //! (http.md 2, 5.4). One table; whether a surface is switched on and who may use it is decided elsewhere.
 
+pub mod chat;
 pub mod fault;
+pub mod fields;
+pub mod messages;
 pub mod models;
+pub mod pictures;
 pub mod responses;
 pub mod strict;
 

@@ -1,6 +1,11 @@
 //! Requests of HTTP programs on their connection's own thread: admission, body, the interface, the answer. What the
 //! interfaces say is `crate::http::api`'s and `gateway::programs`'; here is only who waits for what.
 
+mod chat;
+mod pictures;
+mod responses;
+mod telling;
+
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, TcpStream};
 use std::sync::Arc;
@@ -203,6 +208,8 @@ impl Server<'_> {
 fn serve(exchange: &Exchange<'_>, surface: Surface) -> Answered {
     match surface {
         Surface::Models => Answered::Reply(exchange.models()),
+        Surface::Chat => chat::serve(exchange),
+        Surface::Responses => responses::serve(exchange),
         _ => Answered::Reply(Reply::not_found()),
     }
 }

@@ -3,15 +3,14 @@
 
 use std::io;
 
-use super::{Answered, Exchange, Ordered, chat, pictures};
+use super::telling::{self, Stream, Voice, Wish};
+use super::{Answered, Exchange, pictures};
 use crate::agent::message::Block;
-use crate::gateway::event::{HttpAnswer, HttpAsk, Input, Order};
-use crate::gateway::programs::failure::fault;
-use crate::gateway::programs::feed::Feed;
+use crate::gateway::event::{HttpAnswer, HttpAsk, Input};
 use crate::gateway::programs::previous::{Earlier, Given, Holder, Known};
 use crate::gateway::programs::runs::{Ended, RunOrder};
 use crate::gateway::programs::target::Target;
-use crate::http::api::chat::{Choice, DONE, unmet};
+use crate::http::api::chat::Choice;
 use crate::http::api::fault::Fault;
 use crate::http::api::responses::Request;
 use crate::http::api::responses::answer::{Call, Done, Failure, Head, Tokens};
@@ -21,7 +20,6 @@ use crate::http::api::strict::Refused;
 use crate::http::api::{invalid, messages};
 use crate::http::reply::Reply;
 use crate::http::route;
-use crate::http::sse::EventStream;
 use crate::sys::clock;
 
 /// What refuses pictures.
@@ -31,49 +29,45 @@ const BAD_PICTURE: &str = "input: a picture is not taken. Send png, jpeg, gif, w
 
 /// Serves one request.
 pub fn serve(exchange: &Exchange<'_>) -> Answered {
-    match begin(exchange) {
-        Ok(work) => work.run(),
-        Err(reply) => Answered::Reply(reply),
-    }
+    run(exchange).unwrap_or_else(Answered::Reply)
 }
 
-/// A request whose run is ordered.
-struct Work<'a> {
-    exchange: &'a Exchange<'a>,
-    ordered: Ordered<'a>,
-    head: Head,
-    holder: Holder,
-    session_key: String,
-    stream: bool,
-    choice: Choice,
-}
-
-/// How a run ended, and what it took.
-type End = Result<Done, (Fault, Tokens)>;
-
-fn begin<'a>(exchange: &'a Exchange<'a>) -> Result<Work<'a>, Reply> {
+fn run(exchange: &Exchange<'_>) -> Result<Answered, Reply> {
     let mut request = Request::read(exchange.body.bytes()).map_err(refuse)?;
-    let user = request.user.clone().unwrap_or_default();
-    let mut target = exchange.aim("openresponses", &request.model, &user)?;
+    let mut target = exchange.aim("openresponses", &request.model, request.user.as_deref().unwrap_or_default())?;
     let holder = exchange.holder(&target.agent);
     let known = exchange.earlier(&request, holder)?;
     let goes_on = known.session_key.is_some();
-    target.session_key = known.session_key.clone().unwrap_or(target.session_key);
-    if request.previous.is_some() && !goes_on {
-        log::info!(target: "http", "previous_response_id is not known, the conversation starts anew");
-    }
+    target.session_key = known.session_key.unwrap_or(target.session_key);
     let prompt = request.prompt(|id| known.items.get(id).cloned()).map_err(refuse)?;
     let head = Head {
         id: format!("resp_{}", target.id),
         message_id: format!("msg_{}", target.id),
         created_at: clock::wall_ms() / 1000,
         model: request.model.clone(),
-        previous: request.previous.clone().map(|id| Some(id).filter(|_| goes_on)),
+        previous: request.previous.take().map(|id| Some(id).filter(|_| goes_on)),
     };
-    let (stream, choice) = (request.stream, request.choice.clone());
-    let order = Order::Run(Box::new(order(request, prompt, &target, &head.id)?));
-    let ordered = exchange.order(order).ok_or_else(route::unavailable)?;
-    Ok(Work { exchange, ordered, head, holder, session_key: target.session_key, stream, choice })
+    let mut work = Work {
+        exchange,
+        sequence: Sequence::new(head.clone()),
+        holder,
+        session_key: target.session_key.clone(),
+        choice: request.choice.clone(),
+        head,
+    };
+    let wish = Wish { stream: request.stream, shows: request.choice == Choice::Auto };
+    let order = order(request, prompt, &target, &work.head.id)?;
+    Ok(telling::tell(exchange, order, wish, &mut work))
+}
+
+/// A request whose run is ordered.
+struct Work<'a> {
+    exchange: &'a Exchange<'a>,
+    head: Head,
+    sequence: Sequence,
+    holder: Holder,
+    session_key: String,
+    choice: Choice,
 }
 
 fn refuse(refused: Refused) -> Reply {
@@ -84,11 +78,10 @@ fn order(request: Request, prompt: Prompt, target: &Target, run_id: &str) -> Res
     let rules = pictures::rules(&target.config, "responses");
     let pictures = pictures::gather(&prompt.images, &rules, target).ok_or_else(|| invalid(BAD_PICTURE))?;
     let content = std::iter::once(Block::text(prompt.text)).chain(pictures).collect();
-    Ok(RunOrder {
-        extra_system: prompt.system,
-        tools: chat::client_tools(request.tools, request.choice, request.knobs, prompt.results),
-        ..target.order(run_id.to_string(), content)
-    })
+    let mut order = target.order(run_id.to_string(), content);
+    order.extra_system = prompt.system;
+    order.tools = telling::client_tools(request.tools, request.choice, request.knobs, prompt.results);
+    Ok(order)
 }
 
 impl Exchange<'_> {
@@ -115,37 +108,7 @@ impl Exchange<'_> {
 }
 
 impl Work<'_> {
-    fn run(mut self) -> Answered {
-        // An order that is refused before it became a run has a status, streaming or not.
-        match self.ordered.next(self.exchange) {
-            Some(Feed::Taken { .. } | Feed::Text(_)) if self.stream => self.streamed(),
-            Some(Feed::Taken { .. } | Feed::Text(_)) => self.whole(),
-            Some(Feed::Ended(ended)) => Answered::Reply(self.reply(*ended)),
-            None => Answered::Gone,
-        }
-    }
-
-    fn whole(&mut self) -> Answered {
-        loop {
-            match self.ordered.next(self.exchange) {
-                Some(Feed::Ended(ended)) => return Answered::Reply(self.reply(*ended)),
-                Some(_) => {}
-                None => return Answered::Gone,
-            }
-        }
-    }
-
-    fn reply(&self, ended: Ended) -> Reply {
-        match self.end(ended) {
-            Ok(done) => {
-                self.remember(&done);
-                Reply::json(200, self.head.whole(&done).to_string())
-            }
-            Err((fault, tokens)) => fault.reply_with(self.head.failed(&failure(&fault, tokens)).to_string()),
-        }
-    }
-
-    fn end(&self, ended: Ended) -> End {
+    fn ended(&self, ended: Ended) -> Result<Done, (Fault, Tokens)> {
         let usage = &ended.usage;
         let tokens = Tokens {
             input: usage.prompt_tokens(),
@@ -153,20 +116,24 @@ impl Work<'_> {
             cache_write: usage.cache_write,
             output: usage.output,
         };
-        let done = ended.result.map_err(|failed| (fault(&failed), tokens))?;
-        if self.choice != Choice::Auto && done.calls.is_empty() {
-            return Err((Fault::new(502, "api_error", unmet(&self.choice)), tokens));
-        }
-        let calls = done.calls.into_iter().enumerate().map(|(at, call)| {
-            let chat::Call { id, name, arguments } = chat::call(call);
-            Call { id: self.head.call_id(at), call_id: id, name, arguments }
+        let done = telling::done(ended.result, &self.choice).map_err(|fault| (fault, tokens))?;
+        let calls = done.calls.into_iter().map(telling::call).enumerate();
+        let calls = calls.map(|(at, call)| Call {
+            id: self.head.call_id(at),
+            call_id: call.id,
+            name: call.name,
+            arguments: call.arguments,
         });
-        Ok(Done { calls: calls.collect(), text: done.texts.join("\n\n"), cut: done.stop_reason == "length", tokens })
+        let done =
+            Done { calls: calls.collect(), text: done.texts.join("\n\n"), cut: done.stop_reason == "length", tokens };
+        self.remember(&done);
+        Ok(done)
     }
 
     /// Told before the answer goes out, so that a request that names it finds it.
     fn remember(&self, done: &Done) {
-        let message = Some((self.head.message_id.clone(), done.said().to_string())).filter(|(_, text)| !text.is_empty());
+        let message =
+            Some((self.head.message_id.clone(), done.said().to_string())).filter(|(_, text)| !text.is_empty());
         let call = |call: &Call| (call.id.clone(), messages::call_line(&call.call_id, &call.name, &call.arguments));
         let given = Given {
             id: self.head.id.clone(),
@@ -176,43 +143,28 @@ impl Work<'_> {
         };
         self.exchange.hub.tell(Input::Given(Box::new(given)));
     }
+}
 
-    /// A write that fails means that nobody reads; the order stops the run when it is dropped.
-    fn streamed(&mut self) -> Answered {
-        match self.events() {
-            Ok(true) => Answered::Streamed(self.exchange.after_stream()),
-            Ok(false) | Err(_) => Answered::Gone,
+impl Voice for Work<'_> {
+    fn whole(&mut self, ended: Ended) -> Reply {
+        match self.ended(ended) {
+            Ok(done) => Reply::json(200, self.head.whole(&done).to_string()),
+            Err((fault, tokens)) => fault.reply_with(self.head.failed(&failure(&fault, tokens)).to_string()),
         }
     }
 
-    /// False when the client has gone before the end.
-    fn events(&mut self) -> io::Result<bool> {
-        let mut stream = self.exchange.stream()?;
-        let mut sequence = Sequence::new(self.head.clone());
-        send(&mut stream, &sequence.begin())?;
-        // Where a call must come, text is shown only beside one.
-        let shows = self.choice == Choice::Auto;
-        loop {
-            match self.ordered.next(self.exchange) {
-                Some(Feed::Text(text)) if shows => send(&mut stream, &[sequence.text(&text)])?,
-                Some(Feed::Text(_) | Feed::Taken { .. }) => {}
-                Some(Feed::Ended(ended)) => {
-                    send(&mut stream, &self.last(&mut sequence, *ended))?;
-                    stream.data(DONE)?;
-                    return stream.finish().map(|()| true);
-                }
-                None => return Ok(false),
-            }
-        }
+    fn begin(&mut self, stream: &mut Stream<'_>) -> io::Result<()> {
+        send(stream, &self.sequence.begin())
     }
 
-    fn last(&self, sequence: &mut Sequence, ended: Ended) -> Vec<Event> {
-        match self.end(ended) {
-            Ok(done) => {
-                self.remember(&done);
-                sequence.end(&done)
-            }
-            Err((fault, tokens)) => vec![sequence.fail(&failure(&fault, tokens))],
+    fn more(&mut self, text: &str, stream: &mut Stream<'_>) -> io::Result<()> {
+        send(stream, &[self.sequence.text(text)])
+    }
+
+    fn end(&mut self, ended: Ended, stream: &mut Stream<'_>) -> io::Result<()> {
+        match self.ended(ended) {
+            Ok(done) => send(stream, &self.sequence.end(&done)),
+            Err((fault, tokens)) => send(stream, &[self.sequence.fail(&failure(&fault, tokens))]),
         }
     }
 }
@@ -221,6 +173,6 @@ fn failure(fault: &Fault, tokens: Tokens) -> Failure<'_> {
     Failure { code: fault.kind, message: &fault.message, tokens }
 }
 
-fn send(stream: &mut EventStream<impl io::Write>, events: &[Event]) -> io::Result<()> {
+fn send(stream: &mut Stream<'_>, events: &[Event]) -> io::Result<()> {
     events.iter().try_for_each(|event| stream.event(event.name, &event.data))
 }
