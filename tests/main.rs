@@ -14,6 +14,7 @@ mod ch05_queue;
 mod ch05_roster;
 mod ch05_sessions;
 mod ch08_http;
+mod ch08_responses;
 mod ch10_shutdown;
 mod ch11_limits;
 mod ch12_cli;
