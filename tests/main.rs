@@ -13,6 +13,7 @@ mod ch05_models;
 mod ch05_queue;
 mod ch05_roster;
 mod ch05_sessions;
+mod ch08_chat;
 mod ch08_http;
 mod ch08_responses;
 mod ch10_shutdown;

@@ -176,6 +176,10 @@ impl State {
         let Some(run) = self.runs.get_mut(no).filter(|run| run.said.has_more()) else { return };
         let seq = run.said.next_seq();
         let (delta, text) = run.said.show();
+        // The whole text is written out each time: not for nobody.
+        if self.conns.is_empty() {
+            return;
+        }
         let payload = text_of(&AgentEvent {
             run_id: &run.id,
             stream: "assistant",
@@ -194,6 +198,9 @@ impl State {
         let Some(run) = self.runs.get_mut(no) else { return };
         let seq = run.said.seq();
         let Some(delta) = run.said.take(now.mono) else { return };
+        if self.conns.is_empty() {
+            return;
+        }
         let payload = text_of(&ChatEvent {
             run_id: &run.id,
             session_key: &run.session_key,

@@ -58,7 +58,7 @@ pub enum Picture {
 
 impl Rules {
     /// What these addresses are; none when there are too many, or one is not taken.
-    pub fn sort(&self, addresses: &[String]) -> Option<Vec<Picture>> {
+    pub fn read(&self, addresses: &[String]) -> Option<Vec<Picture>> {
         if addresses.len() > limits::PICTURES {
             return None;
         }
@@ -136,7 +136,7 @@ mod tests {
     use super::*;
 
     fn one(rules: &Rules, address: &str) -> Option<Picture> {
-        rules.sort(&[address.to_string()]).map(|mut found| found.remove(0))
+        rules.read(&[address.to_string()]).map(|mut found| found.remove(0))
     }
 
     #[test]
@@ -182,8 +182,8 @@ mod tests {
     fn eight_pictures_and_so_many_bytes() {
         let picture = "data:image/png;base64,AAAA".to_string();
         let rules = Rules::default();
-        assert!(rules.sort(&vec![picture.clone(); limits::PICTURES]).is_some());
-        assert!(rules.sort(&vec![picture; limits::PICTURES + 1]).is_none());
+        assert!(rules.read(&vec![picture.clone(); limits::PICTURES]).is_some());
+        assert!(rules.read(&vec![picture; limits::PICTURES + 1]).is_none());
         let of = |size| Picture::Data { mime: String::new(), data: String::new(), size };
         assert!(fit_together(&[of(limits::PICTURES_BYTES - 1), of(1)]));
         assert!(!fit_together(&[of(limits::PICTURES_BYTES), of(1)]));

@@ -34,7 +34,7 @@ pub fn rules(config: &Config, endpoint: &str) -> Rules {
 
 /// The pictures at these addresses; none when one is not to be had.
 pub fn gather(addresses: &[String], rules: &Rules, target: &Target) -> Option<Vec<Block>> {
-    let mut pictures = rules.sort(addresses)?;
+    let mut pictures = rules.read(addresses)?;
     for picture in &mut pictures {
         if let Picture::Url(address) = picture {
             *picture = fetched(address, rules, target)?;
@@ -86,7 +86,7 @@ mod tests {
     #[test]
     fn settings_are_read_and_kept_within_bounds() {
         let images = json!({"allowUrl": true, "urlAllowlist": ["a.org"], "allowedMimes": ["image/png"],
-            "maxBytes": 1 << 40, "maxRedirects": 99, "timeoutMs": 500});
+            "maxBytes": 1_u64 << 40, "maxRedirects": 99, "timeoutMs": 500});
         let endpoints = json!({"chatCompletions": {"images": images}});
         let config = Config::from_value(json!({"gateway": {"http": {"endpoints": endpoints}}}));
         let found = rules(&config, "chatCompletions");
