@@ -21,6 +21,7 @@ use super::pairing::Change;
 use super::pairing_devices::{DeviceBook, TokenForm};
 use super::pairing_nodes::NodeBook;
 use super::presence::{OwnFacts, Presence, PresenceKey};
+use super::programs::previous::Previous;
 use super::runs::Runs;
 use super::sessions::SessionBook;
 use super::system_events::SystemEvents;
@@ -231,6 +232,8 @@ pub struct State {
     pub memory: Memory,
     /// Failed logins by address.
     pub logins: Logins,
+    /// Answers of `/v1/responses` that programs may name.
+    pub previous: Previous,
     /// Sessions of all agents.
     pub sessions: SessionBook,
     /// Runs that have not ended.
@@ -321,6 +324,7 @@ impl State {
             presence: Presence::new(&facts.own()),
             facts,
             logins: Logins::new(login_limits(&config)),
+            previous: Previous::default(),
             config,
             config_warnings,
             secrets: access.now(),
