@@ -120,8 +120,14 @@ pub const PRESENCE_TEXT_CHARS: usize = 512;
 pub const PRESENCE_LIST_ITEMS: usize = 64;
 /// Characters of one queued system event: a beacon is one line, a note from a script a few paragraphs.
 pub const SYSTEM_EVENT_CHARS: usize = 4096;
-/// System events waiting for the main session's next turn.
+/// System events waiting for a session's next turn.
 pub const SYSTEM_EVENTS: usize = 20;
+/// Sessions for which system events wait.
+pub const SYSTEM_EVENT_SESSIONS: usize = 256;
+/// Characters of a text that could not be delivered and is told to the main session.
+pub const UNDELIVERED_CHARS: usize = 2000;
+/// Wishes for a heartbeat within this time make one run (agent.md 25).
+pub const HEARTBEAT_COALESCE: Duration = Duration::from_millis(250);
 
 /// Age of a cached health answer after which it is refreshed in the background.
 pub const HEALTH_AGE: Duration = Duration::from_secs(60);

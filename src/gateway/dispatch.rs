@@ -202,7 +202,7 @@ fn handler(state: &mut State, handler: Handler, request: Request<'_>, fx: &mut V
         Handler::SystemEvent => system::event(state, &request, fx),
         Handler::LastHeartbeat => system::last_heartbeat(state),
         Handler::SetHeartbeats => system::set_heartbeats(state, &request, fx),
-        Handler::Wake => system::wake(state, &request),
+        Handler::Wake => system::wake(state, &request, fx),
         Handler::DiagnosticsStability => system::stability(state, &request),
         Handler::GatewayIdentityGet => system::identity(state),
         Handler::UpdateStatus => system::update_status(),

@@ -251,6 +251,8 @@ pub enum Timer {
     SaveSessions,
     /// Messages that waited for silence may be due.
     Runs,
+    /// A heartbeat may be due.
+    Heartbeat,
     /// An approval may have expired.
     Approvals,
     /// A tool has waited long enough for a turn.

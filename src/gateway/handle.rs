@@ -291,6 +291,7 @@ fn due(state: &mut State, timer: Timer, now: Now, fx: &mut Vec<Effect>) {
             state.save_sessions(fx);
             fx.push(Effect::Exit);
         }
+        Timer::Heartbeat => state.heartbeats_due(now, fx),
         Timer::Approvals => state.approvals_due(now, fx),
         Timer::ToolWait(ticket) => state.tool_wait_is_over(ticket, fx),
         Timer::SaveSessions => state.save_sessions(fx),

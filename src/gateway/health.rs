@@ -130,7 +130,7 @@ impl State {
             "runtimeVersion": self.facts.version,
             "heartbeat": {"defaultAgentId": self.config.default_agent_id(), "agents": beats},
             "channelSummary": [],
-            "queuedSystemEvents": self.system_events.iter().collect::<Vec<_>>(),
+            "queuedSystemEvents": self.system_events.texts(&self.main_place(self.config.default_agent_id()).key).collect::<Vec<_>>(),
             "sessions": {
                 "paths": paths,
                 "count": self.sessions.len(),

@@ -278,7 +278,7 @@ impl State {
 
     /// What the session is to hear beside the message.
     fn note_block(&mut self, place: &Place) -> Option<Block> {
-        let lines: Vec<String> = self.take_notes(place).iter().map(|line| format!("System: {line}")).collect();
+        let lines = self.take_system_events(place);
         (!lines.is_empty()).then(|| Block::text(lines.join("\n")))
     }
 

@@ -1,11 +1,9 @@
 //! Everything the gateway knows while it runs, owned by the state thread alone.
 //! Small methods without I/O, clock or randomness of their own.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-
-use serde_json::Value;
 
 use super::access::Access;
 use super::auth::{LoginLimits, Logins, Secrets};
@@ -14,6 +12,7 @@ use super::connect_params::Client;
 use super::dedupe::Memory;
 use super::event::{Call, ConnId, Effect, Timer};
 use super::health::HealthCache;
+use super::heartbeats::Heartbeats;
 use super::journal::{Journal, OpenRun};
 use super::methods::session_write::Deletion;
 use super::model_memory::ModelMemory;
@@ -23,6 +22,7 @@ use super::pairing_nodes::NodeBook;
 use super::presence::{OwnFacts, Presence, PresenceKey};
 use super::runs::Runs;
 use super::sessions::SessionBook;
+use super::system_events::SystemEvents;
 use super::tool_asks::Approver;
 use super::trouble::Record;
 use super::watch::Watch;
@@ -169,14 +169,6 @@ pub struct Counters {
     pub failed: u64,
 }
 
-/// Heartbeat settings that clients may change.
-pub struct Heartbeats {
-    /// Whether heartbeats run at all.
-    pub enabled: bool,
-    /// The last heartbeat event.
-    pub last: Option<Value>,
-}
-
 /// When the next presence broadcast may go out.
 #[derive(Default)]
 pub struct PresenceGate {
@@ -239,8 +231,6 @@ pub struct State {
     pub runs: Runs,
     /// Commands that wait for an operator's word.
     pub approvals: Approvals<Approver>,
-    /// Lines for the next turns of sessions, by key.
-    pub session_notes: Table<String, VecDeque<String>>,
     /// Calls that wait for the session indexes.
     pub held: Vec<(ConnId, String, Call)>,
     /// Sessions that go when their turns have stopped.
@@ -261,10 +251,10 @@ pub struct State {
     pub sessions_gate: bool,
     /// Who follows which sessions.
     pub watch: Watch,
-    /// Heartbeat settings.
+    /// Heartbeats.
     pub heartbeats: Heartbeats,
-    /// Prompt lines waiting for the main session's next turn.
-    pub system_events: VecDeque<String>,
+    /// Lines waiting for the next turns of sessions.
+    pub system_events: SystemEvents,
     /// Numbers.
     pub counters: Counters,
     /// What went wrong.
@@ -340,7 +330,6 @@ impl State {
             sessions: SessionBook::default(),
             runs,
             approvals: Approvals::default(),
-            session_notes: Table::new(),
             held: Vec::new(),
             deletions: Vec::new(),
             next_deletion: 0,
@@ -351,8 +340,8 @@ impl State {
             retained: None,
             sessions_gate: false,
             watch: Watch::default(),
-            heartbeats: Heartbeats { enabled: true, last: None },
-            system_events: VecDeque::new(),
+            heartbeats: Heartbeats::default(),
+            system_events: SystemEvents::default(),
             counters: Counters::default(),
             trouble: Record::default(),
             stopping: false,

@@ -6,6 +6,7 @@ use super::approvals_file::ApprovalChange;
 use super::desk::ToolAsk;
 use super::disk::{Job, Then};
 use super::event::{Effect, Timer, ToolReply};
+use super::heartbeats::Wake;
 use super::intake::Intake;
 use super::methods::{agent, chat, commands};
 use super::runs::{Asker, Origin, RunNo};
@@ -225,8 +226,14 @@ impl State {
     /// Something a tool wants to be known.
     pub fn tool_notes(&mut self, note: Note, now: Now, fx: &mut Vec<Effect>) {
         match note {
-            // Waking an idle session for it belongs to the heartbeat's part.
-            Note::SystemEvent { session_key, text, .. } => self.note_for(&session_key, text),
+            Note::SystemEvent { session_key, text, wake } => {
+                let place = session_key::of_key(&self.config, &session_key, None);
+                self.queue_system_event(&place, &text, now);
+                // A heartbeat looks at the main session only.
+                if wake && place == self.main_place(&place.agent) {
+                    self.wake(&place.agent, Wake::Now, "exec-event", now, fx);
+                }
+            }
             Note::AllowlistUsed { agent_id, pattern, command, resolved_path } => {
                 let change = ApprovalChange::Used { agent_id, pattern, command, resolved_path, now_ms: now.wall_ms };
                 fx.push(Effect::Disk(Job::ApprovalsChange(change), Then::Nothing));
@@ -237,25 +244,5 @@ impl State {
                 fx.push(Effect::Disk(Job::ApprovalsChange(change), Then::Nothing));
             }
         }
-    }
-
-    /// Keeps a line for a session's next turn.
-    fn note_for(&mut self, key: &str, line: String) {
-        let lines = self.session_notes.or_default(key.to_string());
-        if lines.len() >= crate::limits::SYSTEM_EVENTS {
-            lines.pop_front();
-        }
-        lines.push_back(line);
-    }
-
-    /// The lines waiting for a session's next turn, taken.
-    pub fn take_notes(&mut self, place: &Place) -> Vec<String> {
-        let mut lines: Vec<String> = Vec::new();
-        let main = KeyRules::of(&self.config).main(self.config.default_agent_id());
-        if place.key == main.as_str() {
-            lines.extend(std::mem::take(&mut self.system_events));
-        }
-        lines.extend(self.session_notes.remove(&place.key).into_iter().flatten());
-        lines
     }
 }
