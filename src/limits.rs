@@ -334,6 +334,22 @@ pub const LOCK_POLL: Duration = Duration::from_millis(50);
 pub const TICK_MIN: Duration = Duration::from_secs(1);
 /// Largest request body any HTTP route takes (http.md 6.2: 20 MiB); a larger declared one is refused unread.
 pub const HTTP_BODY_BYTES: u64 = 20 * 1024 * 1024;
+/// Largest body of `/v1/embeddings` (http.md 7).
+pub const EMBEDDINGS_BODY_BYTES: usize = 5 * MIB;
+/// Largest body of `/tools/invoke` (http.md 9).
+pub const TOOLS_BODY_BYTES: usize = 2 * MIB;
+/// Largest body of `/api/v1/admin/rpc` (http.md 13).
+pub const ADMIN_BODY_BYTES: usize = MIB;
+/// Time for a request body to arrive (http.md 3).
+pub const HTTP_BODY: Duration = Duration::from_secs(30);
+/// Bytes of the bodies of all requests together: callers with the secret could else fill the memory of a small machine.
+pub const HTTP_BODIES_BYTES: usize = 128 * MIB;
+/// Time one piece of a streamed answer may wait for its client to read.
+pub const HTTP_WRITE: Duration = Duration::from_secs(30);
+/// How long a client's going away may stay unnoticed while it waits for an answer.
+pub const CLIENT_CHECK: Duration = Duration::from_millis(250);
+/// Bytes of text that wait for a program that reads its stream slowly; beyond them its run is stopped.
+pub const PROGRAM_FEED_BYTES: usize = 4 * MIB;
 /// Entries of the record of trouble (`diagnostics.stability`).
 pub const TROUBLE_ENTRIES: usize = 256;
 

@@ -20,16 +20,19 @@ pub enum AbortReason {
     Shutdown,
     /// It waited, and too many others came after it.
     Dropped,
+    /// Whoever asked has gone.
+    Gone,
 }
 
 impl AbortReason {
-    const ALL: [AbortReason; 6] = [
+    const ALL: [AbortReason; 7] = [
         AbortReason::Rpc,
         AbortReason::Stop,
         AbortReason::Timeout,
         AbortReason::Interrupt,
         AbortReason::Shutdown,
         AbortReason::Dropped,
+        AbortReason::Gone,
     ];
 
     /// The text of `stopReason` in `chat` events (agent.md 5).
@@ -41,6 +44,7 @@ impl AbortReason {
             AbortReason::Interrupt => "interrupt",
             AbortReason::Shutdown => "shutdown",
             AbortReason::Dropped => "dropped",
+            AbortReason::Gone => "disconnected",
         }
     }
 

@@ -15,6 +15,7 @@ use super::disk::{Done, Job, Queues, Then};
 use super::errand::Errands;
 use super::event::{Admission, Class, ConnId, Effect, Event, HttpAnswer, Input, Notice, ToolReply};
 use super::handle::handle;
+use super::programs::feed::{Feed, FeedLine};
 use super::runs::RunNo;
 use super::state::State;
 use super::timers::Timers;
@@ -45,6 +46,7 @@ pub struct Core {
     errands: Errands,
     links: HashMap<ConnId, Link>,
     waiting: HashMap<u64, Sender<HttpAnswer>>,
+    feeds: HashMap<u64, FeedLine>,
     next_ticket: u64,
     timers: Timers,
     effects: Vec<Effect>,
@@ -75,6 +77,7 @@ impl Core {
             disk,
             links: HashMap::new(),
             waiting: HashMap::new(),
+            feeds: HashMap::new(),
             next_ticket: 0,
             timers: Timers::default(),
             effects: Vec::new(),
@@ -145,6 +148,10 @@ impl Core {
                 self.waiting.insert(self.next_ticket, reply);
                 self.step(Input::Http { ticket: self.next_ticket, ask });
             }
+            Event::Program { ticket, order, feed } => {
+                self.feeds.insert(ticket, feed);
+                self.step(Input::Program { ticket, order });
+            }
             Event::Tool { run, ask, reply, decide } => {
                 self.next_ticket += 1;
                 self.tools.insert(self.next_ticket, (reply, decide));
@@ -161,6 +168,9 @@ impl Core {
     }
 
     fn step(&mut self, input: Input) {
+        if let Input::ProgramGone(ticket) = &input {
+            self.feeds.remove(ticket);
+        }
         if let Input::Run(no, RunEvent::Finished(_) | RunEvent::Failed(_)) = &input {
             self.controls.remove(no);
         }
@@ -200,6 +210,7 @@ impl Core {
                     let _ = reply.try_send(answer);
                 }
             }
+            Effect::Feed(ticket, feed) => self.feed(ticket, feed),
             Effect::Disk(job, then) => self.disk(job, then),
             Effect::Errand(errand, then) => {
                 if let Err(then) = self.errands.run(errand, then) {
@@ -230,6 +241,19 @@ impl Core {
             return link.outbox.push(Out::Ping);
         }
         handle(&mut self.state, Input::Alive(conn), self.clock.now(), &mut self.effects);
+    }
+
+    /// A handler that went away, or lets too much pile up, is told nothing more; what it ordered stops.
+    fn feed(&mut self, ticket: u64, feed: Feed) {
+        let last = matches!(feed, Feed::Ended(_));
+        let Some(line) = self.feeds.get(&ticket) else { return };
+        let gone = !line.push(feed);
+        if last || gone {
+            self.feeds.remove(&ticket);
+        }
+        if gone && !last {
+            handle(&mut self.state, Input::ProgramGone(ticket), self.clock.now(), &mut self.effects);
+        }
     }
 
     /// A response: a client that does not read its answers is slow too.

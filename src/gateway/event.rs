@@ -14,12 +14,16 @@ use super::connect_params::ConnectRequest;
 use super::desk::ToolAsk;
 use super::disk::{Done, Job, Then};
 use super::errand::Errand;
+use super::programs::admit::{Admit, Grant};
+use super::programs::feed::{Feed, FeedLine};
+use super::programs::runs::RunOrder;
 use super::runs::RunNo;
 use crate::agent::control::AbortReason;
 use crate::agent::message::Block;
 use crate::agent::run::{RunEvent, RunSpec};
 use crate::agent::tool::approval::pending::Decision;
 use crate::agent::tool::desk::{DeskFault, Note};
+use crate::http::reply::Reply;
 use crate::protocol::errors::WireError;
 use crate::protocol::table::Method;
 use crate::sys::signals::Signal;
@@ -51,6 +55,15 @@ pub enum Event {
         ask: HttpAsk,
         /// Where the handler waits.
         reply: Sender<HttpAnswer>,
+    },
+    /// An HTTP program wants something done that takes a while.
+    Program {
+        /// Names the order; from [`super::conn::Hub::next_ticket`].
+        ticket: u64,
+        /// What.
+        order: Order,
+        /// Where its handler is told.
+        feed: FeedLine,
     },
     /// A tool of a run asks something.
     Tool {
@@ -101,6 +114,15 @@ pub enum Input {
         /// The question.
         ask: HttpAsk,
     },
+    /// An HTTP program wants something done.
+    Program {
+        /// Names the order.
+        ticket: u64,
+        /// What.
+        order: Order,
+    },
+    /// The program has gone, or reads too slowly.
+    ProgramGone(u64),
     /// The disk thread has done a job.
     Stored {
         /// What was to follow.
@@ -193,6 +215,15 @@ pub enum HttpAsk {
     Ready(Caller),
     /// Has it started?
     Startup(Caller),
+    /// May this program use this interface?
+    Admit(Box<Admit>),
+}
+
+/// What an HTTP program wants done.
+#[derive(Debug)]
+pub enum Order {
+    /// A turn.
+    Run(Box<RunOrder>),
 }
 
 /// Who asks over HTTP.
@@ -208,13 +239,20 @@ pub struct Caller {
 
 /// What the state answers to HTTP.
 #[derive(Debug, Clone)]
-pub struct HttpAnswer {
-    /// Parts that are not ready.
-    pub failing: Vec<&'static str>,
-    /// Milliseconds since start.
-    pub uptime_ms: u64,
-    /// Whether the caller may see more than `ok`.
-    pub detailed: bool,
+pub enum HttpAnswer {
+    /// To a probe.
+    Probe {
+        /// Parts that are not ready.
+        failing: Vec<&'static str>,
+        /// Milliseconds since start.
+        uptime_ms: u64,
+        /// Whether the caller may see more than `ok`.
+        detailed: bool,
+    },
+    /// The program may.
+    Admitted(Grant),
+    /// It may not; this is what it is told.
+    Refused(Box<Reply>),
 }
 
 /// What the state thread wants to be woken for.
@@ -293,6 +331,8 @@ pub enum Effect {
     Forget(ConnId),
     /// Answer a waiting HTTP handler.
     Answer(u64, HttpAnswer),
+    /// Tell a waiting HTTP handler something.
+    Feed(u64, Feed),
     /// Have the disk thread do something; `then` comes back with the result.
     Disk(Job, Then),
     /// Have the errand thread answer something.

@@ -9,7 +9,7 @@ use super::broadcast;
 use super::conn::Peer;
 use super::disk::{Done, Then, Waiting};
 use super::dispatch;
-use super::event::{ConnId, Effect, Ended, HttpAnswer, HttpAsk, Inbound, Input, Notice, Timer, Violation};
+use super::event::{ConnId, Effect, Ended, HttpAnswer, HttpAsk, Inbound, Input, Notice, Order, Timer, Violation};
 use super::handshake;
 use super::methods::{agent, config, system};
 use super::roster::Renewed;
@@ -32,6 +32,8 @@ pub fn handle(state: &mut State, input: Input, now: Now, fx: &mut Vec<Effect>) {
         Input::Alive(conn) => alive(state, conn),
         Input::Closed { conn, why } => closed(state, conn, &why, now, fx),
         Input::Http { ticket, ask } => fx.push(Effect::Answer(ticket, http(state, &ask, now))),
+        Input::Program { ticket, order: wish } => order(state, ticket, wish, now, fx),
+        Input::ProgramGone(ticket) => state.program_gone(ticket, now, fx),
         Input::Stored { then, done } => stored(state, then, done, now, fx),
         Input::Tool { run, ticket, ask } => state.tool_asks(run, ticket, ask, now, fx),
         Input::Note(note) => state.tool_notes(note, now, fx),
@@ -127,12 +129,26 @@ fn closed(state: &mut State, conn: ConnId, why: &Ended, now: Now, fx: &mut Vec<E
 }
 
 fn http(state: &mut State, ask: &HttpAsk, now: Now) -> HttpAnswer {
-    let (HttpAsk::Ready(caller) | HttpAsk::Startup(caller)) = ask;
+    let caller = match ask {
+        HttpAsk::Ready(caller) | HttpAsk::Startup(caller) => caller,
+        HttpAsk::Admit(ask) => {
+            return match state.admit_program(ask, now) {
+                Ok(grant) => HttpAnswer::Admitted(grant),
+                Err(reply) => HttpAnswer::Refused(reply),
+            };
+        }
+    };
     let failing = if state.stopping { vec!["stopping"] } else { Vec::new() };
-    HttpAnswer {
+    HttpAnswer::Probe {
         failing,
         uptime_ms: super::health::millis(state.uptime(now)),
         detailed: caller.local || state.bearer_is_valid(caller, now),
+    }
+}
+
+fn order(state: &mut State, ticket: u64, order: Order, now: Now, fx: &mut Vec<Effect>) {
+    match order {
+        Order::Run(order) => state.order_run(ticket, *order, now, fx),
     }
 }
 

@@ -16,7 +16,7 @@ use crate::agent::control::AbortReason;
 use crate::agent::message::Block;
 use crate::agent::model::failover::Cooldowns;
 use crate::agent::model::{ModelRef, Thinking};
-use crate::agent::run::{Prompt, RunSpec, Task};
+use crate::agent::run::{ClientTools, Prompt, RunSpec, Task};
 use crate::limits;
 use crate::protocol::errors::WireError;
 use crate::session::key::KeyRules;
@@ -70,6 +70,8 @@ pub struct Intake {
     pub may_renew: bool,
     /// What the message itself says about waiting.
     pub queue_mode: Option<String>,
+    /// What a program brings along.
+    pub client_tools: ClientTools,
 }
 
 impl Intake {
@@ -96,6 +98,7 @@ impl Intake {
             is_first: false,
             may_renew: false,
             queue_mode: None,
+            client_tools: ClientTools::default(),
         }
     }
 }
@@ -329,6 +332,7 @@ impl State {
             thinking: intake.thinking.or_else(|| entry.text("thinkingLevel").and_then(|level| Thinking::parse(&level))),
             limit: intake.limit,
             extra_system: intake.extra_system,
+            client_tools: intake.client_tools,
             cli_sessions: entry.object("cliSessionIds").map(|ids| Value::Object(ids.to_map())).unwrap_or_default(),
             config: self.config.clone(),
             paths: self.facts.paths.clone(),

@@ -41,6 +41,7 @@ pub mod pairing;
 pub mod pairing_devices;
 pub mod pairing_nodes;
 pub mod presence;
+pub mod programs;
 mod renewal;
 mod retention;
 pub mod roster;

@@ -61,6 +61,11 @@ impl HeadReader {
         (self.scanned, self.line_start) = (0, 0);
     }
 
+    /// Puts bytes behind the rest that belong to the next request.
+    pub fn give_back(&mut self, bytes: &[u8]) {
+        self.buf.extend_from_slice(bytes);
+    }
+
     /// Takes [`HeadReader::rest`] away, for example to hand it to the WebSocket reader.
     pub fn take_rest(&mut self) -> Vec<u8> {
         (self.scanned, self.line_start, self.blank_lines) = (0, 0, 0);

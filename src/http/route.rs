@@ -3,6 +3,7 @@
 
 use serde_json::Value;
 
+use crate::http::api::{self, Row};
 use crate::http::head::{Expectation, Head};
 use crate::http::pages;
 use crate::http::reply::Reply;
@@ -29,6 +30,8 @@ pub enum Route {
     Probe(Probe),
     /// The page at `/`.
     Index,
+    /// An interface for programs, by any method.
+    Api(&'static Row),
     /// Not ours to serve: answer with [`Refusal::reply`].
     Refused(Refusal),
 }
@@ -80,6 +83,9 @@ pub fn route(head: &Head) -> Route {
     }
     if head.is_upgrade() {
         return Route::Refused(Refusal::BadUpgrade);
+    }
+    if let Some(row) = api::surface(head.path()) {
+        return Route::Api(row);
     }
     let reading = matches!(head.method(), "GET" | "HEAD");
     match (probe(head.path()), reading) {

@@ -93,6 +93,27 @@ pub enum ToolChoice {
     Named(String),
 }
 
+/// How a model picks its words; what is not said is left to the server. Wire forms without a member leave it out.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Sampling {
+    /// Largest answer, tokens.
+    pub max_tokens: Option<u64>,
+    /// 0 to 2.
+    pub temperature: Option<f64>,
+    /// 0 to 1.
+    pub top_p: Option<f64>,
+    /// -2 to 2.
+    pub frequency_penalty: Option<f64>,
+    /// -2 to 2.
+    pub presence_penalty: Option<f64>,
+    /// For answers that can be repeated.
+    pub seed: Option<i64>,
+    /// Texts before which the answer ends; at most four.
+    pub stop: Vec<String>,
+    /// `response_format` of the OpenAI form, as the program wrote it.
+    pub response_format: Option<Value>,
+}
+
 /// How much a model thinks before it answers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Thinking {

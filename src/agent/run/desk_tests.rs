@@ -1,7 +1,7 @@
 //! The desk with a real transcript and real programs in place of models.
 
 use super::*;
-use crate::agent::run::Task;
+use crate::agent::run::{ClientTools, Task};
 use crate::agent::tool::approval::pending::Request;
 use crate::agent::tool::desk::{Ask, Desk as Gateway, DeskFault, Note, Waiting};
 use crate::config::load::testing::TempDir;
@@ -50,6 +50,7 @@ fn ground(dir: &TempDir, backend: Value, lines: &[Value]) -> Ground {
         model: None,
         auth_profile: None,
         cooldowns: Cooldowns::default(),
+        client_tools: ClientTools::default(),
         found: None,
         thinking: None,
         limit: None,

@@ -17,7 +17,7 @@ use super::control::AbortReason;
 use super::message::{Block, Usage};
 use super::model::discover::Found;
 use super::model::failover::{Change, Cooldowns};
-use super::model::{ErrorKind, ModelRef, Thinking};
+use super::model::{ErrorKind, ModelRef, Sampling, Thinking, ToolChoice, ToolSpec};
 use super::tool::Jobs;
 use super::tool::desk::Desk;
 use crate::config::env::Env;
@@ -58,6 +58,8 @@ pub struct RunSpec {
     pub limit: Option<Duration>,
     /// More for the system prompt.
     pub extra_system: Option<String>,
+    /// What a program brings along.
+    pub client_tools: ClientTools,
     /// The session's ids at command-line backends.
     pub cli_sessions: Value,
     /// The session's word on which commands run.
@@ -72,6 +74,28 @@ pub struct RunSpec {
     pub env: Arc<Env>,
     /// Seed of the ids this run makes.
     pub seed: [u8; 32],
+}
+
+/// What a program brings along with its message (http.md 6.2, 8.1).
+#[derive(Debug, Clone, Default)]
+pub struct ClientTools {
+    /// Tools the program runs itself: a call of one ends the run. They win over the gateway's own of the same name.
+    pub tools: Vec<ToolSpec>,
+    /// Whether the model must call one.
+    pub choice: ToolChoice,
+    /// How the model is to answer.
+    pub sampling: Sampling,
+}
+
+/// A call of a program's own tool.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ClientCall {
+    /// Names the call.
+    pub id: String,
+    /// The tool.
+    pub name: String,
+    /// Its arguments; a text when they were no JSON.
+    pub arguments: Value,
 }
 
 /// What a run is for.
@@ -190,6 +214,8 @@ pub struct Account {
     pub texts: Vec<String>,
     /// The model's thoughts, as far as it shows them.
     pub thoughts: Vec<String>,
+    /// Calls of a program's own tools, which ended the run.
+    pub calls: Vec<ClientCall>,
     /// Who pays for the answers, for people.
     pub paid_by: String,
     /// Tokens of the conversation after it was shortened on request.

@@ -10,7 +10,7 @@ use tungstenite::handshake::derive_accept_key;
 
 use super::gate::{Address, Permit, Slot};
 use super::{Hub, Peer, SHORTEST};
-use crate::gateway::event::{Caller, HttpAsk};
+use crate::gateway::event::{Caller, HttpAnswer, HttpAsk};
 use crate::http::head::{BodyLength, Head, HeadFault, HeadReader};
 use crate::http::locality::{self, Unattributed};
 use crate::http::reply::{After, Context, DateText, Reply, write_switching};
@@ -47,13 +47,14 @@ pub fn serve(
     server.run()
 }
 
-struct Server<'a> {
-    socket: &'a TcpStream,
+/// One HTTP connection.
+pub(super) struct Server<'a> {
+    pub(super) socket: &'a TcpStream,
     addr: SocketAddr,
-    hub: &'a Arc<Hub>,
-    heads: HeadReader,
+    pub(super) hub: &'a Arc<Hub>,
+    pub(super) heads: HeadReader,
     out: Vec<u8>,
-    date: DateText,
+    pub(super) date: DateText,
     slot: &'a Slot,
     standing: Standing,
     timeout: Duration,
@@ -98,7 +99,7 @@ enum Next {
 }
 
 /// What follows an answer.
-enum Turn {
+pub(super) enum Turn {
     Again,
     Done,
     Upgrade(Upgrade, Permit),
@@ -157,7 +158,7 @@ impl Server<'_> {
     }
 
     /// Sets the socket's timeout unless it stands so already: a kept connection costs no extra call.
-    fn wait_at_most(&mut self, wait: Duration) -> bool {
+    pub(super) fn wait_at_most(&mut self, wait: Duration) -> bool {
         let wait = wait.max(SHORTEST);
         if self.timeout != wait {
             self.timeout = wait;
@@ -186,9 +187,12 @@ impl Server<'_> {
         if too_large(head) {
             return self.refuse(&Reply::too_large().closing());
         }
+        if let Route::Api(row) = route {
+            return self.program(head, client, row, !crowded);
+        }
         let reply = self.reply(head, client, route);
-        // No route takes a body yet: what comes with a request is drained and the connection ends,
-        // because the next request could not be told from it.
+        // These take no body: what comes with a request is drained and the connection ends, because the next request
+        // could not be told from it.
         let stays = !crowded && head.body() == BodyLength::None;
         self.answer(head, &if stays { reply } else { reply.closing() })
     }
@@ -197,23 +201,25 @@ impl Server<'_> {
         match route {
             Route::Probe(Probe::Live) => route::live(),
             Route::Probe(Probe::Ready) => match self.hub.ask(HttpAsk::Ready(self.caller(head, client))) {
-                Some(answer) => route::ready(&answer.failing, answer.uptime_ms, detail(answer.detailed)),
-                None => route::unavailable(),
+                Some(HttpAnswer::Probe { failing, uptime_ms, detailed }) => {
+                    route::ready(&failing, uptime_ms, detail(detailed))
+                }
+                _ => route::unavailable(),
             },
             Route::Probe(Probe::Startup) => match self.hub.ask(HttpAsk::Startup(self.caller(head, client))) {
-                Some(answer) => {
-                    route::startup(None, env!("CARGO_PKG_VERSION"), answer.uptime_ms, detail(answer.detailed))
+                Some(HttpAnswer::Probe { uptime_ms, detailed, .. }) => {
+                    route::startup(None, env!("CARGO_PKG_VERSION"), uptime_ms, detail(detailed))
                 }
-                None => route::unavailable(),
+                _ => route::unavailable(),
             },
             _ if self.hub.is_stopping() => route::unavailable(),
             Route::Index => route::index(),
             Route::Refused(refusal) => refusal.reply(),
-            Route::WebSocket => Reply::not_found(),
+            Route::WebSocket | Route::Api(_) => Reply::not_found(),
         }
     }
 
-    fn caller(&self, head: &Head, client: IpAddr) -> Caller {
+    pub(super) fn caller(&self, head: &Head, client: IpAddr) -> Caller {
         Caller {
             ip: client,
             local: locality::is_local_direct(self.addr.ip(), head),
@@ -221,7 +227,7 @@ impl Server<'_> {
         }
     }
 
-    fn proxy_user(&self, head: &Head) -> Option<String> {
+    pub(super) fn proxy_user(&self, head: &Head) -> Option<String> {
         let settings = &self.hub.settings;
         settings.proxy_login.as_ref()?.user(self.addr.ip(), head, &settings.proxies)
     }
@@ -250,7 +256,7 @@ impl Server<'_> {
         Turn::Upgrade(Upgrade { peer, rest: self.heads.take_rest() }, permit)
     }
 
-    fn answer(&mut self, head: &Head, reply: &Reply) -> Turn {
+    pub(super) fn answer(&mut self, head: &Head, reply: &Reply) -> Turn {
         self.out.clear();
         let context = Context::of(head, self.date.at(clock::wall_ms()), self.hub.settings.hsts.as_deref());
         let after = reply.write_to(&mut self.out, &context);
@@ -264,7 +270,7 @@ impl Server<'_> {
     }
 
     /// An answer that ends the connection.
-    fn refuse(&mut self, reply: &Reply) -> Turn {
+    pub(super) fn refuse(&mut self, reply: &Reply) -> Turn {
         self.out.clear();
         let context = Context::closing(self.date.at(clock::wall_ms()), self.hub.settings.hsts.as_deref());
         reply.write_to(&mut self.out, &context);
@@ -276,7 +282,7 @@ impl Server<'_> {
 
     /// Closing with unread bytes makes the kernel send a reset that may destroy the answer, so what
     /// the peer still sends is read for a moment and thrown away.
-    fn end(&mut self) -> Turn {
+    pub(super) fn end(&mut self) -> Turn {
         let _ = self.socket.shutdown(Shutdown::Write);
         let deadline = Instant::now() + limits::HTTP_DRAIN;
         let mut sink = [0_u8; 4096];

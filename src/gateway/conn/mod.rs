@@ -3,9 +3,11 @@
 //! Talks to the state thread through channels only; owns no gateway state.
 
 pub mod accept;
+mod body;
 pub mod gate;
 pub mod http;
 pub mod outbox;
+mod program;
 pub mod reader;
 pub mod refusals;
 pub mod session;
@@ -13,7 +15,7 @@ pub mod writer;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -63,6 +65,8 @@ pub struct Hub {
     pub stopping: AtomicBool,
     /// Settings that stay for the life of the process.
     pub settings: HubSettings,
+    /// Bytes of request bodies in memory.
+    pub bodies: Arc<AtomicUsize>,
     next: AtomicU64,
 }
 
@@ -81,12 +85,23 @@ pub struct HubSettings {
 impl Hub {
     /// A hub in front of this queue.
     pub fn new(events: Sender<Event>, settings: HubSettings) -> Arc<Hub> {
-        Arc::new(Hub { events, stopping: AtomicBool::new(false), settings, next: AtomicU64::new(1) })
+        Arc::new(Hub {
+            events,
+            stopping: AtomicBool::new(false),
+            settings,
+            bodies: Arc::default(),
+            next: AtomicU64::new(1),
+        })
     }
 
     /// A number no other connection has.
     pub fn next_conn(&self) -> ConnId {
         ConnId(self.next.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// A number no other order of a program has.
+    pub fn next_ticket(&self) -> u64 {
+        self.next.fetch_add(1, Ordering::Relaxed)
     }
 
     /// Hands input to the state thread; waits while its queue is full. `false`: the gateway has ended.

@@ -11,6 +11,7 @@ use crate::agent::run::RunEvent;
 use crate::gateway::broadcast;
 use crate::gateway::dedupe::Remembered;
 use crate::gateway::event::{Effect, Timer, ToolReply};
+use crate::gateway::programs::feed::Feed;
 use crate::gateway::session_key::Place;
 use crate::gateway::state::State;
 use crate::limits;
@@ -122,6 +123,11 @@ impl State {
                 let payload = json!({"runId": run_id, "status": "error", "summary": error.message});
                 self.counters.failed += 1;
                 broadcast::fail_with(fx, waiting.conn, &waiting.id, error, &payload);
+            }
+            // A run that is given up tells its program so before its thread ends.
+            (Asker::Program(ticket), end) => {
+                let error = end.err().cloned().unwrap_or_else(|| WireError::unavailable("the run has no outcome"));
+                fx.push(Effect::Feed(*ticket, Feed::failed(error)));
             }
             (Asker::Tool(ticket), end) => {
                 let value = match end {
@@ -290,8 +296,10 @@ impl State {
             let answer = error.as_ref().map_or(Ok(answer), |error| Err(error.clone()));
             self.memory.note(key, Remembered::Ended(answer), now.mono);
         }
-        if let Some(asker) = &run.asker {
-            self.tell_asker(asker, &run.id, error.as_ref().map_or(Ok(&payload), Err), fx);
+        match &run.asker {
+            None => {}
+            Some(Asker::Program(ticket)) => self.program_ended(*ticket, run, outcome, error, fx),
+            Some(asker) => self.tell_asker(asker, &run.id, error.as_ref().map_or(Ok(&payload), Err), fx),
         }
     }
 }

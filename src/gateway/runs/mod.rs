@@ -43,6 +43,8 @@ pub enum Asker {
     Client(Waiting),
     /// A tool of another run.
     Tool(u64),
+    /// An HTTP program, which is told through its feed.
+    Program(u64),
 }
 
 /// Where a run stands.

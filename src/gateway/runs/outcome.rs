@@ -53,6 +53,22 @@ impl Outcome {
         }
     }
 
+    /// Why it failed, if it did.
+    pub fn cause(&self) -> Option<Cause> {
+        self.failure.as_ref().map(|failure| failure.cause)
+    }
+
+    /// The texts for people, one for each message.
+    pub fn texts(&self, run: &Run) -> Vec<String> {
+        let spoken = self.account.texts.iter().filter(|text| prompt::spoken(text).is_some()).cloned();
+        let mut texts: Vec<String> = self.thoughts(&run.dress).into_iter().chain(spoken).collect();
+        if let (Some(last), Some(footer)) = (texts.last_mut(), self.footer(&run.dress)) {
+            last.push_str("\n\n");
+            last.push_str(&footer);
+        }
+        texts
+    }
+
     /// One word for the log.
     pub fn name(&self) -> &'static str {
         self.failure.as_ref().map_or("ok", |failure| failure.cause.name())
@@ -128,13 +144,7 @@ impl Outcome {
 
     /// The second answer of a run that ended well.
     pub fn answer(&self, run: &Run) -> Value {
-        let spoken = self.account.texts.iter().filter(|text| prompt::spoken(text).is_some()).cloned();
-        let mut texts: Vec<String> = self.thoughts(&run.dress).into_iter().chain(spoken).collect();
-        if let (Some(last), Some(footer)) = (texts.last_mut(), self.footer(&run.dress)) {
-            last.push_str("\n\n");
-            last.push_str(&footer);
-        }
-        let payloads: Vec<Value> = texts.iter().map(|text| json!({"text": text, "mediaUrl": null})).collect();
+        let payloads: Vec<Value> = self.texts(run).iter().map(|text| json!({"text": text, "mediaUrl": null})).collect();
         let mut result = json!({"payloads": payloads, "meta": self.meta(run)});
         if let (Some(reason), Some(members)) = (run.undelivered, result.as_object_mut()) {
             let status = json!({

@@ -37,6 +37,7 @@ pub struct Said {
     thought: String,
     shown: usize,
     told: usize,
+    fed: usize,
     began: bool,
     last: Option<Duration>,
     held: bool,
@@ -72,7 +73,7 @@ impl Said {
     pub fn next_message(&mut self) {
         self.text.clear();
         self.thought.clear();
-        (self.shown, self.told) = (0, 0);
+        (self.shown, self.told, self.fed) = (0, 0, 0);
         self.began = true;
     }
 
@@ -116,6 +117,12 @@ impl Said {
     pub fn show(&mut self) -> (&str, &str) {
         let from = std::mem::replace(&mut self.shown, self.text.len());
         (self.text.get(from..).unwrap_or_default(), &self.text)
+    }
+
+    /// What was added since a program was last told.
+    pub fn feed(&mut self) -> String {
+        let from = std::mem::replace(&mut self.fed, self.text.len());
+        self.text.get(from..).unwrap_or_default().to_string()
     }
 
     /// Whether a chat delta may go out, after something was added.

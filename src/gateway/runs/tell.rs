@@ -143,6 +143,7 @@ impl State {
             return;
         }
         let (due, paid) = (run.said.due(now.mono), run.said.may_show(now.mono));
+        self.feed_text(no, fx);
         match due {
             Due::Now => self.tell_said(no, now, fx),
             Due::After(wait) => fx.push(Effect::Timer(wait, Timer::ChatDelta(no))),
@@ -163,6 +164,7 @@ impl State {
     pub fn tell_message_end(&mut self, no: RunNo, now: Now, fx: &mut Vec<Effect>) {
         let Some(run) = self.runs.get_mut(no) else { return };
         if !run.said.is_hidden(true) {
+            self.feed_text(no, fx);
             self.tell_said(no, now, fx);
         }
         if let Some(run) = self.runs.get_mut(no) {

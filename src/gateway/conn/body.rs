@@ -1,0 +1,126 @@
+//! Reads the body of an admitted request off its connection: bounded in bytes, in time, and together with the bodies of
+//! all other requests. The grammar is `crate::http::body`'s.
+
+use std::io::{ErrorKind, Read, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use super::http::Server;
+use crate::http::body::{BodyFault, BodyReader};
+use crate::http::head::Head;
+use crate::http::reply::{CONTINUE, Reply};
+use crate::limits;
+
+/// A whole body; gives its bytes back to the common budget when it is dropped.
+pub struct Body {
+    bytes: Vec<u8>,
+    budget: Arc<AtomicUsize>,
+    held: usize,
+}
+
+impl Body {
+    fn new(budget: &Arc<AtomicUsize>) -> Body {
+        Body { bytes: Vec::new(), budget: budget.clone(), held: 0 }
+    }
+
+    /// The bytes.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Whether there is room for more.
+    fn hold(&mut self, more: usize) -> bool {
+        let room = |sum: usize| sum.checked_add(more).filter(|sum| *sum <= limits::HTTP_BODIES_BYTES);
+        let fits = self.budget.fetch_update(Ordering::AcqRel, Ordering::Acquire, room).is_ok();
+        self.held += if fits { more } else { 0 };
+        fits
+    }
+}
+
+impl Drop for Body {
+    fn drop(&mut self) {
+        self.budget.fetch_sub(self.held, Ordering::AcqRel);
+    }
+}
+
+/// Why there is no body.
+enum Fault {
+    /// Against the grammar, or too large.
+    Body(BodyFault),
+    /// All requests together hold too much.
+    Crowded,
+    /// It did not arrive in time.
+    TooSlow,
+    /// The client has gone.
+    Gone,
+}
+
+impl Fault {
+    /// The answer, after which the connection ends: what follows cannot be told from the body. None when nobody is left.
+    fn reply(self) -> Option<Reply> {
+        match self {
+            Fault::Body(BodyFault::TooLarge) => Some(Reply::too_large()),
+            Fault::Body(fault) => {
+                Some(Reply::error(fault.status(), &fault.to_string(), "invalid_request_error").closing())
+            }
+            Fault::Crowded => {
+                let text = "too many large requests at once; try again in a moment";
+                Some(Reply::error(503, text, "service_unavailable").header("Retry-After", "1").closing())
+            }
+            Fault::TooSlow => Some(Reply::body_timeout()),
+            Fault::Gone => None,
+        }
+    }
+}
+
+impl Server<'_> {
+    /// The request's body, or the answer that ends the connection; `Err(None)` when the client has gone.
+    pub(super) fn body(&mut self, head: &Head, max: usize) -> Result<Body, Option<Reply>> {
+        self.read_body(head, max).map_err(Fault::reply)
+    }
+
+    fn read_body(&mut self, head: &Head, max: usize) -> Result<Body, Fault> {
+        let mut reader = BodyReader::new(head.body(), max).map_err(Fault::Body)?;
+        let mut body = Body::new(&self.hub.bodies);
+        if !reader.done() && head.expects_continue() && self.heads.rest().is_empty() {
+            self.socket.write_all(CONTINUE).map_err(|_| Fault::Gone)?;
+        }
+        let rest = self.heads.rest().to_vec();
+        let used = take(&mut reader, &mut body, &rest)?;
+        self.heads.consume(used);
+        let deadline = Instant::now() + limits::HTTP_BODY;
+        let mut chunk = [0_u8; 16 * 1024];
+        while !reader.done() {
+            let fresh = self.more(&mut chunk, deadline)?;
+            let used = take(&mut reader, &mut body, fresh)?;
+            let over = fresh.get(used..).unwrap_or_default();
+            self.heads.give_back(over);
+        }
+        Ok(body)
+    }
+
+    /// Some bytes off the socket before the deadline; none after an interruption.
+    fn more<'a>(&mut self, chunk: &'a mut [u8], deadline: Instant) -> Result<&'a [u8], Fault> {
+        let wait = deadline.saturating_duration_since(Instant::now());
+        if wait.is_zero() || !self.wait_at_most(wait) {
+            return Err(Fault::TooSlow);
+        }
+        let mut socket = self.socket;
+        match socket.read(chunk) {
+            Ok(0) => Err(Fault::Gone),
+            Ok(n) => Ok(chunk.get(..n).unwrap_or_default()),
+            Err(error) if error.kind() == ErrorKind::Interrupted => Ok(&[]),
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => Err(Fault::TooSlow),
+            Err(_) => Err(Fault::Gone),
+        }
+    }
+}
+
+/// Takes the body's bytes out of these; how many were its own.
+fn take(reader: &mut BodyReader, body: &mut Body, bytes: &[u8]) -> Result<usize, Fault> {
+    if !bytes.is_empty() && !body.hold(bytes.len()) {
+        return Err(Fault::Crowded);
+    }
+    reader.push(bytes, |piece| body.bytes.extend_from_slice(piece)).map_err(Fault::Body)
+}

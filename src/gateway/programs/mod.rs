@@ -1,0 +1,6 @@
+//! HTTP programs as the state sees them: who may use which interface, the runs they order, what they are told. Pure;
+//! requests are read and answers written in `conn::program`.
+
+pub mod admit;
+pub mod feed;
+pub mod runs;
