@@ -337,7 +337,7 @@ mod tests {
 
     #[test]
     fn an_expression_is_bounded() {
-        let longest = format!("0{} * * * *", ",0".repeat((limits::CRON_EXPRESSION_BYTES - 9) / 2));
+        let longest = format!("00{} * * * *", ",0".repeat((limits::CRON_EXPRESSION_BYTES - 10) / 2));
         assert_eq!(longest.len(), limits::CRON_EXPRESSION_BYTES);
         assert!(Expression::parse(&longest).is_ok());
         assert_eq!(refused(&format!("{longest} ")), "longer than 256 bytes");

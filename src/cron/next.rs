@@ -190,8 +190,8 @@ mod tests {
             let (offset, before) = (i64::from(zone.offset(unix)), i64::from(zone.offset(unix - 60)));
             // A gap that ends here stands for all its minutes; a repeated minute is none.
             let gap = (before..offset).step_by(60).any(|skipped| matches(unix + skipped));
-            let back = (1..=180).any(|ago| i64::from(zone.offset(unix - ago * 60)) == offset + ago * 60);
-            (gap || (matches(unix + offset) && !back)).then(|| u64::try_from(unix * 1000).unwrap())
+            let back = || (1..=180).any(|ago| i64::from(zone.offset(unix - ago * 60)) == offset + ago * 60);
+            (gap || (matches(unix + offset) && !back())).then(|| u64::try_from(unix * 1000).unwrap())
         })
     }
 
