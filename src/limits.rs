@@ -652,8 +652,10 @@ pub const TOOL_ANSWER_MAX: Duration = Duration::from_secs(3600);
 
 /// Jobs in the schedule: its file is written whole at each change.
 pub const CRON_JOBS: usize = 500;
-/// Bytes of the schedule's file, read or written.
-pub const CRON_STORE_BYTES: usize = 4 * MIB;
+/// Bytes of the schedule's file from which no job is added or changed: it is written whole at each change.
+pub const CRON_FULL_BYTES: usize = 4 * MIB;
+/// Bytes of the schedule's file that are read: a full one has grown by the errors of its jobs' last runs, and not more.
+pub const CRON_STORE_BYTES: usize = 16 * MIB;
 /// Bytes of a cron expression.
 pub const CRON_EXPRESSION_BYTES: usize = 256;
 /// Months in which an expression is looked for: the rarest one (a leap day on a weekday, over a century's turn) needs

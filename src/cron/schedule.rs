@@ -45,6 +45,11 @@ pub struct Zones {
 }
 
 impl Zones {
+    /// No zones but this one, the machine's.
+    pub fn new(local: Zone) -> Zones {
+        Zones { local: Arc::new(local), named: Table::new() }
+    }
+
     /// Keeps what was read under a name. Names nobody uses any more go when there are too many.
     pub fn add(&mut self, name: String, zone: Option<Arc<Zone>>) {
         if self.named.len() >= limits::CRON_ZONES {

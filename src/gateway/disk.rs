@@ -15,6 +15,7 @@ use serde_json::Value;
 
 use super::agent_files::{self, FileAsk};
 use super::approvals_file::{self, ApprovalChange};
+use super::cron::files::{self as cron_files, CronJob, Loaded};
 use super::event::{ConnId, Event, Input};
 use super::handshake::Greeting;
 use super::journal::{self, OpenRun};
@@ -39,6 +40,7 @@ use crate::store::session::retain::{self, Retain};
 use crate::store::sessions::{Arrival, Index};
 use crate::store::tail::{self, Tail, TailRequest};
 use crate::sys::thread;
+use crate::sys::zone::Zone;
 
 /// Something to do with files.
 pub enum Job {
@@ -76,6 +78,8 @@ pub enum Job {
     Profiles(PathBuf, Vec<Change>, u64),
     /// Let old transcripts go.
     Retain(Vec<Retain>),
+    /// Read or write files of scheduled work.
+    Cron(CronJob),
     /// Replace session indexes.
     Indexes(Vec<(PathBuf, Arc<Index>)>),
 }
@@ -123,6 +127,10 @@ pub enum Done {
     Renewed(Box<Result<Renewed, WireError>>),
     /// Where transcripts are now.
     PutAway(Vec<String>),
+    /// The jobs of the schedule.
+    CronLoaded(Box<Loaded>),
+    /// A time zone, if there is one of that name.
+    CronZone(String, Option<Arc<Zone>>),
     /// It was not done: the queue was full, or a bug got in the way.
     Refused,
 }
@@ -130,7 +138,7 @@ pub enum Done {
 impl Job {
     /// Whether it only reads what a client wants to see; such a job changes nothing and may take long.
     fn reads(&self) -> bool {
-        matches!(self, Job::Tail(_)) || matches!(self, Job::Transcript(ask) if !matches!(ask, Ask::Shorten { .. }))
+        matches!(self, Job::Tail(_) | Job::Cron(CronJob::Runs(..))) || matches!(self, Job::Transcript(ask) if !matches!(ask, Ask::Shorten { .. }))
     }
 }
 
@@ -144,7 +152,11 @@ impl Done {
             Job::Tail(_) => Done::Tail(Err("too many reads are waiting".to_string())),
             Job::Transcript(_) => Done::Transcript(Err("too many reads are waiting".to_string())),
             Job::Add(_) => Done::Added(Err("too many writes are waiting".to_string())),
+            Job::Cron(CronJob::Runs(..)) => {
+                Done::Answer(Err(WireError::unavailable("too many reads are waiting; try again")))
+            }
             Job::Config
+            | Job::Cron(_)
             | Job::Sessions(_)
             | Job::Recover(..)
             | Job::PutAway(..)
@@ -193,6 +205,10 @@ pub enum Then {
     Answer(Waiting),
     /// Answer `sessions.delete`.
     PutAway(Waiting, String),
+    /// Take over the schedule, or a time zone for it.
+    CronLoaded,
+    /// Start this job's turn.
+    CronBegun(String),
 }
 
 /// What is said once a change is on disk.
@@ -384,6 +400,7 @@ fn perform(hands: &mut Hands, job: Job) -> Done {
         }
         Job::PutAway(files, now_ms) => Done::PutAway(put_away(&files, now_ms)),
         Job::Tail(ask) => Done::Tail(read_log(place, ask)),
+        Job::Cron(job) => cron_files::perform(job),
         Job::Config => Done::Config(Box::new(load::load(&place.paths, &place.env))),
         Job::Sessions(stores) => Done::Sessions(sessions::read_all(stores, &mut hands.indexes)),
     }

@@ -29,6 +29,7 @@ impl State {
         self.sessions.fill(shelves);
         self.refresh_health(now, fx);
         self.start_due_runs(now, fx);
+        self.cron_renewed(now, fx);
     }
 
     fn adopt(&mut self, snapshot: Snapshot) {

@@ -9,6 +9,7 @@ use super::access::Access;
 use super::auth::{LoginLimits, Logins, Secrets};
 use super::conn::Peer;
 use super::connect_params::Client;
+use super::cron::Cron;
 use super::dedupe::Memory;
 use super::event::{Call, ConnId, Effect, Timer};
 use super::health::HealthCache;
@@ -255,6 +256,8 @@ pub struct State {
     pub heartbeats: Heartbeats,
     /// Lines waiting for the next turns of sessions.
     pub system_events: SystemEvents,
+    /// Scheduled work.
+    pub cron: Cron,
     /// Numbers.
     pub counters: Counters,
     /// What went wrong.
@@ -342,6 +345,7 @@ impl State {
             watch: Watch::default(),
             heartbeats: Heartbeats::default(),
             system_events: SystemEvents::default(),
+            cron: Cron::default(),
             counters: Counters::default(),
             trouble: Record::default(),
             stopping: false,
@@ -352,6 +356,7 @@ impl State {
     pub fn start(&mut self, now: Now, fx: &mut Vec<Effect>) {
         self.refresh_health(now, fx);
         self.load_sessions(fx);
+        self.load_cron(fx);
         fx.push(Effect::Timer(self.facts.tick, Timer::Tick));
         fx.push(Effect::Timer(limits::PING, Timer::Ping));
         fx.push(Effect::Timer(limits::SWEEP, Timer::Sweep));

@@ -107,7 +107,7 @@ impl State {
             retryable: Some(true),
             ..WireError::new(Code::AgentTimeout, "agent timed out and has not stopped yet")
         };
-        let (id, asker) = (run.id.clone(), run.asker.take());
+        let (id, asker) = (run.id.clone(), run.asker.take_if(|asker| !matches!(asker, Asker::Cron(_))));
         fx.push(Effect::StopRun(no, AbortReason::Timeout));
         fx.push(Effect::Timer(limits::RUN_STUCK, Timer::RunStuck(no)));
         if let Some(asker) = asker {
@@ -129,6 +129,8 @@ impl State {
                 let error = end.err().cloned().unwrap_or_else(|| WireError::unavailable("the run has no outcome"));
                 fx.push(Effect::Feed(*ticket, Feed::failed(error)));
             }
+            // Its record is made with the outcome.
+            (Asker::Cron(_), _) => {}
             (Asker::Tool(ticket), end) => {
                 let value = match end {
                     Ok(payload) => json!({"runId": run_id, "status": "ok", "reply": reply_of(payload)}),
@@ -299,6 +301,7 @@ impl State {
         match &run.asker {
             None => {}
             Some(Asker::Program(ticket)) => self.program_ended(*ticket, run, outcome, error, fx),
+            Some(Asker::Cron(job)) => self.cron_ended(job, run, outcome, error, now, fx),
             Some(asker) => self.tell_asker(asker, &run.id, error.as_ref().map_or(Ok(&payload), Err), fx),
         }
     }

@@ -45,6 +45,8 @@ pub enum Asker {
     Tool(u64),
     /// An HTTP program, which is told through its feed.
     Program(u64),
+    /// A job of the schedule.
+    Cron(String),
 }
 
 /// Where a run stands.
