@@ -82,7 +82,10 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("agent", &["json", "limits", "sys", "protocol", "config", "store", "session"]),
     // Of `agent` the messages only: what a transcript holds.
     ("session", &["json", "limits", "sys", "config", "store", "agent"]),
-    ("gateway", &["json", "limits", "sys", "protocol", "config", "store", "http", "identity", "agent", "session", "cron"]),
+    (
+        "gateway",
+        &["json", "limits", "sys", "protocol", "config", "store", "http", "identity", "agent", "session", "cron"],
+    ),
     ("cli", &["json", "limits", "sys", "protocol", "config", "store", "client", "identity", "service", "cron"]),
     // The one place where the command line meets the daemon.
     ("cli::cmd::gateway_start", &["gateway"]),

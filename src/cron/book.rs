@@ -81,7 +81,8 @@ impl Book {
 
     /// The jobs that are due, the earliest first.
     pub fn due(&self, now: u64) -> Vec<String> {
-        let mut due: Vec<&Job> = self.jobs.iter().filter(|job| job.next_run().is_some_and(|next| next <= now)).collect();
+        let mut due: Vec<&Job> =
+            self.jobs.iter().filter(|job| job.next_run().is_some_and(|next| next <= now)).collect();
         order::by_key(&mut due, |job| job.next_run());
         due.into_iter().map(|job| job.id().to_string()).collect()
     }

@@ -166,7 +166,8 @@ mod tests {
         let left = String::from_utf8(kept(&short).to_vec()).unwrap();
         assert_eq!(left.lines().count(), limits::CRON_LOG_LINES);
         assert!(left.starts_with('{') && left.ends_with("}\n"));
-        let wide: Vec<u8> = "x".repeat(limits::CRON_LOG_BYTES / 10).lines().flat_map(|l| [l, "\n"].concat().into_bytes()).collect();
+        let wide: Vec<u8> =
+            "x".repeat(limits::CRON_LOG_BYTES / 10).lines().flat_map(|l| [l, "\n"].concat().into_bytes()).collect();
         let wide = wide.repeat(12);
         assert!(kept(&wide).len() <= limits::CRON_LOG_BYTES / 2 && !kept(&wide).is_empty());
         assert_eq!(kept(b"one line"), b"one line");

@@ -236,10 +236,15 @@ mod tests {
             "main cron jobs require payload.kind=\"systemEvent\""
         );
         assert!(wrong(json!({"delivery": {"mode": "none"}})).starts_with("cron delivery config is only"));
-        assert_eq!(wrong(json!({"payload": {"kind": "systemEvent", "text": " "}})), "payload.kind=\"systemEvent\" requires text");
+        assert_eq!(
+            wrong(json!({"payload": {"kind": "systemEvent", "text": " "}})),
+            "payload.kind=\"systemEvent\" requires text"
+        );
         assert!(wrong(json!({"schedule": {"kind": "every", "everyMs": 999}})).ends_with("must be at least 1000"));
         assert!(wrong(json!({"schedule": {"kind": "every", "everyMs": 5000, "tz": "UTC"}})).contains("'tz'"));
-        assert!(wrong(json!({"schedule": {"kind": "at", "at": "2020-01-01"}})).starts_with("schedule.at is in the past"));
+        assert!(
+            wrong(json!({"schedule": {"kind": "at", "at": "2020-01-01"}})).starts_with("schedule.at is in the past")
+        );
     }
 
     #[test]

@@ -138,7 +138,8 @@ pub enum Done {
 impl Job {
     /// Whether it only reads what a client wants to see; such a job changes nothing and may take long.
     fn reads(&self) -> bool {
-        matches!(self, Job::Tail(_) | Job::Cron(CronJob::Runs(..))) || matches!(self, Job::Transcript(ask) if !matches!(ask, Ask::Shorten { .. }))
+        matches!(self, Job::Tail(_) | Job::Cron(CronJob::Runs(..)))
+            || matches!(self, Job::Transcript(ask) if !matches!(ask, Ask::Shorten { .. }))
     }
 }
 

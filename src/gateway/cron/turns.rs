@@ -102,13 +102,7 @@ impl State {
         }
     }
 
-    fn cron_intake(
-        &mut self,
-        id: &str,
-        run_id: &str,
-        missed: Option<Missed>,
-        now: Now,
-    ) -> Result<Intake, WireError> {
+    fn cron_intake(&mut self, id: &str, run_id: &str, missed: Option<Missed>, now: Now) -> Result<Intake, WireError> {
         let gone = || WireError::invalid(format!("unknown cron job id: {id}"));
         let job = self.cron.book.find(id).ok_or_else(gone)?;
         let text = |name: &str| Some(job.inner_text("payload", name).trim()).filter(|text| !text.is_empty());
@@ -122,9 +116,10 @@ impl State {
             Some(word) => Some(Thinking::parse(word).ok_or_else(|| unknown_level(word))?),
             None => None,
         };
-        let limit = job.inner("payload", "timeoutSeconds").and_then(Value::as_u64).map_or(limits::CRON_TIMEOUT, |secs| {
-            Duration::from_secs(secs.max(1)).min(limits::AGENT_TIMEOUT_MAX)
-        });
+        let limit = job
+            .inner("payload", "timeoutSeconds")
+            .and_then(Value::as_u64)
+            .map_or(limits::CRON_TIMEOUT, |secs| Duration::from_secs(secs.max(1)).min(limits::AGENT_TIMEOUT_MAX));
         let late = missed.map(|missed| format!(" (late: was due at {})", self.local_time(missed.first)));
         let prompt = format!(
             "[cron:{id} {}] {}\nCurrent time: {}{}",

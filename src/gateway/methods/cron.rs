@@ -142,7 +142,8 @@ fn checked(
         *agent = id.into();
     }
     if state.cron.size + Value::Object(members.clone()).to_string().len() > limits::CRON_FULL_BYTES {
-        let text = format!("the schedule is full ({} bytes); remove jobs or shorten their texts", limits::CRON_FULL_BYTES);
+        let text =
+            format!("the schedule is full ({} bytes); remove jobs or shorten their texts", limits::CRON_FULL_BYTES);
         return Err(WireError::unavailable(text));
     }
     let expression = members.get("schedule").and_then(|schedule| schedule.get("expr")).cloned();
@@ -180,8 +181,8 @@ pub fn add(state: &mut State, request: &Request<'_>, fx: &mut Vec<Effect>) -> Ha
         return Err(WireError::unavailable(text));
     }
     let id = state.entropy.uuid();
-    let mut members = input::create(&request.params, id.clone(), request.now.wall_ms)
-        .map_err(|why| refused("cron.add", why))?;
+    let mut members =
+        input::create(&request.params, id.clone(), request.now.wall_ms).map_err(|why| refused("cron.add", why))?;
     if !key.is_empty() {
         members.insert("declarationKey".into(), key.into());
     }
