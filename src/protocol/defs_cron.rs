@@ -34,8 +34,8 @@ pub const CRON_SCHEDULE: Def = Def {
 };
 
 /// What a job does.
-pub const CRON_PAYLOAD: Def = Def {
-    name: "CronPayload",
+pub const CRON_TASK: Def = Def {
+    name: "CronTask",
     doc: "What a job does.",
     kind: closed![
         req("kind", Kind::OneOf(&["systemEvent", "agentTurn"])).doc("A line for the main session, or a turn."),
@@ -89,7 +89,7 @@ pub const CRON_ADD: Kind = closed![
     req("schedule", Kind::Ref(&CRON_SCHEDULE)).doc("When it runs."),
     TARGET,
     WAKE,
-    req("payload", Kind::Ref(&CRON_PAYLOAD)).doc("What it does."),
+    req("payload", Kind::Ref(&CRON_TASK)).doc("What it does."),
     DELIVERY,
     MISSED,
 ];
@@ -110,7 +110,7 @@ pub const CRON_UPDATE: Kind = closed![
             opt("schedule", Kind::Ref(&CRON_SCHEDULE)).doc("When it runs."),
             TARGET,
             WAKE,
-            opt("payload", Kind::Ref(&CRON_PAYLOAD)).doc("What it does."),
+            opt("payload", Kind::Ref(&CRON_TASK)).doc("What it does."),
             DELIVERY,
             MISSED,
         ]
@@ -177,6 +177,14 @@ pub const CRON_JOB: Def = Def {
 /// Jobs of other versions may have schedules this one does not know.
 const OPEN_SCHEDULE: Kind = open![opt("kind", STRING).doc("What it is.")];
 
+/// The new job; for a program that declares it, with what became of the declaration.
+pub const CRON_ADDED: Kind = open![
+    opt("id", TEXT).doc("The job's id, unless it was declared."),
+    opt("created", BOOL).doc("Whether the declared job is new."),
+    opt("updated", BOOL).doc("Whether it was changed."),
+    opt("job", Kind::Ref(&CRON_JOB)).doc("The declared job."),
+];
+
 /// The jobs.
 pub const CRON_JOBS: Kind = open![
     req("jobs", list(&Kind::Ref(&CRON_JOB))).doc("The jobs."),
@@ -192,6 +200,7 @@ pub const CRON_JOBS: Kind = open![
 pub const CRON_EVENT: Kind = open![
     req("jobId", TEXT).doc("The job."),
     req("action", Kind::OneOf(&["added", "updated", "removed", "started", "finished"])).doc("What has happened."),
+    opt("job", Kind::Ref(&CRON_JOB)).doc("The job as it is now, unless removed."),
     opt("runAtMs", COUNT).doc("When the run began."),
     opt("durationMs", COUNT).doc("How long it took."),
     opt("status", STATUS).doc("How it ended."),

@@ -14,7 +14,7 @@ use super::defs_agent::{
     RUN_ID, SESSION_KEY, SESSION_PREVIEW, SESSIONS_PATCH_PARAMS, USAGE_TOTALS,
 };
 use super::defs_cron::{
-    CRON_ADD, CRON_ID, CRON_JOB, CRON_JOBS, CRON_LIST, CRON_RUN, CRON_RUN_PAGE, CRON_RUNS_PARAMS, CRON_UPDATE,
+    CRON_ADD, CRON_ADDED, CRON_ID, CRON_JOB, CRON_JOBS, CRON_LIST, CRON_RUN, CRON_RUN_PAGE, CRON_RUNS_PARAMS, CRON_UPDATE,
 };
 use super::kinds::{
     BOOL, COUNT, EMPTY, Field, Kind, NULLABLE_COUNT, NULLABLE_TEXT, OPEN, POSITIVE, STRING, STRINGS, TEXT, TEXTS, list,
@@ -324,7 +324,7 @@ pub const METHODS: &[Method] = &[
     .scope_both(Scope::None)
     .takes(&Kind::Ref(&CONNECT_PARAMS))
     .gives(&Kind::Ref(&HELLO_OK)),
-    row("cron.add", Handler::CronAdd, "Adds a scheduled job.").takes(&CRON_ADD).gives(&OPEN),
+    row("cron.add", Handler::CronAdd, "Adds a scheduled job.").takes(&CRON_ADD).gives(&CRON_ADDED),
     row("cron.get", Handler::CronGet, "A scheduled job.")
         .only_v4(Scope::Read)
         .takes(&CRON_ID)
@@ -337,7 +337,7 @@ pub const METHODS: &[Method] = &[
         .takes(&CRON_RUN)
         .gives(&open![
             OK,
-            req("ran", BOOL).doc("Whether it runs."),
+            opt("ran", BOOL).doc("Whether it runs."),
             opt("reason", TEXT).doc("Why not."),
             opt("enqueued", BOOL).doc("It is a turn, which goes on."),
             opt("runId", TEXT).doc("The turn."),

@@ -308,7 +308,7 @@ fn next_words(next: &str) -> String {
 }
 
 fn unknown(world: &World, error: CliError) -> CliError {
-    if error.message.contains("job not found") || error.message.contains("unknown cron job") {
+    if error.message.contains("not found: ") || error.message.contains("unknown cron job") {
         return error.hint(format!("See the ids with: {}", world.command("cron list --all")));
     }
     error

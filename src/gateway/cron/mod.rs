@@ -90,10 +90,13 @@ impl Cron {
     }
 
     /// Says something about a job once the book is on disk.
-    fn tell(&mut self, id: &str, action: &str, more: Value) {
+    fn tell(&mut self, id: &str, action: &str, more: &Value) {
         let mut payload = json!({"jobId": id, "action": action});
-        if let (Some(members), Value::Object(more)) = (payload.as_object_mut(), more) {
-            members.extend(more.into_iter().filter(|(_, value)| !value.is_null()));
+        let job = self.book.find(id).map(|job| ("job".to_string(), Value::Object(job.members().clone())));
+        if let Some(members) = payload.as_object_mut() {
+            let more = more.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null());
+            members.extend(more.map(|(name, value)| (name.clone(), value.clone())));
+            members.extend(job);
         }
         self.told.push(("cron", payload));
         self.unsaved = true;
@@ -272,7 +275,7 @@ impl State {
         let Some(job) = self.cron.book.find(id) else { return };
         let (text, wake) = (job.inner_text("payload", "text").trim().to_string(), wake_of(job));
         let place = self.main_place(&self.cron_agent(job));
-        self.cron.tell(id, "started", json!({"runAtMs": now.wall_ms}));
+        self.cron.tell(id, "started", &json!({"runAtMs": now.wall_ms}));
         let mut ended = history::skipped("main job requires non-empty systemEvent text".to_string(), now.wall_ms);
         if !text.is_empty() {
             let late = missed.map(|missed| format!(" (was due at {})", self.local_time(missed.first)));
@@ -304,10 +307,10 @@ impl State {
         self.log_cron(id, ended, fx);
         let mut line = history::line(id, ended, next);
         line.retain(|name, _| !matches!(name.as_str(), "ts" | "jobId" | "action"));
-        self.cron.tell(id, "finished", Value::Object(line));
+        self.cron.tell(id, "finished", &Value::Object(line));
         if goes {
             self.cron.book.remove(id);
-            self.cron.tell(id, "removed", Value::Null);
+            self.cron.tell(id, "removed", &Value::Null);
         }
     }
 
@@ -321,7 +324,7 @@ impl State {
     pub fn cron_changed(&mut self, id: &str, action: &str) {
         self.cron.waiting.retain(|(waiting, _)| waiting != id);
         let next = self.cron.book.find(id).and_then(CronEntry::next_run);
-        self.cron.tell(id, action, json!({"nextRunAtMs": next}));
+        self.cron.tell(id, action, &json!({"nextRunAtMs": next}));
     }
 
     /// Hands a changed book to the disk; then whoever asked is answered and everybody is told.

@@ -73,7 +73,7 @@ impl State {
         let Some(job) = self.cron.book.find_mut(id) else { return };
         job.begin(now.wall_ms);
         self.cron.waiting.retain(|(waiting, _)| waiting != id);
-        self.cron.tell(id, "started", json!({"runAtMs": now.wall_ms}));
+        self.cron.tell(id, "started", &json!({"runAtMs": now.wall_ms}));
         self.cron.turns.insert(id.to_string(), Turn { run_id, began: now.wall_ms, missed, asker });
         let files = self.cron_files();
         fx.push(Effect::Disk(Job::Write(files), Then::CronBegun(id.to_string())));
