@@ -1,10 +1,8 @@
 //! Chapter 14: scheduled jobs on the wire (`spec/protocol.md` 8.2, 9; `spec/agent.md` 26), with files, processes and a
 //! model server. What takes days is tested on a fake clock beside the code.
 
-use std::fs;
-use std::time::{Duration, SystemTime};
-
 use serde_json::{Value, json};
+use std::fs;
 
 use crate::harness::gateway::{Gateway, Home, Setup};
 use crate::harness::peer::{Hello, Peer, now_ms};
@@ -27,8 +25,7 @@ fn store(home: &Home) -> Value {
 }
 
 fn finished(peer: &mut Peer, id: &str) -> Value {
-    peer.event_where("cron", |event| event["payload"]["jobId"] == id && event["payload"]["action"] == "finished")["payload"]
-        .clone()
+    peer.event_where("cron", |told| told["jobId"] == id && told["action"] == "finished")["payload"].clone()
 }
 
 #[test]
@@ -77,7 +74,10 @@ fn scopes_hold_and_wrong_jobs_are_refused_with_the_reason() {
     };
     let never = wrong(with(json!({"kind": "cron", "expr": "0 0 30 2 *"})));
     assert!(never.ends_with("cron expression \"0 0 30 2 *\" has no upcoming run time and would never fire"), "{never}");
-    assert!(wrong(with(json!({"kind": "cron", "expr": "* * * * *", "tz": "Mars/X"}))).contains("unknown time zone \"Mars/X\""));
+    assert!(
+        wrong(with(json!({"kind": "cron", "expr": "* * * * *", "tz": "Mars/X"})))
+            .contains("unknown time zone \"Mars/X\"")
+    );
     assert!(wrong(with(json!({"kind": "cron", "expr": "61 * * * *"}))).contains("minute: 61 is not in 0-59"));
     assert!(wrong(with(json!({"kind": "at", "at": "2020-01-01T00:00:00Z"}))).starts_with("schedule.at is in the past"));
     assert!(wrong(with(json!({"kind": "on-exit", "command": "x"}))).contains("/schedule"));
@@ -119,7 +119,10 @@ fn a_turn_runs_in_a_session_of_its_own_and_its_answer_is_kept_and_told() {
     let asked = upstream.asked()["messages"].to_string();
     assert!(asked.contains(&format!("[cron:{id} weather] What will it be?")) && asked.contains("Current time: "));
     let first = finished(&mut peer, &id);
-    assert_eq!((&first["status"], &first["summary"], &first["runId"]), (&json!("ok"), &json!("It will rain."), &ran["runId"]));
+    assert_eq!(
+        (&first["status"], &first["summary"], &first["runId"]),
+        (&json!("ok"), &json!("It will rain."), &ran["runId"])
+    );
     assert_eq!(first["sessionKey"], format!("agent:main:cron:{id}"));
     assert_eq!((&first["delivered"], &first["deliveryStatus"]), (&json!(false), &json!("not-delivered")));
     peer.get("cron.run", json!({"id": id}));
@@ -128,7 +131,10 @@ fn a_turn_runs_in_a_session_of_its_own_and_its_answer_is_kept_and_told() {
     let one = peer.get("cron.runs", json!({"id": id, "runId": ran["runId"]}));
     assert_eq!((&one["total"], &one["entries"][0]["summary"]), (&json!(1), &json!("It will rain.")));
     let state = &store(gateway.home())["jobs"][0]["state"];
-    assert_eq!((&state["lastStatus"], &state["lastRunStatus"], &state["runningAtMs"]), (&json!("ok"), &json!("ok"), &Value::Null));
+    assert_eq!(
+        (&state["lastStatus"], &state["lastRunStatus"], &state["runningAtMs"]),
+        (&json!("ok"), &json!("ok"), &Value::Null)
+    );
     upstream.asked();
     // The main session hears of it.
     peer.get("chat.send", json!({"sessionKey": "main", "message": "news?", "idempotencyKey": "k"}));
@@ -144,7 +150,7 @@ fn a_job_that_is_due_runs_by_itself_and_goes() {
     job["schedule"] = json!({"kind": "at", "at": (now_ms() + 300).to_string()});
     let id = peer.get("cron.add", job)["id"].as_str().unwrap().to_string();
     assert_eq!(finished(&mut peer, &id)["status"], "ok");
-    let removed = peer.event_where("cron", |event| event["payload"]["action"] == "removed");
+    let removed = peer.event_where("cron", |told| told["action"] == "removed");
     assert_eq!(removed["payload"]["jobId"], id);
     assert_eq!(peer.get("cron.status", json!({}))["jobs"], 0);
     assert_eq!(peer.get("cron.runs", json!({"id": id}))["total"], 1, "its log stays");
@@ -210,20 +216,30 @@ fn a_store_of_the_original_goes_on_and_what_it_missed_is_caught_up_once() {
     fs::write(home.state("cron/jobs.json"), OLD_STORE).unwrap();
     let id = "8fdab11a-d10e-41a3-9aca-8a20b528821e";
     let log = home.state(&format!("cron/runs/{id}.jsonl"));
-    fs::write(&log, format!("{{\"ts\":1,\"jobId\":\"{id}\",\"action\":\"finished\",\"status\":\"ok\",\"runAtMs\":1}}\n{{\"ts\":2,\"jo")).unwrap();
+    fs::write(
+        &log,
+        format!(
+            "{{\"ts\":1,\"jobId\":\"{id}\",\"action\":\"finished\",\"status\":\"ok\",\"runAtMs\":1}}\n{{\"ts\":2,\"jo"
+        ),
+    )
+    .unwrap();
     let gateway = Setup::new().config("{gateway: {mode: \"local\"}}").home(home).start();
     let mut peer = Peer::connect(&gateway, &Hello::v3());
-    let runs = peer.get("cron.runs", json!({"id": id}))["entries"].clone();
-    let runs = runs.as_array().unwrap();
+    // Answered behind everything that was written before.
+    peer.get("cron.update", json!({"id": id, "patch": {"description": "seen"}}));
+    let runs = peer.get("cron.runs", json!({"id": id}))["entries"].as_array().unwrap().clone();
     assert_eq!(runs.len(), 3, "{runs:?}");
     assert_eq!((&runs[1]["status"], &runs[2]["status"]), (&json!("skipped"), &json!("ok")));
-    assert!(runs[1]["error"].as_str().unwrap().contains("missed 1000 or more runs") || runs[1]["error"].as_str().unwrap().contains("runs since 2023-11-14"));
+    assert!(runs[1]["error"].as_str().unwrap().contains("since 2023-11-14T22:13:20.000Z; one is run now"), "{runs:?}");
     let jobs = store(gateway.home())["jobs"].clone();
     assert_eq!((&jobs[0]["other"], &jobs[0]["payload"]["new"]), (&json!({"kept": null}), &json!([1])));
     assert_eq!(jobs[0]["schedule"]["expr"], "0 7 * * *");
     assert!(jobs[0]["state"]["nextRunAtMs"].as_u64().unwrap() > now_ms());
-    assert_eq!(jobs[1], json!({"id": "later", "name": "of the future", "enabled": true,
-        "schedule": {"kind": "stream", "command": ["x"]}, "state": {}}));
+    assert_eq!(
+        jobs[1],
+        json!({"id": "later", "name": "of the future", "enabled": true,
+        "schedule": {"kind": "stream", "command": ["x"]}, "state": {}})
+    );
     assert_eq!(peer.get("cron.list", json!({}))["total"], 2);
 }
 
@@ -282,17 +298,4 @@ fn the_command_line_does_it_all() {
     assert_eq!(gateway.cli_json(&["cron", "status", "--json"])["jobs"], 0);
     let both = gateway.cli(&["cron", "add", "--name", "x", "--at", "1m", "--every", "1h", "--system-event", "x"]);
     assert!(String::from_utf8(both.stderr).unwrap().contains("Choose exactly one schedule"));
-}
-
-#[test]
-fn five_hundred_jobs_are_listed_at_once_and_cost_nothing_at_rest() {
-    let gateway = Gateway::start();
-    let mut peer = Peer::connect(&gateway, &Hello::v4());
-    for n in 0..500 {
-        peer.get("cron.add", event_job(&format!("job {n}")));
-    }
-    let before = SystemTime::now();
-    assert_eq!(peer.get("cron.list", json!({"limit": 200, "offset": 300}))["jobs"].as_array().unwrap().len(), 200);
-    assert!(before.elapsed().unwrap() < Duration::from_secs(5));
-    assert!(peer.call("cron.add", event_job("one more"))["error"]["message"].as_str().unwrap().contains("limit 500"));
 }

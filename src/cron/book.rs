@@ -1,5 +1,7 @@
 //! All jobs and the file they stand in, which the original reads and writes too. Members it does not know are kept. Pure.
 
+use serde::Serializer;
+use serde::ser::{Serialize, SerializeMap, SerializeSeq};
 use serde_json::{Map, Value};
 
 use super::job::Job;
@@ -50,12 +52,7 @@ impl Book {
 
     /// The file's new text.
     pub fn to_text(&self) -> String {
-        let jobs = self.jobs.iter().map(|job| Value::Object(job.members().clone()));
-        let mut file = self.rest.clone();
-        file.entry("version").or_insert_with(|| 1.into());
-        file.insert("jobs".into(), jobs.chain(self.strange.iter().cloned()).collect());
-        let text = serde_json::to_string_pretty(&Value::Object(file));
-        text.unwrap_or_default()
+        serde_json::to_string_pretty(self).unwrap_or_default()
     }
 
     /// A job by its id.
@@ -103,6 +100,30 @@ impl Book {
     }
 }
 
+/// The whole file; nothing is copied, because it is written at each change.
+impl Serialize for Book {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut file = serializer.serialize_map(None)?;
+        if !self.rest.contains_key("version") {
+            file.serialize_entry("version", &1)?;
+        }
+        self.rest.iter().try_for_each(|(name, value)| file.serialize_entry(name, value))?;
+        file.serialize_entry("jobs", &Entries(self))?;
+        file.end()
+    }
+}
+
+struct Entries<'a>(&'a Book);
+
+impl Serialize for Entries<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut list = serializer.serialize_seq(None)?;
+        self.0.jobs.iter().try_for_each(|job| list.serialize_element(job.members()))?;
+        self.0.strange.iter().try_for_each(|entry| list.serialize_element(entry))?;
+        list.end()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -124,7 +145,7 @@ mod tests {
             (serde_json::from_str(FILE).unwrap(), serde_json::from_str(&book.to_text()).unwrap());
         assert_eq!(read, written);
         assert_eq!(book.unread_zones(), ["Europe/Berlin"]);
-        assert!(book.to_text().starts_with("{\n  \"jobs\": [\n    {\n"));
+        assert!(book.to_text().contains("\n  \"jobs\": [\n    {\n"));
         let empty = Book::parse(None, &Zones::default()).unwrap();
         assert_eq!(serde_json::from_str::<Value>(&empty.to_text()).unwrap(), json!({"version": 1, "jobs": []}));
     }

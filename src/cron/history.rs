@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 
 use super::job::{Ended, Status};
 use crate::limits;
+use crate::sys::order;
 
 /// What is to be shown of a run log.
 #[derive(Debug, Clone, Default)]
@@ -43,7 +44,7 @@ pub fn line(job_id: &str, ended: &Ended, next_run: Option<u64>) -> Map<String, V
         ("deliveryStatus", ended.undelivered.as_ref().map(|_| "not-delivered".into())),
         ("deliveryError", text(&ended.undelivered)),
     ];
-    members.into_iter().filter_map(|(name, value)| Some((name.to_string(), value?))).collect()
+    order::object(members.into_iter().filter_map(|(name, value)| Some((name.to_string(), value?))))
 }
 
 /// A record of something that was no run: `skipped`, with the reason.

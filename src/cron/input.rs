@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use super::schedule;
 use crate::limits;
-use crate::sys::date;
+use crate::sys::{date, order};
 
 /// Members of a job that a client may set.
 const TAKEN: [&str; 8] =
@@ -84,7 +84,7 @@ fn schedule_of(wanted: &Value, now: u64) -> Result<Value, String> {
         "at" => {
             if let Some(at) = schedule::at_of(wanted) {
                 schedule::check_moment(at, now)?;
-                kept = Map::from_iter([("kind".into(), "at".into()), ("at".into(), date::iso_utc(at).into())]);
+                kept = order::object([("kind".into(), "at".into()), ("at".into(), date::iso_utc(at).into())]);
             }
         }
         "every" => {

@@ -152,8 +152,9 @@ impl State {
                 self.cron_resumes(&logged, now, fx);
             }
         }
-        self.release_cron(now, fx);
+        // Who asked meanwhile sees what was caught up.
         self.cron_due(now, fx);
+        self.release_cron(now, fx);
     }
 
     /// What the last process left: runs it did not end, and jobs without a next moment.
