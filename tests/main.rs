@@ -25,6 +25,7 @@ mod ch10_shutdown;
 mod ch11_limits;
 mod ch12_cli;
 mod ch13_mutation;
+mod ch14_cron;
 mod cli;
 mod harness;
 mod readme;

@@ -333,6 +333,8 @@ pub enum Timer {
     Runs,
     /// A heartbeat may be due.
     Heartbeat,
+    /// A scheduled job may be due.
+    Cron,
     /// An approval may have expired.
     Approvals,
     /// A tool has waited long enough for a turn.

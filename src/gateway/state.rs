@@ -9,6 +9,7 @@ use super::access::Access;
 use super::auth::{LoginLimits, Logins, Secrets};
 use super::conn::Peer;
 use super::connect_params::Client;
+use super::cron::Cron;
 use super::dedupe::Memory;
 use super::event::{Call, ConnId, Effect, Input, Timer};
 use super::health::HealthCache;
@@ -266,6 +267,8 @@ pub struct State {
     pub heartbeats: Heartbeats,
     /// Lines waiting for the next turns of sessions.
     pub system_events: SystemEvents,
+    /// Scheduled work.
+    pub cron: Cron,
     /// Numbers.
     pub counters: Counters,
     /// More numbers, for `/metrics` alone.
@@ -358,6 +361,7 @@ impl State {
             watch: Watch::default(),
             heartbeats: Heartbeats::default(),
             system_events: SystemEvents::default(),
+            cron: Cron::default(),
             counters: Counters::default(),
             metrics: Counts::default(),
             trouble: Record::default(),
@@ -371,6 +375,7 @@ impl State {
         self.refresh_health(now, fx);
         self.load_sessions(fx);
         self.plan_heartbeats(now, fx);
+        self.load_cron(fx);
         fx.push(Effect::Timer(self.facts.tick, Timer::Tick));
         fx.push(Effect::Timer(limits::PING, Timer::Ping));
         fx.push(Effect::Timer(limits::SWEEP, Timer::Sweep));
