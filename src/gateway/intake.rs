@@ -71,6 +71,8 @@ pub struct Intake {
     pub is_first: bool,
     /// Whether the conversation may be over by now, so that this message starts another.
     pub may_renew: bool,
+    /// Whether it begins a conversation of its own under the key.
+    pub fresh: bool,
     /// What the message itself says about waiting.
     pub queue_mode: Option<String>,
     /// What a program brings along.
@@ -103,6 +105,7 @@ impl Intake {
             reasoning: None,
             is_first: false,
             may_renew: false,
+            fresh: false,
             queue_mode: None,
             client_tools: ClientTools::default(),
             channel: None,
@@ -218,7 +221,7 @@ impl State {
         let path = self.config.session_store(&self.facts.paths, agent);
         let fresh = self.session_id_for(key);
         let known = self.sessions.get(agent, key).cloned();
-        let over = intake.may_renew && self.is_over(&intake.place, known.as_ref(), now);
+        let over = intake.fresh || intake.may_renew && self.is_over(&intake.place, known.as_ref(), now);
         let index = self.sessions.open(agent, || path)?;
         let created = over || known.as_ref().and_then(|entry| entry.session_id()).is_none();
         let mut entry = known.unwrap_or_default();

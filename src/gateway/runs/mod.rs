@@ -48,6 +48,8 @@ pub enum Asker {
     Heartbeat(String),
     /// An HTTP program, which is told through its feed.
     Program(u64),
+    /// A job of the schedule.
+    Cron(String),
 }
 
 /// Where a run stands.
@@ -322,9 +324,10 @@ impl Runs {
         self.by_id.get(id).copied()
     }
 
-    /// Who waits for the end of a run, to be told before it has ended; a heartbeat waits for the real end.
+    /// Who waits for the end of a run, to be told before it has ended; scheduled work waits for the real end.
     pub fn take_asker(&mut self, no: RunNo) -> Option<Asker> {
-        self.by_no.get_mut(&no).filter(|run| !run.is_heartbeat())?.asker.take()
+        let early = |asker: &mut Asker| !matches!(asker, Asker::Heartbeat(_) | Asker::Cron(_));
+        self.by_no.get_mut(&no)?.asker.take_if(early)
     }
 
     /// The run whose end this tool waits for.
