@@ -103,6 +103,7 @@ impl State {
     /// What a run leaves in its session's entry (agent.md 9): model, tokens of the last call, whether it was stopped.
     pub fn session_after_run(&mut self, run: &Run, outcome: &Outcome, now: Now, fx: &mut Vec<Effect>) {
         let account = &outcome.account;
+        let kept = self.heartbeats.age_kept(run);
         let Some(entry) = self.sessions.get_mut(&run.agent_id, &run.session_key) else { return };
         // A reset or a new session meanwhile: this run belongs to the transcript before it.
         if entry.session_id().as_deref() != Some(run.session_id.as_str()) {
@@ -119,7 +120,11 @@ impl State {
             cli_session: account.cli_session.clone(),
             compactions: account.compactions,
         };
+        let age = kept.filter(|(touched, _)| *touched == entry.updated_ms()).map(|(_, before)| before);
         lifecycle::finish(entry, &finished, now.wall_ms);
+        if let Some(before) = age {
+            entry.set("updatedAt", before);
+        }
         if let Some(tokens) = account.shortened_to {
             entry.set("totalTokens", tokens);
         }

@@ -495,6 +495,12 @@ fn a_turn_whose_thread_never_ends_is_given_up_and_its_session_says_so() {
     let refused = answers(&call(&mut script, "chat.send", say("next", key)));
     let text = refused[0]["message"].as_str().unwrap();
     assert!(text.contains(key) && text.contains("turn works"), "{text}");
+    for (method, params) in
+        [("chat.inject", json!({"sessionKey": key, "message": "note"})), ("sessions.compact", json!({"key": key}))]
+    {
+        let refused = answers(&call(&mut script, method, params));
+        assert_eq!(refused[0]["message"].as_str(), Some(text), "{method}");
+    }
     let (_, then) = job(call(&mut script, "sessions.reset", json!({"key": key})));
     stored(&mut script, then, Done::Written(Ok(())));
     assert_eq!(started(&send(&mut script, say("anew", key))).len(), 1, "another transcript");

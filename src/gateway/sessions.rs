@@ -1,16 +1,15 @@
 //! The sessions of all agents as the state thread owns them: one index per agent, read once, changed here, written by
 //! the disk thread. Lists and finds; what a session's transcript says is not its business.
 
-use std::cmp::Reverse;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::disk::Job;
 use crate::protocol::errors::WireError;
+use crate::session::list::{self, Found};
 use crate::store::index_file::IndexFiles;
 use crate::store::session::entry::Entry;
 use crate::store::sessions::{Arrival, Index};
-use crate::sys::order;
 use crate::sys::table::Table;
 
 /// One agent's index, as it was read or why it could not be.
@@ -47,17 +46,6 @@ pub struct SessionBook {
     shelves: Table<String, Shelf>,
     /// Whether the indexes have been read.
     pub ready: bool,
-}
-
-/// One session of a list.
-#[derive(Clone, Copy)]
-pub struct SessionRow<'a> {
-    /// Agent it belongs to.
-    pub agent: &'a str,
-    /// Session key.
-    pub key: &'a str,
-    /// Its entry.
-    pub entry: &'a Entry,
 }
 
 impl SessionBook {
@@ -146,45 +134,27 @@ impl SessionBook {
         self.shelves.iter().map(|(agent, shelf)| (agent.as_str(), shelf.index.as_ref()))
     }
 
-    /// All sessions, newest first.
-    pub fn rows(&self) -> Vec<SessionRow<'_>> {
-        let all = self
-            .shelves
-            .iter()
-            .flat_map(|(agent, shelf)| shelf.index.iter().map(move |(key, entry)| SessionRow { agent, key, entry }));
-        let mut rows: Vec<SessionRow<'_>> = all.collect();
-        order::by(&mut rows, |a, b| b.entry.updated_ms().cmp(&a.entry.updated_ms()).then_with(|| a.key.cmp(b.key)));
-        rows
+    /// All sessions, by agent and key.
+    pub fn all(&self) -> impl Iterator<Item = Found<'_>> {
+        list::found_in(self.indexes())
     }
 
-    /// How many sessions there are, of one agent or of all, and the newest of them. Health asks for this all the time:
-    /// nothing is sorted but what is shown.
-    pub fn newest(&self, agent: Option<&str>, most: usize) -> (usize, Vec<SessionRow<'_>>) {
-        let shelves = self.shelves.iter().filter(|(id, _)| agent.is_none_or(|wanted| wanted == id.as_str()));
-        let mut rows: Vec<(Reverse<u64>, &str, SessionRow<'_>)> = shelves
-            .flat_map(|(agent, shelf)| {
-                shelf.index.iter().map(move |(key, entry)| {
-                    (Reverse(entry.updated_ms()), key, SessionRow { agent: agent.as_str(), key, entry })
-                })
-            })
-            .collect();
-        let count = rows.len();
-        let newer = |a: &(Reverse<u64>, &str, SessionRow<'_>), b: &(Reverse<u64>, &str, SessionRow<'_>)| {
-            (a.0, a.1).cmp(&(b.0, b.1))
-        };
-        if count > most {
-            rows.select_nth_unstable_by(most, newer);
-            rows.truncate(most);
-        }
-        order::by(&mut rows, newer);
-        (count, rows.into_iter().map(|(_, _, row)| row).collect())
+    /// The newest of the sessions that fit.
+    pub fn newest_of(&self, fits: impl Fn(&Found<'_>) -> bool) -> Option<Found<'_>> {
+        list::newest(self.all().filter(fits), 1).1.pop()
+    }
+
+    /// How many sessions there are, of one agent or of all, and the newest of them. Health asks for this all the time.
+    pub fn newest(&self, agent: Option<&str>, most: usize) -> (usize, Vec<Found<'_>>) {
+        let indexes = self.indexes().filter(|(id, _)| agent.is_none_or(|wanted| wanted == *id));
+        list::newest(list::found_in(indexes), most)
     }
 
     /// The row of a session.
-    pub fn row(&self, agent: &str, key: &str) -> Option<SessionRow<'_>> {
+    pub fn row(&self, agent: &str, key: &str) -> Option<Found<'_>> {
         let (agent, shelf) = self.shelves.get_key_value(agent)?;
         let (key, entry) = shelf.index.find(key)?;
-        Some(SessionRow { agent, key, entry })
+        Some(Found { agent, key, entry })
     }
 
     /// Number of sessions.
@@ -195,13 +165,6 @@ impl SessionBook {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
-    }
-}
-
-impl SessionRow<'_> {
-    /// Last change, milliseconds since the epoch.
-    pub fn updated_ms(&self) -> u64 {
-        self.entry.updated_ms()
     }
 }
 
@@ -241,7 +204,7 @@ mod tests {
         let entries: Vec<String> =
             (0..100).map(|n| format!("\"k{n:02}\": {{\"updatedAt\": {}}}", n * 37 % 50)).collect();
         let book = book(&format!("{{{}}}", entries.join(",")));
-        let all: Vec<&str> = book.rows().iter().map(|row| row.key).collect();
+        let all: Vec<&str> = book.newest(None, 200).1.iter().map(|row| row.key).collect();
         for most in [0, 1, 7, 99, 100, 500] {
             let (count, rows) = book.newest(Some("main"), most);
             let found: Vec<&str> = rows.iter().map(|row| row.key).collect();
@@ -254,6 +217,7 @@ mod tests {
     #[test]
     fn newest_first() {
         let book = book(r#"{"a": {"updatedAt": 1}, "b": {"updatedAt": 3}, "c": {"updatedAt": 2}}"#);
-        assert_eq!(book.rows().iter().map(|row| row.key).collect::<Vec<_>>(), ["b", "c", "a"]);
+        assert_eq!(book.newest(None, 9).1.iter().map(|row| row.key).collect::<Vec<_>>(), ["b", "c", "a"]);
+        assert_eq!(book.newest_of(|row| row.key != "b").map(|row| row.key), Some("c"));
     }
 }

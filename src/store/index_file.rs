@@ -50,7 +50,11 @@ impl IndexFiles {
     }
 
     /// Replaces an index. What others wrote since the last time goes into the file, too, and is handed back.
-    pub fn write(&mut self, path: &Path, mut index: Arc<Index>) -> io::Result<Vec<Arrival>> {
+    pub fn write(&mut self, path: &Path, index: Arc<Index>) -> io::Result<Vec<Arrival>> {
+        self.write_within(path, index, limits::STATE_FILE_BYTES)
+    }
+
+    fn write_within(&mut self, path: &Path, mut index: Arc<Index>, most: usize) -> io::Result<Vec<Arrival>> {
         let _lock = Lock::take(path, limits::INDEX_LOCK_WAIT)?;
         let known = self.known.entry(path.to_owned()).or_default();
         let mut arrived = Vec::new();
@@ -63,10 +67,24 @@ impl IndexFiles {
             let merged = Arc::make_mut(&mut index);
             arrived.iter().for_each(|arrival| merged.take(arrival.clone()));
         }
-        atomic::write(path, index.print().as_bytes(), atomic::PRIVATE)?;
+        let text = index.print();
+        check_size(text.len(), most)?;
+        atomic::write(path, text.as_bytes(), atomic::PRIVATE)?;
         *known = Known { stamp: stamp(path), keys: hashes(&index) };
         Ok(arrived)
     }
+}
+
+/// What is written must be readable at the next start; else the file stays as it was.
+fn check_size(size: usize, most: usize) -> io::Result<()> {
+    if size <= most {
+        return Ok(());
+    }
+    let text = format!(
+        "the session index would have {size} bytes, more than the {most} that can be read again; delete old sessions, \
+         or let session.maintenance (maxEntries, pruneAfter) do it"
+    );
+    Err(io::Error::new(ErrorKind::FileTooLarge, text))
 }
 
 fn stamp(path: &Path) -> Option<Stamp> {
@@ -184,6 +202,24 @@ mod tests {
         assert_eq!(fs::read_to_string(&path).unwrap(), "{\"a\":");
         fs::remove_file(&path).unwrap();
         assert!(files.write(&path, Arc::new(index(r#"{"a": {}}"#))).unwrap().is_empty());
+        fs::remove_dir_all(path.parent().unwrap()).unwrap();
+    }
+
+    #[test]
+    fn an_index_that_could_not_be_read_again_is_not_written() {
+        let path = folder("large");
+        let mut files = IndexFiles::default();
+        let mut ours = index(r#"{"a": {"updatedAt": 1}}"#);
+        files.write(&path, Arc::new(ours.clone())).unwrap();
+        let before = fs::read_to_string(&path).unwrap();
+        let most = before.len() + ",\n    \"more\": 1".len();
+        ours.get_mut("a").unwrap().set("more", 10);
+        let fault = files.write_within(&path, Arc::new(ours.clone()), most).unwrap_err().to_string();
+        assert!(fault.contains("session.maintenance"), "{fault}");
+        assert_eq!(fs::read_to_string(&path).unwrap(), before, "the old one stays");
+        ours.get_mut("a").unwrap().set("more", 1);
+        files.write_within(&path, Arc::new(ours), most).unwrap();
+        assert_eq!(fs::read(&path).unwrap().len(), most);
         fs::remove_dir_all(path.parent().unwrap()).unwrap();
     }
 

@@ -42,7 +42,8 @@ impl std::error::Error for IndexFault {
     }
 }
 
-/// A place in the file: its rank, and an entry or something else that is kept for whoever wrote it.
+/// A place in the file: its rank, and an entry or something else that is kept for whoever wrote it. Indexes share what
+/// has not changed: the thread that writes one needs its own copy while the sessions go on.
 #[derive(Clone, Debug)]
 struct Slot {
     rank: u64,
@@ -74,9 +75,9 @@ impl Arrival {
 /// The sessions of one agent.
 #[derive(Clone, Debug, Default)]
 pub struct Index {
-    slots: BTreeMap<String, Slot>,
+    slots: BTreeMap<Arc<str>, Arc<Slot>>,
     /// Keys stored in another spelling than ours, by our spelling.
-    spellings: BTreeMap<String, String>,
+    spellings: BTreeMap<String, Arc<str>>,
     next: u64,
 }
 
@@ -112,7 +113,7 @@ impl Index {
 
     /// The file's text: two-space JSON without a final line end, as the original writes it.
     pub fn print(&self) -> String {
-        let mut slots: Vec<(&String, &Slot)> = self.slots.iter().collect();
+        let mut slots: Vec<(&Arc<str>, &Arc<Slot>)> = self.slots.iter().collect();
         order::by_key(&mut slots, |(_, slot)| slot.rank);
         if slots.is_empty() {
             return "{}".to_string();
@@ -150,7 +151,7 @@ impl Index {
     /// The entry of a key, to change.
     pub fn get_mut(&mut self, key: &str) -> Option<&mut Entry> {
         let stored = self.stored(key)?.to_string();
-        match &mut self.slots.get_mut(&stored)?.held {
+        match &mut Arc::make_mut(self.slots.get_mut(stored.as_str())?).held {
             Held::Entry(entry) => Some(entry),
             Held::Foreign(_) => None,
         }
@@ -159,8 +160,8 @@ impl Index {
     /// Puts an entry in place: under the stored spelling of its key if there is one, else at the end.
     pub fn insert(&mut self, key: &str, entry: Entry) {
         let stored = self.stored(key).unwrap_or(key).to_string();
-        match self.slots.get_mut(&stored) {
-            Some(slot) => slot.held = Held::Entry(entry),
+        match self.slots.get_mut(stored.as_str()) {
+            Some(slot) => *slot = Arc::new(Slot { rank: slot.rank, held: Held::Entry(entry) }),
             None => self.add(stored, Held::Entry(entry)),
         }
     }
@@ -168,25 +169,21 @@ impl Index {
     /// Takes an entry out.
     pub fn remove(&mut self, key: &str) -> Option<Entry> {
         let stored = self.stored(key)?.to_string();
-        if !matches!(self.slots.get(&stored)?.held, Held::Entry(_)) {
-            return None;
-        }
-        self.spellings.retain(|_, known| *known != stored);
-        match self.slots.remove(&stored)?.held {
-            Held::Entry(entry) => Some(entry),
-            Held::Foreign(_) => None,
-        }
+        let Held::Entry(entry) = self.slots.get(stored.as_str())?.held.clone() else { return None };
+        self.spellings.retain(|_, known| known.as_ref() != stored);
+        self.slots.remove(stored.as_str());
+        Some(entry)
     }
 
     /// What `theirs` has that counts more than what is here: keys neither here nor known before, and newer entries. A
     /// key that was known and is not here any more was deleted.
     pub fn arrivals(&self, theirs: Index, known: &dyn Fn(&str) -> bool) -> Vec<Arrival> {
-        let mut slots: Vec<(String, Slot)> = theirs.slots.into_iter().collect();
+        let mut slots: Vec<(Arc<str>, Arc<Slot>)> = theirs.slots.into_iter().collect();
         order::by_key(&mut slots, |(_, slot)| slot.rank);
         let arrivals = slots.into_iter().filter_map(|(key, slot)| {
             let replaces = self.stored(&key).is_some();
             let counts = if replaces { self.is_older(&key, &slot.held) } else { !known(&key) };
-            counts.then_some(Arrival { key, held: slot.held, replaces })
+            counts.then(|| Arrival { key: key.to_string(), held: slot.held.clone(), replaces })
         });
         arrivals.collect()
     }
@@ -213,13 +210,13 @@ impl Index {
 
     /// Every key as it is stored, those of no entry included.
     pub fn keys(&self) -> impl Iterator<Item = &str> {
-        self.slots.keys().map(String::as_str)
+        self.slots.keys().map(Arc::as_ref)
     }
 
     /// All entries by key, sorted by key.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Entry)> {
         self.slots.iter().filter_map(|(key, slot)| match &slot.held {
-            Held::Entry(entry) => Some((key.as_str(), entry)),
+            Held::Entry(entry) => Some((key.as_ref(), entry)),
             Held::Foreign(_) => None,
         })
     }
@@ -241,16 +238,17 @@ impl Index {
         }
         let ours = spelling(key);
         if self.slots.contains_key(ours.as_ref()) {
-            return self.slots.get_key_value(ours.as_ref()).map(|(stored, _)| stored.as_str());
+            return self.slots.get_key_value(ours.as_ref()).map(|(stored, _)| stored.as_ref());
         }
-        self.spellings.get(ours.as_ref()).map(String::as_str)
+        self.spellings.get(ours.as_ref()).map(Arc::as_ref)
     }
 
     fn add(&mut self, key: String, held: Held) {
+        let key: Arc<str> = key.into();
         if let Cow::Owned(ours) = spelling(&key) {
-            self.spellings.insert(ours, key.clone());
+            self.spellings.insert(ours, Arc::clone(&key));
         }
-        self.slots.insert(key, Slot { rank: self.next, held });
+        self.slots.insert(key, Arc::new(Slot { rank: self.next, held }));
         self.next += 1;
     }
 }
@@ -304,6 +302,16 @@ mod tests {
         assert!(
             index.print().ends_with("\"agent:main:new\": {\n    \"sessionId\": \"s-3\",\n    \"updatedAt\": 1\n  }\n}")
         );
+    }
+
+    #[test]
+    fn a_copy_shares_what_does_not_change() {
+        let mut index = Index::parse(SAMPLE.as_bytes()).unwrap();
+        let copy = index.clone();
+        index.get_mut("agent:main:main").unwrap().touch(9);
+        index.insert("agent:main:foo", Entry::new("s-9", 9));
+        let kept = copy.slots.iter().filter(|(key, slot)| Arc::ptr_eq(slot, &index.slots[*key])).count();
+        assert_eq!((kept, copy.print().as_str()), (copy.slots.len() - 2, SAMPLE));
     }
 
     #[test]

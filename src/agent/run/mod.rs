@@ -14,6 +14,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::control::AbortReason;
+use super::http::Settings;
 use super::message::{Block, Usage};
 use super::model::discover::Found;
 use super::model::failover::{Change, Cooldowns};
@@ -74,6 +75,8 @@ pub struct RunSpec {
     pub paths: Paths,
     /// The environment.
     pub env: Arc<Env>,
+    /// Proxies and certificates.
+    pub http: Settings,
     /// Seed of the ids this run makes.
     pub seed: [u8; 32],
 }
@@ -133,6 +136,8 @@ pub enum Task {
     /// To answer what the person said.
     #[default]
     Answer,
+    /// To look around without anybody asking: what it asks is the gateway's own word.
+    Heartbeat,
     /// To shorten the conversation, minding what the person asks to mind.
     Compact(Option<String>),
 }

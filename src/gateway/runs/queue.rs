@@ -137,7 +137,9 @@ impl State {
 
     /// What waits to be heard by a running turn: its run takes those messages in.
     pub fn steering(&mut self, no: RunNo) -> Vec<Vec<Block>> {
-        let Some(run) = self.runs.get(no).filter(|run| run.phase == Phase::Running) else { return Vec::new() };
+        // What a person says is not answered by a turn that people may never hear of.
+        let hears = |run: &&Run| run.phase == Phase::Running && !run.is_heartbeat();
+        let Some(run) = self.runs.get(no).filter(hears) else { return Vec::new() };
         let key = run.session_key.clone();
         let steers = |run: &Run| matches!(run.waits, Waits::Steers | Waits::SteersAndStays);
         let waiting: Vec<RunNo> = self.waiting_chats(&key).filter(|(_, run)| steers(run)).map(|(no, _)| no).collect();

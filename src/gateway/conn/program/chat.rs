@@ -98,7 +98,8 @@ impl Work<'_> {
             Some(Feed::Taken { .. } | Feed::Text(_)) if self.stream => self.streamed(),
             Some(Feed::Taken { .. } | Feed::Text(_)) => self.whole(),
             Some(Feed::Ended(ended)) => Answered::Reply(self.reply(*ended)),
-            None => Answered::Gone,
+            // An answer to a call is no answer to a run.
+            Some(Feed::Answer(_)) | None => Answered::Gone,
         }
     }
 
@@ -159,7 +160,7 @@ impl Work<'_> {
                     stream.data(DONE)?;
                     return stream.finish().map(|()| true);
                 }
-                None => return Ok(false),
+                Some(Feed::Answer(_)) | None => return Ok(false),
             }
         }
     }

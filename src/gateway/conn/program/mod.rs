@@ -1,8 +1,12 @@
 //! Requests of HTTP programs on their connection's own thread: admission, body, the interface, the answer. What the
 //! interfaces say is `crate::http::api`'s and `gateway::programs`'; here is only who waits for what.
 
+mod admin;
 mod chat;
+mod embeddings;
+mod metrics;
 mod pictures;
+mod tools;
 
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, TcpStream};
@@ -129,7 +133,7 @@ impl Ordered<'_> {
         loop {
             match self.end.next(limits::CLIENT_CHECK) {
                 Next::Feed(feed) => {
-                    self.over |= matches!(feed, feed::Feed::Ended(_));
+                    self.over |= feed.is_last();
                     return Some(feed);
                 }
                 Next::Nothing if exchange.is_gone() => return None,
@@ -164,7 +168,7 @@ impl Server<'_> {
         };
         let body = match self.body(head, row.body) {
             Ok(body) => body,
-            Err(Some(reply)) => return self.refuse(&reply),
+            Err(Some(reply)) => return self.refuse(&row.body_refused(reply)),
             Err(None) => return Turn::Done,
         };
         let date = self.date.at(clock::wall_ms()).to_string();
@@ -172,6 +176,9 @@ impl Server<'_> {
         let exchange = Exchange { head, client, grant: &grant, body: &body, hub, socket, date: &date };
         let answered = serve(&exchange, row.surface);
         drop(body);
+        if matches!(answered, Answered::Streamed(_)) {
+            self.hub.tally.answered(self.place, 200);
+        }
         match answered {
             Answered::Reply(reply) => self.answer(head, &if stays { reply } else { reply.closing() }),
             Answered::Streamed(After::Keep) if stays => Turn::Again,
@@ -205,7 +212,11 @@ impl Server<'_> {
 /// The interface's own part.
 fn serve(exchange: &Exchange<'_>, surface: Surface) -> Answered {
     match surface {
+        Surface::AdminRpc => admin::serve(exchange),
+        Surface::Tools => tools::serve(exchange),
         Surface::Models => Answered::Reply(exchange.models()),
+        Surface::Embeddings => embeddings::serve(exchange),
+        Surface::Metrics => metrics::serve(exchange),
         Surface::Chat => chat::serve(exchange),
         _ => Answered::Reply(Reply::not_found()),
     }
