@@ -132,6 +132,8 @@ pub const HEARTBEAT_COALESCE: Duration = Duration::from_millis(250);
 pub const HEARTBEAT_LOOK: Duration = Duration::from_secs(60);
 /// A clock that went back by more than this was set by somebody.
 pub const HEARTBEAT_CLOCK_SLACK_MS: u64 = 10_000;
+/// After the start heartbeats wait this long, or one interval if that is shorter.
+pub const HEARTBEAT_SETTLING: Duration = Duration::from_secs(60);
 /// Shortest interval of heartbeats.
 pub const HEARTBEAT_SHORTEST: Duration = Duration::from_secs(1);
 /// Longest distance of heartbeats after failures, unless the interval itself is longer.
@@ -368,6 +370,8 @@ pub const HTTP_READ_BYTES: usize = 16 * KIB;
 pub const HTTP_BODY: Duration = Duration::from_secs(30);
 /// Bytes of the bodies of all requests together: callers with the secret could else fill the memory of a small machine.
 pub const HTTP_BODIES_BYTES: usize = 128 * MIB;
+/// What a kept connection holds of the memory its last answer took: one with vectors has megabytes.
+pub const HTTP_OUT_BYTES: usize = 16 * KIB;
 /// Time one piece of a streamed answer may wait for its client to read.
 pub const HTTP_WRITE: Duration = Duration::from_secs(30);
 /// How long a client's going away may stay unnoticed while it waits for an answer.
@@ -392,6 +396,20 @@ pub const STOP_TEXTS: usize = 4;
 pub const ARGUMENT_CHUNK_CHARS: usize = 256;
 /// Bytes of text that wait for a program that reads its stream slowly; beyond them its run is stopped.
 pub const PROGRAM_FEED_BYTES: usize = 4 * MIB;
+/// Largest file it sends (http.md 8.2).
+pub const PROGRAM_FILE_BYTES: usize = 5 * MIB;
+/// Characters of a file that go into the prompt.
+pub const PROGRAM_FILE_CHARS: usize = 60_000;
+/// Files of one request.
+pub const PROGRAM_FILES: usize = 16;
+/// How long an answer of `/v1/responses` can be named (http.md 8.1).
+pub const PREVIOUS_AGE: Duration = Duration::from_secs(30 * 60);
+/// Answers that can be named.
+pub const PREVIOUS_RESPONSES: usize = 500;
+/// Items of them that one request may name: they are looked up while everybody waits.
+pub const PREVIOUS_REFERENCES: usize = 256;
+/// Bytes of them that are kept: 8 KiB each.
+pub const PREVIOUS_BYTES: usize = 4 * MIB;
 /// Entries of the record of trouble (`diagnostics.stability`).
 pub const TROUBLE_ENTRIES: usize = 256;
 
@@ -571,7 +589,7 @@ pub const EMBED_BATCH_BYTES: usize = 32 * KIB;
 pub const EMBED_DIMENSIONS: usize = 8192;
 /// Time for a whole request for embeddings, with its retries: a small board needs a minute for a hundred pages.
 pub const EMBED_TIME: Duration = Duration::from_secs(120);
-/// Requests for embeddings that are worked on at once; others wait. Each holds up to 20 MiB.
+/// Requests for embeddings that are worked on at once; others wait. Each holds up to 30 MiB.
 pub const EMBED_AT_ONCE: usize = 8;
 /// Models whose tokens are counted apart in `/metrics`; the rest share a place.
 pub const METRIC_MODELS: usize = 32;
@@ -709,3 +727,53 @@ pub const SESSION_ROWS: usize = 200;
 pub const SESSION_ROWS_MAX: usize = 10_000;
 /// Longest time a tool waits for the gateway; the tools' own steps are shorter.
 pub const TOOL_ANSWER_MAX: Duration = Duration::from_secs(3600);
+
+/// Jobs in the schedule: its file is written whole at each change.
+pub const CRON_JOBS: usize = 500;
+/// Bytes of the schedule's file from which no job is added or changed: it is written whole at each change.
+pub const CRON_FULL_BYTES: usize = 4 * MIB;
+/// Bytes of the schedule's file that are read: a full one has grown by the errors of its jobs' last runs, and not more.
+pub const CRON_STORE_BYTES: usize = 16 * MIB;
+/// Bytes of a cron expression.
+pub const CRON_EXPRESSION_BYTES: usize = 256;
+/// Months in which an expression is looked for: the rarest one (a leap day on a weekday, over a century's turn) needs
+/// forty years.
+pub const CRON_SEARCH_MONTHS: u32 = 12 * 60;
+/// Time zones kept in memory.
+pub const CRON_ZONES: usize = 64;
+/// Shortest interval; a shorter one of a stored job counts as this.
+pub const CRON_EVERY_MS: u64 = 1000;
+/// How far ahead a one-time job may lie, as the original.
+pub const CRON_AHEAD_YEARS: u64 = 10;
+/// Missed runs are counted up to this.
+pub const CRON_COUNTED: u32 = 1000;
+/// A run that begins later than this was missed: a restart takes a second, a look at the clock a minute.
+pub const CRON_LATE: Duration = Duration::from_secs(120);
+/// The clock is looked at this often while a job waits, so that a change of it is seen (as the original).
+pub const CRON_STEP: Duration = Duration::from_secs(60);
+/// A clock that goes back less than this repeats no run.
+pub const CRON_BACK: Duration = Duration::from_secs(3600);
+/// Characters of a job's name.
+pub const CRON_NAME_CHARS: usize = 200;
+/// Characters of its description.
+pub const CRON_DESCRIPTION_CHARS: usize = 2000;
+/// Characters of what it says to an agent.
+pub const CRON_MESSAGE_CHARS: usize = 16 * KIB;
+/// Time of a job's turn without a wish, as the original.
+pub const CRON_TIMEOUT: Duration = Duration::from_secs(600);
+/// Characters of a run's answer and error that are kept, as the original.
+pub const CRON_SUMMARY_CHARS: usize = 2000;
+/// Pauses after failures in a row; the last one stays (as the original).
+pub const CRON_BACKOFF_MS: [u64; 5] = [30_000, 60_000, 300_000, 900_000, 3_600_000];
+/// Bytes of a job's run log from which it is cut, as the original.
+pub const CRON_LOG_BYTES: usize = 2_000_000;
+/// Lines that stay then, as the original.
+pub const CRON_LOG_LINES: usize = 2000;
+/// Run logs; the oldest go first.
+pub const CRON_LOGS: usize = 2000;
+/// Runs that are answered without a wish, and at most.
+pub const CRON_RUNS: usize = 200;
+/// See [`CRON_RUNS`].
+pub const CRON_RUNS_MAX: usize = 5000;
+/// Jobs of one page.
+pub const CRON_PAGE: usize = 200;

@@ -1,5 +1,6 @@
 //! Chapter 9, embeddings: `POST /v1/embeddings` (`spec/http.md` 7) by raw HTTP, with a provider that answers by script.
 
+use openclaw::limits;
 use serde_json::{Value, json};
 
 use crate::harness::TOKEN;
@@ -122,7 +123,7 @@ fn bad_requests_are_told_in_the_originals_words() {
     assert_eq!(refusal(&long(1, 8193)).2, "Input too long (max 8192 chars).");
     assert_eq!(refusal(&long(9, 8192)).2, "Total input too large (max 65536 chars).");
     assert_eq!(Wire::open(gateway.port).ask(request("{", "")).status, 400);
-    let answer = Wire::open(gateway.port).ask(request(&"x".repeat(5 * 1024 * 1024 + 1), ""));
+    let answer = Wire::open(gateway.port).ask(request(&"x".repeat(limits::EMBEDDINGS_BODY_BYTES + 1), ""));
     assert_eq!(refusal(&answer).2, "Payload too large");
     let wrong = format!("POST /v1/embeddings HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}x\r\n\r\n");
     assert_eq!(Wire::open(gateway.port).ask(wrong).status, 401);
@@ -204,11 +205,11 @@ fn a_gateway_that_stops_does_not_wait_for_a_provider() {
 #[test]
 fn more_requests_than_places_wait_for_their_turn() {
     let data = r#"{"data":[{"embedding":[1]}]}"#;
-    let hanging = (0..8).map(|_| Act::Hang);
+    let hanging = (0..limits::EMBED_AT_ONCE).map(|_| Act::Hang);
     let upstream = Upstream::play(hanging.chain([Act::Refuse(200, "", data)]).collect());
     let gateway = start(&upstream);
     let body = r#"{"model":"openclaw","input":"a"}"#;
-    let mut held: Vec<Wire> = (0..8).map(|_| Wire::open(gateway.port)).collect();
+    let mut held: Vec<Wire> = (0..limits::EMBED_AT_ONCE).map(|_| Wire::open(gateway.port)).collect();
     for wire in &mut held {
         wire.send(request(body, ""));
         upstream.asked();

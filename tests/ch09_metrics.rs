@@ -83,7 +83,7 @@ fn turns_and_their_tokens_are_counted() {
     let of = |sample: &str| value(&answer, sample);
     assert_eq!(of(r#"openclaw_runs_total{outcome="ok"}"#), Some(1.0));
     assert_eq!(of(r#"openclaw_runs_total{outcome="error"}"#), Some(1.0));
-    assert_eq!(of(r#"openclaw_runs{state="running"}"#), Some(0.0));
+    assert_eq!(of(r#"openclaw_runs_active{state="running"}"#), Some(0.0));
     assert_eq!(of(r#"openclaw_tokens_total{provider="up",model="m",kind="input"}"#), Some(10.0));
     assert_eq!(of(r#"openclaw_tokens_total{provider="up",model="m",kind="output"}"#), Some(2.0));
     assert_eq!(of(r#"openclaw_requests_total{method="agent",outcome="later"}"#), Some(2.0));

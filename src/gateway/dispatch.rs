@@ -9,7 +9,7 @@ use super::broadcast;
 use super::dedupe::{self, Remembered};
 use super::event::{Answer, Call, ConnId, Effect, Handled};
 use super::methods::{
-    agent, agents, approvals, channels, chat, config, devices, health, logs, models, nodes, session_read,
+    agent, agents, approvals, channels, chat, config, cron, devices, health, logs, models, nodes, session_read,
     session_write, sessions, system, tools, usage,
 };
 use super::metrics::Answered;
@@ -209,6 +209,14 @@ fn missing(scope: Scope, protocol: u8) -> WireError {
 fn handler(state: &mut State, handler: Handler, request: Request<'_>, fx: &mut Vec<Effect>) -> Handled {
     match handler {
         Handler::Connect => Err(WireError::invalid("connect is only valid as the first request")),
+        Handler::CronAdd => cron::add(state, &request, fx),
+        Handler::CronGet => cron::get(state, &request),
+        Handler::CronList => cron::list(state, &request),
+        Handler::CronRemove => cron::remove(state, &request, fx),
+        Handler::CronRun => cron::run(state, &request, fx),
+        Handler::CronRuns => cron::runs(state, &request, fx),
+        Handler::CronStatus => cron::status(state, &request),
+        Handler::CronUpdate => cron::update(state, &request, fx),
         Handler::Health => health::health(state, &request, fx),
         Handler::Status => health::status(state, &request),
         Handler::SystemPresence => system::presence(state, &request),

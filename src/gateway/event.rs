@@ -19,6 +19,7 @@ use super::programs::admit::{Admit, Grant};
 use super::programs::calls::CallOrder;
 use super::programs::embeddings::{Report, Setting};
 use super::programs::feed::{Feed, FeedLine};
+use super::programs::previous::{Earlier, Given, Known};
 use super::programs::runs::RunOrder;
 use super::programs::target::{Aim, Target};
 use super::programs::tools::Ground;
@@ -130,6 +131,8 @@ pub enum Input {
     Embedded(Box<Report>),
     /// The program has gone, or reads too slowly.
     ProgramGone(u64),
+    /// A program gets an answer that it may name later.
+    Given(Box<Given>),
     /// The disk thread has done a job.
     Stored {
         /// What was to follow.
@@ -236,10 +239,12 @@ pub enum HttpAsk {
     Aim(Box<Aim>),
     /// Which agents are there?
     Agents,
-    /// By which settings do this agent's texts become vectors? None is the default agent.
-    Embeddings(Option<String>),
+    /// By which settings do texts for this agent become vectors?
+    Embeddings(Box<Aim>),
     /// How much of everything is there?
     Metrics,
+    /// What is known of answers that this request names?
+    Earlier(Box<Earlier>),
 }
 
 /// What an HTTP program wants done.
@@ -288,6 +293,8 @@ pub enum HttpAnswer {
     Aimed(Box<Target>),
     /// These.
     Agents(Vec<String>),
+    /// This.
+    Earlier(Known),
 }
 
 /// What the state thread wants to be woken for.
@@ -326,6 +333,8 @@ pub enum Timer {
     Runs,
     /// A heartbeat may be due.
     Heartbeat,
+    /// A scheduled job may be due.
+    Cron,
     /// An approval may have expired.
     Approvals,
     /// A tool has waited long enough for a turn.

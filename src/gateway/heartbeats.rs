@@ -336,6 +336,7 @@ impl State {
         if self.heartbeats.beats.values().any(late) {
             self.look_soon(now, fx);
         }
+        self.arm_heartbeats(now, fx);
     }
 
     /// Switches heartbeats on or off until the next start.
@@ -371,8 +372,9 @@ impl State {
 }
 
 impl Beat {
+    /// The first one does not come while everything else begins, too.
     fn new(rhythm: Rhythm, now: Now) -> Beat {
-        let due_ms = rhythm.next(now.wall_ms);
+        let due_ms = rhythm.next(now.wall_ms).max(rhythm.settled(now.wall_ms));
         Beat { rhythm, due_ms, want: None, work: Work::Idle, turn: None, failures: 0, woken: VecDeque::new() }
     }
 }

@@ -17,6 +17,7 @@ use crate::agent::message::Block;
 use crate::agent::model::failover::Cooldowns;
 use crate::agent::model::{ModelRef, Thinking};
 use crate::agent::run::{ClientTools, Prompt, RunSpec, Task};
+use crate::agent::tool::approval::judge::Origin as Speaker;
 use crate::limits;
 use crate::protocol::errors::WireError;
 use crate::session::key::KeyRules;
@@ -36,6 +37,8 @@ pub struct Intake {
     pub run_id: String,
     /// How it was asked for.
     pub origin: Origin,
+    /// Who speaks: what a stranger says gets fewer tools, also by way of another session.
+    pub speaker: Speaker,
     /// What the person says.
     pub prompt: Vec<Block>,
     /// How much the model thinks, for this turn.
@@ -68,6 +71,8 @@ pub struct Intake {
     pub is_first: bool,
     /// Whether the conversation may be over by now, so that this message starts another.
     pub may_renew: bool,
+    /// Whether it begins a conversation of its own under the key.
+    pub fresh: bool,
     /// What the message itself says about waiting.
     pub queue_mode: Option<String>,
     /// What a program brings along.
@@ -83,6 +88,7 @@ impl Intake {
             place,
             run_id,
             origin,
+            speaker: Speaker::Operator,
             prompt,
             limit,
             thinking: None,
@@ -99,6 +105,7 @@ impl Intake {
             reasoning: None,
             is_first: false,
             may_renew: false,
+            fresh: false,
             queue_mode: None,
             client_tools: ClientTools::default(),
             channel: None,
@@ -214,7 +221,7 @@ impl State {
         let path = self.config.session_store(&self.facts.paths, agent);
         let fresh = self.session_id_for(key);
         let known = self.sessions.get(agent, key).cloned();
-        let over = intake.may_renew && self.is_over(&intake.place, known.as_ref(), now);
+        let over = intake.fresh || intake.may_renew && self.is_over(&intake.place, known.as_ref(), now);
         let index = self.sessions.open(agent, || path)?;
         let created = over || known.as_ref().and_then(|entry| entry.session_id()).is_none();
         let mut entry = known.unwrap_or_default();
@@ -324,6 +331,7 @@ impl State {
             transcript,
             workspace: self.config.workspace(&self.facts.paths, &agent),
             prompts,
+            speaker: intake.speaker,
             task: intake.task,
             shows_thoughts: reasoning.as_deref() == Some("stream"),
             exec_security: word("execSecurity"),
@@ -352,6 +360,7 @@ impl State {
             not_before: None,
             lost: Lost::default(),
             origin: intake.origin,
+            speaker: intake.speaker,
             session_key: key,
             agent_id: agent,
             session_id,

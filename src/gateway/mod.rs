@@ -12,6 +12,7 @@ mod commit;
 pub mod conn;
 pub mod connect_params;
 pub mod core;
+pub mod cron;
 pub mod dedupe;
 pub mod deliver;
 pub mod desk;

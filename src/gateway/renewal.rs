@@ -31,6 +31,7 @@ impl State {
         self.plan_heartbeats(now, fx);
         self.refresh_health(now, fx);
         self.start_due_runs(now, fx);
+        self.cron_renewed(now, fx);
     }
 
     fn adopt(&mut self, snapshot: Snapshot) {

@@ -80,6 +80,11 @@ impl Script {
         Script { state, now, effects: Vec::new() }
     }
 
+    /// Sets the clock.
+    pub fn set_now(&mut self, now: Now) {
+        self.now = now;
+    }
+
     /// Lets time pass.
     pub fn wait(&mut self, time: Duration) {
         self.now.mono += time;

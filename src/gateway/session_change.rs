@@ -46,7 +46,11 @@ impl State {
     pub fn sessions_arrived(&mut self, path: &Path, arrivals: Vec<Arrival>, now: Now, fx: &mut Vec<Effect>) {
         let Some((agent, keys)) = self.sessions.arrived(path, arrivals) else { return };
         log::info!(target: "store", "{} sessions were changed by another program file={}", keys.len(), path.display());
-        let changed: Vec<Value> = keys.iter().filter_map(|key| self.change_of(&agent, key, "send", now)).collect();
+        let change = |key: &String| {
+            let reason = if self.sessions.get(&agent, key).is_some() { "send" } else { "delete" };
+            self.change_of(&agent, key, reason, now)
+        };
+        let changed: Vec<Value> = keys.iter().filter_map(change).collect();
         self.tell_changes(&changed, fx);
         self.save_sessions_soon(fx);
     }
@@ -116,7 +120,7 @@ impl State {
             model: model.model,
             context_tokens: Some(account.context_window).filter(|tokens| *tokens > 0),
             tokens: (last.total_tokens > 0).then(|| (last.input, last.output, last.prompt_tokens())),
-            aborted: outcome.stopped().is_some(),
+            aborted: outcome.stopped().is_some() && !run.is_heartbeat(),
             cli_session: account.cli_session.clone(),
             compactions: account.compactions,
         };

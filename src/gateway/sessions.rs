@@ -51,10 +51,22 @@ pub struct SessionBook {
 impl SessionBook {
     /// Takes over what was read; what is known already counts more, unless it could not be read before.
     pub fn fill(&mut self, shelves: Vec<(String, Shelf)>) {
-        for (agent, shelf) in shelves {
+        for (agent, mut shelf) in shelves {
             if self.shelves.get(&agent).is_none_or(|known| known.fault.is_some()) {
+                self.check_shared(&agent, &mut shelf);
                 self.shelves.insert(agent, shelf);
             }
+        }
+    }
+
+    /// One index has one owner: two would write over each other what they do not know.
+    fn check_shared(&self, agent: &str, shelf: &mut Shelf) {
+        let owns = |(id, other): &(&String, &Shelf)| *id != agent && other.fault.is_none() && other.path == shelf.path;
+        if let Some((owner, _)) = self.shelves.iter().find(owns) {
+            let text = format!("agent \"{owner}\" has the same index; put {{agentId}} into session.store");
+            log::error!(target: "store", "sessions are not available agent={agent} error={text}");
+            shelf.fault = Some(text);
+            shelf.index = Arc::default();
         }
     }
 
@@ -65,12 +77,13 @@ impl SessionBook {
 
     /// The index of an agent, to change; refused when its file could not be read.
     pub fn open(&mut self, agent: &str, path: impl FnOnce() -> PathBuf) -> Result<&mut Index, WireError> {
-        let shelf = self.shelves.get_or_insert_with(agent.to_string(), || Shelf {
-            path: path(),
-            index: Arc::default(),
-            fault: None,
-            unsaved: false,
-        });
+        if self.shelves.get(agent).is_none() {
+            let mut shelf = Shelf { path: path(), index: Arc::default(), fault: None, unsaved: false };
+            self.check_shared(agent, &mut shelf);
+            self.shelves.insert(agent.to_string(), shelf);
+        }
+        let gone = || WireError::unavailable("sessions are not available");
+        let shelf = self.shelves.get_mut(agent).ok_or_else(gone)?;
         if let Some(fault) = &shelf.fault {
             return Err(WireError::unavailable(format!("sessions of agent \"{agent}\" are not available: {fault}")));
         }
@@ -197,6 +210,19 @@ mod tests {
         assert!(book.open("main", || "x".into()).unwrap_err().message.contains("torn"));
         book.not_saved();
         assert!(book.unsaved().is_none());
+    }
+
+    #[test]
+    fn an_index_that_two_agents_would_share_belongs_to_the_first() {
+        let mut book = book(r#"{"k": {"updatedAt": 1}}"#);
+        let index = Arc::new(Index::parse(br#"{"k": {"updatedAt": 1}}"#).unwrap());
+        book.fill(vec![("ops".into(), Shelf { path: "x".into(), index, fault: None, unsaved: false })]);
+        for agent in ["ops", "new"] {
+            let refused = book.open(agent, || "x".into()).unwrap_err().message;
+            assert!(refused.contains("agent \"main\" has the same index; put {agentId} into"), "{refused}");
+        }
+        assert!(book.open("main", || "x".into()).is_ok() && book.open("other", || "y".into()).is_ok());
+        assert_eq!(book.len(), 1, "no session is listed twice");
     }
 
     #[test]

@@ -9,6 +9,7 @@ use super::access::Access;
 use super::auth::{LoginLimits, Logins, Secrets};
 use super::conn::Peer;
 use super::connect_params::Client;
+use super::cron::Cron;
 use super::dedupe::Memory;
 use super::event::{Call, ConnId, Effect, Input, Timer};
 use super::health::HealthCache;
@@ -21,6 +22,7 @@ use super::pairing::Change;
 use super::pairing_devices::{DeviceBook, TokenForm};
 use super::pairing_nodes::NodeBook;
 use super::presence::{OwnFacts, Presence, PresenceKey};
+use super::programs::previous::Previous;
 use super::runs::Runs;
 use super::sessions::SessionBook;
 use super::system_events::SystemEvents;
@@ -231,6 +233,8 @@ pub struct State {
     pub memory: Memory,
     /// Failed logins by address.
     pub logins: Logins,
+    /// Answers of `/v1/responses` that programs may name.
+    pub previous: Previous,
     /// Sessions of all agents.
     pub sessions: SessionBook,
     /// Runs that have not ended.
@@ -263,6 +267,8 @@ pub struct State {
     pub heartbeats: Heartbeats,
     /// Lines waiting for the next turns of sessions.
     pub system_events: SystemEvents,
+    /// Scheduled work.
+    pub cron: Cron,
     /// Numbers.
     pub counters: Counters,
     /// More numbers, for `/metrics` alone.
@@ -321,6 +327,7 @@ impl State {
             presence: Presence::new(&facts.own()),
             facts,
             logins: Logins::new(login_limits(&config)),
+            previous: Previous::default(),
             config,
             config_warnings,
             secrets: access.now(),
@@ -354,6 +361,7 @@ impl State {
             watch: Watch::default(),
             heartbeats: Heartbeats::default(),
             system_events: SystemEvents::default(),
+            cron: Cron::default(),
             counters: Counters::default(),
             metrics: Counts::default(),
             trouble: Record::default(),
@@ -367,6 +375,7 @@ impl State {
         self.refresh_health(now, fx);
         self.load_sessions(fx);
         self.plan_heartbeats(now, fx);
+        self.load_cron(fx);
         fx.push(Effect::Timer(self.facts.tick, Timer::Tick));
         fx.push(Effect::Timer(limits::PING, Timer::Ping));
         fx.push(Effect::Timer(limits::SWEEP, Timer::Sweep));

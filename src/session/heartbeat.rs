@@ -22,6 +22,8 @@ const REPEAT_MS: u64 = 24 * 3_600_000;
 /// The member that marks what the gateway itself says in a person's place, as the newer original has it.
 const MARK: &str = "provenance";
 const MARK_KIND: &str = "internal_system";
+/// How lines of the gateway begin.
+pub const LINE_HEAD: &str = "System: ";
 
 /// What a turn asks that was started because of waiting lines; the token is fixed by the clients, the wording is ours.
 const EVENT_PROMPT: &str = "Something happened while nobody was talking to you: see the System lines above. Pass on what \
@@ -113,6 +115,12 @@ impl Rhythm {
         let most = limits::HEARTBEAT_PATIENCE_MS.max(self.every_ms);
         let wait = self.every_ms.saturating_mul(1 << failures.saturating_sub(1).min(20)).min(most);
         self.next(now_ms.saturating_add(wait - self.every_ms / 2))
+    }
+
+    /// When the first one may come of those that begin now.
+    pub fn settled(&self, now_ms: u64) -> u64 {
+        let most = u64::try_from(limits::HEARTBEAT_SETTLING.as_millis()).unwrap_or(u64::MAX);
+        now_ms.saturating_add(most.min(self.every_ms))
     }
 
     /// Whether a heartbeat may run at this moment.
@@ -256,7 +264,9 @@ pub fn without_quiet(items: Vec<Item>, ack_chars: usize) -> Vec<Item> {
     for item in items {
         if let Message::User(user) = &item.message {
             let marked = user.extra.get(MARK).is_some_and(|mark| at(mark, "kind").as_str() == Some(MARK_KIND));
-            began = marked.then_some(out.len());
+            // What happened stays known, whatever was made of it.
+            let news = user.content.first().and_then(Block::as_text).is_some_and(|text| text.starts_with(LINE_HEAD));
+            began = (marked && !news).then_some(out.len());
         }
         let quiet = matches!(&item.message, Message::Assistant(answer) if is_quiet(&answer.content, ack_chars));
         match began.filter(|_| quiet) {
@@ -455,13 +465,14 @@ mod tests {
     fn quiet_heartbeats_leave_the_conversation_and_alerts_stay() {
         let item = |message| Item { id: None, message };
         let user = |text: &str| item(Message::user(text, 0));
-        let beat = || {
-            let mut message = Message::user("beat", 0);
+        let asked = |text: &str| {
+            let mut message = Message::user(text, 0);
             if let Message::User(user) = &mut message {
                 user.extra = mark();
             }
             item(message)
         };
+        let beat = || asked("beat");
         let said = |text: &str| {
             let content = vec![Block::text(text)];
             item(Message::Assistant(crate::agent::message::AssistantMessage { content, ..Default::default() }))
@@ -490,10 +501,13 @@ mod tests {
             said("The disk is full."),
             user("say HEARTBEAT_OK"),
             said("HEARTBEAT_OK"),
+            asked("System: it rains"),
+            said("HEARTBEAT_OK"),
             beat(),
         ];
         let left = texts(without_quiet(all, 300));
-        let expected = ["hi", "hello", "beat", "The disk is full.", "say HEARTBEAT_OK", "HEARTBEAT_OK", "beat"];
-        assert_eq!(left, expected);
+        assert_eq!(left[..4], ["hi", "hello", "beat", "The disk is full."]);
+        assert_eq!(left[4..8], ["say HEARTBEAT_OK", "HEARTBEAT_OK", "System: it rains", "HEARTBEAT_OK"]);
+        assert_eq!(left[8..], ["beat"]);
     }
 }

@@ -56,19 +56,32 @@ enum Held {
     Foreign(Field),
 }
 
-/// Something another program has put into the file.
+/// Something another program has put into the file, or taken out.
 #[derive(Clone, Debug)]
 pub struct Arrival {
     key: String,
-    held: Held,
-    /// Whether it replaces an entry that was known.
-    replaces: bool,
+    news: News,
+}
+
+#[derive(Clone, Debug)]
+enum News {
+    /// A key that was not known.
+    New(Held),
+    /// A newer state of an entry.
+    Newer(Entry),
+    /// The entry was deleted; this is when it had changed last.
+    Gone(u64),
 }
 
 impl Arrival {
     /// Its key.
     pub fn key(&self) -> &str {
         &self.key
+    }
+
+    /// Whether it was taken out.
+    pub fn is_deletion(&self) -> bool {
+        matches!(self.news, News::Gone(_))
     }
 }
 
@@ -175,36 +188,40 @@ impl Index {
         Some(entry)
     }
 
-    /// What `theirs` has that counts more than what is here: keys neither here nor known before, and newer entries. A
-    /// key that was known and is not here any more was deleted.
-    pub fn arrivals(&self, theirs: Index, known: &dyn Fn(&str) -> bool) -> Vec<Arrival> {
-        let mut slots: Vec<(Arc<str>, Arc<Slot>)> = theirs.slots.into_iter().collect();
+    /// What `theirs` has that counts more than what is here: keys neither here nor known before, newer entries, and
+    /// deletions of entries that are here as they were known. A key that was known and is not here any more was deleted
+    /// here. `known` says when an entry of the file had changed last.
+    pub fn arrivals(&self, theirs: &Index, known: &dyn Fn(&str) -> Option<u64>) -> Vec<Arrival> {
+        let mut slots: Vec<(&Arc<str>, &Arc<Slot>)> = theirs.slots.iter().collect();
         order::by_key(&mut slots, |(_, slot)| slot.rank);
-        let arrivals = slots.into_iter().filter_map(|(key, slot)| {
-            let replaces = self.stored(&key).is_some();
-            let counts = if replaces { self.is_older(&key, &slot.held) } else { !known(&key) };
-            counts.then(|| Arrival { key: key.to_string(), held: slot.held.clone(), replaces })
+        let came = slots.into_iter().filter_map(|(key, slot)| {
+            let news = match (self.find(key), &slot.held) {
+                (Some((_, ours)), Held::Entry(entry)) if ours.updated_ms() < entry.updated_ms() => {
+                    News::Newer(entry.clone())
+                }
+                (None, held) if self.stored(key).is_none() && known(key).is_none() => News::New(held.clone()),
+                _ => return None,
+            };
+            Some(Arrival { key: key.to_string(), news })
         });
-        arrivals.collect()
+        let gone = self.iter().filter_map(|(key, entry)| {
+            let unchanged = known(key).filter(|at| *at == entry.updated_ms() && theirs.stored(key).is_none());
+            unchanged.map(|at| Arrival { key: key.to_string(), news: News::Gone(at) })
+        });
+        came.chain(gone).collect()
     }
 
     /// Takes in what another program wrote, unless it was deleted or changed here since.
     pub fn take(&mut self, arrival: Arrival) {
-        match (self.stored(&arrival.key), arrival.held) {
-            (None, held) if !arrival.replaces => self.add(arrival.key, held),
-            (Some(_), held) if self.is_older(&arrival.key, &held) => {
-                if let Held::Entry(entry) = held {
-                    self.insert(&arrival.key, entry);
-                }
+        let Arrival { key, news } = arrival;
+        let ours = self.get(&key).map(Entry::updated_ms);
+        match news {
+            News::New(held) if self.stored(&key).is_none() => self.add(key, held),
+            News::New(Held::Entry(entry)) | News::Newer(entry) if ours.is_some_and(|at| at < entry.updated_ms()) => {
+                self.insert(&key, entry);
             }
+            News::Gone(at) if ours == Some(at) => drop(self.remove(&key)),
             _ => {}
-        }
-    }
-
-    fn is_older(&self, key: &str, held: &Held) -> bool {
-        match (self.get(key), held) {
-            (Some(ours), Held::Entry(theirs)) => ours.updated_ms() < theirs.updated_ms(),
-            _ => false,
         }
     }
 

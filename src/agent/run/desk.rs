@@ -19,7 +19,7 @@ use crate::agent::model::resolve::{self, Selection};
 use crate::agent::model::{
     CallSession, ErrorKind, ModelError, ModelEvent, ModelReply, ModelRequest, Thinking, ToolSpec,
 };
-use crate::agent::tool::approval::judge::{Origin as Asked, Rules};
+use crate::agent::tool::approval::judge::Rules;
 use crate::agent::tool::desk as tool_desk;
 use crate::agent::tool::web::HttpWeb;
 use crate::agent::tool::{Call, Setup, Toolbox, table};
@@ -212,7 +212,7 @@ fn will_stay(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::ContextOverflow | ErrorKind::Format | ErrorKind::Protocol)
 }
 
-/// The tools of this run. Who may start a run over the gateway's socket is an operator.
+/// The tools of this run.
 fn toolbox(ground: &Ground, hands: Hands, window: u64, entropy: Entropy) -> std::io::Result<Toolbox> {
     let spec = &ground.spec;
     let toolbox = Toolbox::new(Setup {
@@ -223,7 +223,7 @@ fn toolbox(ground: &Ground, hands: Hands, window: u64, entropy: Entropy) -> std:
         workspace: spec.workspace.clone(),
         approvals_file: spec.paths.state_dir.join("exec-approvals.json"),
         home: spec.paths.home.clone(),
-        origin: Asked::Operator,
+        origin: spec.speaker,
         provider: ground.selection.primary.provider.clone(),
         model: ground.selection.primary.model.clone(),
         context_tokens: window,

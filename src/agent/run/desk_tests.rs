@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::agent::model::ToolChoice;
-use crate::agent::run::{ClientResult, ClientTools, Task};
+use crate::agent::run::{ClientResult, ClientTools, Speaker, Task};
 use crate::agent::tool::approval::pending::Request;
 use crate::agent::tool::desk::{Ask, Desk as Gateway, DeskFault, Note, Waiting};
 use crate::config::load::testing::TempDir;
@@ -50,6 +50,7 @@ fn ground(dir: &TempDir, backend: Value, lines: &[Value]) -> Ground {
         prompts: Vec::new(),
         model: None,
         auth_profile: None,
+        speaker: Speaker::Operator,
         cooldowns: Cooldowns::default(),
         client_tools: ClientTools::default(),
         channel: None,

@@ -112,19 +112,6 @@ pub(super) fn answer(
     turn.end(stop)
 }
 
-/// Answers what the gateway asks in a person's place; the transcript says so.
-pub(super) fn look_around(
-    parts: &mut dyn Parts,
-    prompts: Vec<Vec<Block>>,
-    control: &Control,
-    tell: &dyn Fn(RunEvent),
-) -> Result<RunResult, Box<RunFailure>> {
-    let mark = heartbeat::mark();
-    let mut turn = Turn { parts, control, tell, thoughts: false, mark, account: Account::default(), model: None };
-    let stop = turn.run(prompts);
-    turn.end(stop)
-}
-
 /// Shortens the conversation because a person asks for it.
 pub(super) fn compact(
     parts: &mut dyn Parts,
@@ -443,6 +430,19 @@ impl Turn<'_> {
         (self.tell)(RunEvent::Appended { id, message });
         Ok(())
     }
+}
+
+/// Answers what the gateway asks in a person's place; the transcript says so.
+pub(super) fn look_around(
+    parts: &mut dyn Parts,
+    prompts: Vec<Vec<Block>>,
+    control: &Control,
+    tell: &dyn Fn(RunEvent),
+) -> Result<RunResult, Box<RunFailure>> {
+    let mark = heartbeat::mark();
+    let mut turn = Turn { parts, control, tell, thoughts: false, mark, account: Account::default(), model: None };
+    let stop = turn.run(prompts);
+    turn.end(stop)
 }
 
 impl Shortened {

@@ -272,6 +272,7 @@ impl Server<'_> {
         if (&mut self.socket).write_all(&self.out).is_err() {
             return Turn::Done;
         }
+        let_go(&mut self.out);
         match after {
             After::Keep => Turn::Again,
             After::Close => self.end(),
@@ -317,4 +318,25 @@ fn too_large(head: &Head) -> bool {
 
 fn detail(detailed: bool) -> Detail {
     if detailed { Detail::Full } else { Detail::Plain }
+}
+
+/// Forgets an answer that was written, and does not hold on to the memory of a large one.
+fn let_go(out: &mut Vec<u8>) {
+    out.clear();
+    out.shrink_to(limits::HTTP_OUT_BYTES);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_large_answer_leaves_little_behind() {
+        let mut out = vec![0; limits::HTTP_OUT_BYTES * 10];
+        let_go(&mut out);
+        assert!(out.is_empty() && out.capacity() <= limits::HTTP_OUT_BYTES * 2);
+        let mut small = Vec::with_capacity(64);
+        let_go(&mut small);
+        assert_eq!(small.capacity(), 64);
+    }
 }

@@ -91,7 +91,7 @@ const ROWS: &[Row] = &[
     row("openclaw_sessions", GAUGE, "Sessions in the indexes of all agents.", |numbers, out| {
         out.plain(&numbers.state.sessions);
     }),
-    row("openclaw_runs", GAUGE, "Turns that work or wait.", |numbers, out| {
+    row("openclaw_runs_active", GAUGE, "Turns that work or wait.", |numbers, out| {
         let state = &numbers.state;
         out.each("state", &["running", "queued"], &[state.running as u64, state.waiting as u64]);
     }),

@@ -147,6 +147,9 @@ fn every_metric_is_well_formed() {
     let families = parse(&text(&numbers()));
     families.iter().for_each(check);
     assert_eq!(families.len(), ROWS.len());
+    // in OpenMetrics a counter has the name without its ending, which must not be another metric's
+    let bare: BTreeSet<&str> = families.iter().map(|family| family.name.trim_end_matches("_total")).collect();
+    assert_eq!(bare.len(), families.len());
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use super::target::{Aim, aimed_agent};
 use crate::agent::model::failover::{Change, Cooldowns};
 use crate::agent::model::{ErrorKind, ModelError, ModelRef};
 use crate::config::env::Env;
@@ -10,7 +11,6 @@ use crate::config::model::Config;
 use crate::config::paths::Paths;
 use crate::gateway::event::Effect;
 use crate::gateway::state::State;
-use crate::http::api::agent;
 use crate::http::reply::Reply;
 use crate::sys::clock::Now;
 
@@ -41,14 +41,10 @@ pub struct Report {
 }
 
 impl State {
-    /// The setting of an agent, or the answer that there is no such agent.
-    pub fn embedding_setting(&self, named: Option<&str>) -> Result<Setting, Box<Reply>> {
-        let id = named.unwrap_or_else(|| self.config.default_agent_id());
-        if !self.config.agents.resolved().iter().any(|agent| agent.id == id) {
-            return Err(Box::new(agent::unknown(id)));
-        }
+    /// The setting of the agent a request names, or the answer that there is no such agent.
+    pub fn embedding_setting(&self, aim: &Aim) -> Result<Setting, Box<Reply>> {
         Ok(Setting {
-            agent: id.to_string(),
+            agent: aimed_agent(&self.config, aim)?,
             config: self.config.clone(),
             env: self.facts.env.clone(),
             paths: self.facts.paths.clone(),

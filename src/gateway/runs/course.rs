@@ -132,6 +132,8 @@ impl State {
                 let error = end.err().cloned().unwrap_or_else(|| WireError::unavailable("the run has no outcome"));
                 fx.push(Effect::Feed(*ticket, Feed::failed(error)));
             }
+            // Its record is made with the outcome.
+            (Asker::Cron(_), _) => {}
             (Asker::Tool(ticket), end) => {
                 let value = match end {
                     Ok(payload) => json!({"runId": run_id, "status": "ok", "reply": reply_of(payload)}),
@@ -186,6 +188,10 @@ impl State {
     /// Stops one run: clients hear of it at once; its lane is free when its thread has ended.
     pub fn stop_run(&mut self, no: RunNo, reason: AbortReason, now: Now, fx: &mut Vec<Effect>) {
         let Some(run) = self.runs.get_mut(no) else { return };
+        // who was told once is not told again; of a time limit nobody was told yet
+        if matches!(run.phase, Phase::Stopping(known) if known != AbortReason::Timeout) {
+            return;
+        }
         let waits = run.phase == Phase::Queued;
         run.phase = Phase::Stopping(reason);
         run.said.reserve();
@@ -305,6 +311,7 @@ impl State {
             None => {}
             Some(Asker::Heartbeat(agent)) => self.heartbeat_ended(agent, run, outcome, error, now, fx),
             Some(Asker::Program(ticket)) => self.program_ended(*ticket, run, outcome, error, fx),
+            Some(Asker::Cron(job)) => self.cron_ended(job, run, outcome, error, now, fx),
             Some(asker) => self.tell_asker(asker, &run.id, error.as_ref().map_or(Ok(&payload), Err), fx),
         }
     }

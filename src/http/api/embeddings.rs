@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use data_encoding::BASE64;
 use serde_json::Value;
 
+use super::invalid;
 use crate::http::reply::Reply;
 use crate::limits;
 use crate::protocol::check;
@@ -34,7 +35,7 @@ pub enum Form {
 
 /// Reads a body; an empty one counts as an object. The types are judged first, then what is missing, then the limits.
 pub fn parse(body: &[u8]) -> Result<Request, Reply> {
-    read(body).map_err(|text| Reply::error(400, &text, "invalid_request_error"))
+    read(body).map_err(|text| invalid(&text))
 }
 
 fn read(body: &[u8]) -> Result<Request, String> {
@@ -54,11 +55,12 @@ fn read(body: &[u8]) -> Result<Request, String> {
     string(&body, "user")?;
     let model = model.filter(|model| !model.trim().is_empty()).ok_or("Missing `model`.")?;
     let texts = texts.ok_or("`input` must be a string or an array of strings.")?;
+    check_texts(&texts)?;
     Ok(Request { model: model.to_string(), texts, form, dimensions })
 }
 
-/// Judges the texts' number and length; apart from the rest because the agent's name is judged before it.
-pub fn check_texts(texts: &[String]) -> Result<(), Reply> {
+/// Judges the texts' number and length.
+fn check_texts(texts: &[String]) -> Result<(), String> {
     let fault = if texts.is_empty() || texts.iter().any(String::is_empty) {
         "`input` must contain at least one non-empty string.".to_string()
     } else if texts.len() > limits::EMBED_TEXTS {
@@ -70,7 +72,7 @@ pub fn check_texts(texts: &[String]) -> Result<(), Reply> {
     } else {
         return Ok(());
     };
-    Err(Reply::error(400, &fault, "invalid_request_error"))
+    Err(fault)
 }
 
 /// Characters as JavaScript counts them.
@@ -131,7 +133,7 @@ fn kind(value: &Value) -> &'static str {
 }
 
 /// The answer with these vectors.
-pub fn answer<'v>(model: &str, rows: &mut dyn Iterator<Item = &'v [f32]>, form: Form, tokens: u64) -> Reply {
+pub fn answer(model: &str, rows: &mut dyn Iterator<Item = &[f32]>, form: Form, tokens: u64) -> Reply {
     let mut out = String::from(r#"{"object":"list","data":["#);
     for (index, row) in rows.enumerate() {
         let comma = if index > 0 { "," } else { "" };
@@ -172,7 +174,7 @@ mod tests {
     }
 
     fn refused(texts: &[String]) -> Option<String> {
-        let reply = check_texts(texts).err()?;
+        let reply = parse(json!({"model": "openclaw", "input": texts}).to_string().as_bytes()).err()?;
         let body: Value = serde_json::from_slice(reply.body_bytes()).unwrap();
         assert_eq!((reply.status(), &body["error"]["type"]), (400, &json!("invalid_request_error")));
         Some(body["error"]["message"].as_str().unwrap().to_string())
@@ -229,6 +231,7 @@ mod tests {
         assert_eq!(refused(&list(1, limits::EMBED_TEXT_CHARS + 1)).unwrap(), "Input too long (max 8192 chars).");
         // a character beyond the basic plane counts twice, as in JavaScript
         assert_eq!(refused(&["😀".repeat(4097)]).unwrap(), "Input too long (max 8192 chars).");
+        assert_eq!(8 * limits::EMBED_TEXT_CHARS, limits::EMBED_CHARS);
         let over = [list(8, limits::EMBED_TEXT_CHARS), list(1, 1)].concat();
         assert_eq!(refused(&over).unwrap(), "Total input too large (max 65536 chars).");
     }

@@ -2,7 +2,6 @@
 //! (http.md 2, 5.4). One table; whether a surface is switched on and who may use it is decided elsewhere.
 
 pub mod admin;
-pub mod agent;
 pub mod chat;
 pub mod embeddings;
 pub mod fault;
@@ -10,6 +9,8 @@ pub mod fields;
 pub mod messages;
 pub mod models;
 pub mod pictures;
+pub mod responses;
+pub mod strict;
 pub mod tools;
 
 use serde_json::Value;

@@ -17,7 +17,7 @@ use crate::gateway::conn::Hub;
 use crate::gateway::event::{HttpAnswer, HttpAsk, Input};
 use crate::gateway::programs::embeddings::{Report, Setting, failure};
 use crate::http::api::embeddings::{self, Request};
-use crate::http::api::{agent, missing_scope};
+use crate::http::api::{invalid, missing_scope};
 use crate::http::reply::Reply;
 use crate::http::route;
 use crate::limits;
@@ -45,31 +45,31 @@ fn answer(exchange: &Exchange<'_>) -> Result<Reply, End> {
         return Err(End::Refused(missing_scope(Scope::Admin)));
     }
     let request = embeddings::parse(exchange.body.bytes()).map_err(End::Refused)?;
-    let named = agent::named(&request.model, exchange.head).map_err(End::Refused)?;
-    embeddings::check_texts(&request.texts).map_err(End::Refused)?;
-    let setting = setting(exchange.hub, named)?;
+    let setting = setting(exchange, &request.model)?;
     let Request { model: shown, texts, form, dimensions } = request;
     let ask = Ask { agent: setting.agent.clone(), model: model.map(String::from), dimensions, texts };
-    let embedded = work(exchange, ask, setting)?;
+    let (embedded, _place) = work(exchange, ask, setting)?;
     Ok(embeddings::answer(&shown, &mut embedded.vectors.rows(), form, embedded.tokens))
 }
 
-fn setting(hub: &Hub, named: agent::Named) -> Result<Setting, End> {
-    match hub.ask(HttpAsk::Embeddings(named)) {
+fn setting(exchange: &Exchange<'_>, model: &str) -> Result<Setting, End> {
+    let aim = exchange.wish("", model, "");
+    match exchange.hub.ask(HttpAsk::Embeddings(Box::new(aim))) {
         Some(HttpAnswer::Embeddings(setting)) => Ok(*setting),
         Some(HttpAnswer::Refused(reply)) => Err(End::Refused(*reply)),
         _ => Err(End::Refused(route::unavailable())),
     }
 }
 
-/// Has a thread do it. Left before the end, the thread is told to stop and ends by itself.
-fn work(exchange: &Exchange<'_>, ask: Ask, setting: Setting) -> Result<Embedded, End> {
+/// Has a thread do it, and hands its place on: the answer's text is the largest part. Left before the end, the thread is
+/// told to stop and ends by itself.
+fn work(exchange: &Exchange<'_>, ask: Ask, setting: Setting) -> Result<(Embedded, Place), End> {
     let control = Control::within(limits::EMBED_TIME);
     let place = place(exchange, &control)?;
     let (theirs, hub) = (control.clone(), Arc::clone(exchange.hub));
     let pending = thread::ask("embed", limits::STACK_RUN, move || {
-        let _place = place;
-        ask_provider(&ask, setting, &theirs, &hub)
+        let answer = ask_provider(&ask, setting, &theirs, &hub);
+        answer.map(|embedded| (embedded, place))
     });
     let pending = pending.map_err(|error| {
         log::error!(target: "http", "cannot start a thread for embeddings error={error}");
@@ -85,8 +85,8 @@ fn work(exchange: &Exchange<'_>, ask: Ask, setting: Setting) -> Result<Embedded,
         }
     }
     match pending.join() {
-        Some(Ok(embedded)) => Ok(embedded),
-        Some(Err(Refusal::Request(text))) => Err(End::Refused(Reply::error(400, text, "invalid_request_error"))),
+        Some(Ok(done)) => Ok(done),
+        Some(Err(Refusal::Request(text))) => Err(End::Refused(invalid(text))),
         Some(Err(Refusal::Model(error))) => Err(End::Refused(failure(&error))),
         None => Err(End::Refused(Reply::error(500, "internal error", "api_error"))),
     }

@@ -6,6 +6,8 @@ mod chat;
 mod embeddings;
 mod metrics;
 mod pictures;
+mod responses;
+mod telling;
 mod tools;
 
 use std::io::{self, ErrorKind};
@@ -82,11 +84,11 @@ impl Exchange<'_> {
         self.socket.set_nonblocking(false).is_err() || gone
     }
 
-    /// For whom the request is, or the answer that refuses it. `word` names the interface in keys of sessions.
-    pub fn aim(&self, word: &'static str, model: &str, user: &str) -> Result<Box<Target>, Reply> {
+    /// What the request says about whom it is for. `word` names the interface in keys of sessions.
+    pub fn wish(&self, word: &'static str, model: &str, user: &str) -> Aim {
         let header = |name: &str| self.head.header(name).unwrap_or_default().to_string();
         let agent = Some(header("x-openclaw-agent-id")).filter(|id| !id.trim().is_empty());
-        let aim = Aim {
+        Aim {
             word,
             model: model.to_string(),
             user: user.to_string(),
@@ -95,7 +97,12 @@ impl Exchange<'_> {
             other_model: header("x-openclaw-model"),
             channel: header("x-openclaw-message-channel"),
             grant: self.grant.clone(),
-        };
+        }
+    }
+
+    /// For whom the request is, or the answer that refuses it.
+    pub fn aim(&self, word: &'static str, model: &str, user: &str) -> Result<Box<Target>, Reply> {
+        let aim = self.wish(word, model, user);
         match self.hub.ask(HttpAsk::Aim(Box::new(aim))) {
             Some(HttpAnswer::Aimed(target)) => Ok(target),
             Some(HttpAnswer::Refused(reply)) => Err(*reply),
@@ -219,6 +226,6 @@ fn serve(exchange: &Exchange<'_>, surface: Surface) -> Answered {
         Surface::Embeddings => embeddings::serve(exchange),
         Surface::Metrics => metrics::serve(exchange),
         Surface::Chat => chat::serve(exchange),
-        _ => Answered::Reply(Reply::not_found()),
+        Surface::Responses => responses::serve(exchange),
     }
 }
