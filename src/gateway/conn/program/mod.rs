@@ -218,6 +218,7 @@ impl Server<'_> {
 
 /// The interface's own part.
 fn serve(exchange: &Exchange<'_>, surface: Surface) -> Answered {
+    log::debug!(target: "http", "program asks client={} path={}", exchange.client, exchange.head.path());
     match surface {
         Surface::AdminRpc => admin::serve(exchange),
         Surface::Tools => tools::serve(exchange),
