@@ -335,7 +335,10 @@ fn several_wishes_make_one_run_that_sees_all_lines() {
     let (_, text, _) = &world.turns[0];
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(lines[0], "System: [Mon 2026-06-01 12:00 UTC] line 0");
-    assert!(lines[2].ends_with("line 2") && lines[3].starts_with("Something happened"), "{text}");
+    assert!(
+        lines[2].ends_with("line 2") && lines[3].is_empty() && lines[4].starts_with("Something happened"),
+        "{text}"
+    );
     assert_eq!(lines.last(), Some(&"Current time: Mon 2026-06-01 12:00 UTC"));
     assert_eq!(world.told(), [("ok-token", "cron:1")]);
 }
