@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
+
 use super::secret::Secret;
 use super::value::{Node, duration};
 
@@ -334,6 +336,17 @@ impl Agents {
         let every = if self.subscribed { HEARTBEAT_EVERY_SUBSCRIBED } else { HEARTBEAT_EVERY };
         own.over(self.defaults.heartbeat.as_ref()).resolved(every)
     }
+}
+
+/// What the file says of an agent, for the parts that read their own sections: `agents.list[]`, or
+/// `agents.entries.<id>`.
+pub fn raw_agent<'a>(config: &'a Value, id: &str) -> Option<&'a Value> {
+    let agents = config.get("agents")?;
+    let same = |found: Option<&str>| found.is_some_and(|found| found.trim().eq_ignore_ascii_case(id));
+    let mut listed = agents.get("list").and_then(Value::as_array).into_iter().flatten();
+    let found = listed.find(|agent| same(agent.get("id").and_then(Value::as_str)));
+    let mut entries = agents.get("entries").and_then(Value::as_object).into_iter().flatten();
+    found.or_else(|| entries.find(|(found, _)| same(Some(found))).map(|(_, agent)| agent))
 }
 
 impl Agent {

@@ -15,6 +15,7 @@ use serde_json::Value;
 
 use super::agent_files::{self, FileAsk};
 use super::approvals_file::{self, ApprovalChange};
+use super::cron::files::{self as cron_files, CronJob, Loaded};
 use super::event::{ConnId, Event, Input};
 use super::handshake::Greeting;
 use super::heartbeats::{HeartbeatAsk, HeartbeatRead};
@@ -81,6 +82,8 @@ pub enum Job {
     Retain(Vec<Retain>),
     /// Read what heartbeats need.
     Heartbeat(HeartbeatAsk),
+    /// Read or write files of scheduled work.
+    Cron(CronJob),
     /// Replace session indexes.
     Indexes(Vec<(PathBuf, Arc<Index>)>),
 }
@@ -130,6 +133,10 @@ pub enum Done {
     Heartbeat(HeartbeatRead),
     /// Where transcripts are now.
     PutAway(Vec<String>),
+    /// The jobs of the schedule.
+    CronLoaded(Box<Loaded>),
+    /// A time zone, if there is one of that name.
+    CronZone(String, Option<Arc<Zone>>),
     /// It was not done: the queue was full, or a bug got in the way.
     Refused,
 }
@@ -137,7 +144,8 @@ pub enum Done {
 impl Job {
     /// Whether it only reads what a client wants to see; such a job changes nothing and may take long.
     fn reads(&self) -> bool {
-        matches!(self, Job::Tail(_)) || matches!(self, Job::Transcript(ask) if !matches!(ask, Ask::Shorten { .. }))
+        matches!(self, Job::Tail(_) | Job::Cron(CronJob::Runs(..)))
+            || matches!(self, Job::Transcript(ask) if !matches!(ask, Ask::Shorten { .. }))
     }
 }
 
@@ -151,7 +159,11 @@ impl Done {
             Job::Tail(_) => Done::Tail(Err("too many reads are waiting".to_string())),
             Job::Transcript(_) => Done::Transcript(Err("too many reads are waiting".to_string())),
             Job::Add(_) => Done::Added(Err("too many writes are waiting".to_string())),
+            Job::Cron(CronJob::Runs(..)) => {
+                Done::Answer(Err(WireError::unavailable("too many reads are waiting; try again")))
+            }
             Job::Config
+            | Job::Cron(_)
             | Job::Sessions(_)
             | Job::Recover(..)
             | Job::PutAway(..)
@@ -203,6 +215,10 @@ pub enum Then {
     PutAway(Waiting, String),
     /// Go on with heartbeats: with the time zones, or with this agent's.
     Heartbeat(Option<String>),
+    /// Take over the schedule, or a time zone for it.
+    CronLoaded,
+    /// Start this job's turn.
+    CronBegun(String),
 }
 
 /// What is said once a change is on disk.
@@ -395,6 +411,7 @@ fn perform(hands: &mut Hands, job: Job) -> Done {
         Job::PutAway(files, now_ms) => Done::PutAway(put_away(&files, now_ms)),
         Job::Heartbeat(ask) => Done::Heartbeat(heartbeat_read(&ask, &place.env)),
         Job::Tail(ask) => Done::Tail(read_log(place, ask)),
+        Job::Cron(job) => cron_files::perform(job),
         Job::Config => Done::Config(Box::new(load::load(&place.paths, &place.env))),
         Job::Sessions(stores) => Done::Sessions(sessions::read_all(stores, &mut hands.indexes)),
     }

@@ -7,12 +7,12 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::event::{Effect, Timer};
-use super::sessions::SessionRow;
 use super::state::State;
 use crate::agent::model::ModelRef;
 use crate::agent::model::discover::Found;
 use crate::config::sections::ResolvedAgent;
 use crate::limits;
+use crate::session::list;
 use crate::session::row::{self, Defaults};
 use crate::sys::clock::Now;
 
@@ -192,7 +192,7 @@ fn interval(every: Duration) -> String {
     }
 }
 
-fn status_row(row: &SessionRow<'_>, defaults: &Defaults, now: Now) -> Value {
+fn status_row(row: &list::Found<'_>, defaults: &Defaults, now: Now) -> Value {
     let mut entry = row::row(row.key, row.entry, defaults);
     entry.retain(|name, _| {
         [
@@ -212,7 +212,7 @@ fn status_row(row: &SessionRow<'_>, defaults: &Defaults, now: Now) -> Value {
         .contains(&name.as_str())
     });
     entry.insert("agentId".into(), row.agent.into());
-    entry.insert("age".into(), now.wall_ms.saturating_sub(row.updated_ms()).into());
+    entry.insert("age".into(), now.wall_ms.saturating_sub(row.entry.updated_ms()).into());
     for name in ["totalTokens", "remainingTokens", "percentUsed", "model", "contextTokens"] {
         entry.entry(name).or_insert(Value::Null);
     }

@@ -126,6 +126,7 @@ impl World {
             cause: Cause::Internal,
             message: "the model is gone".into(),
             retry_after: None,
+            status: None,
         };
         self.feed(Input::Run(no, RunEvent::Failed(Box::new(failure))));
     }
@@ -538,6 +539,7 @@ fn a_message_does_not_join_a_heartbeat_and_stopping_it_is_no_failure() {
         cause: Cause::Stopped(crate::agent::control::AbortReason::Rpc),
         message: String::new(),
         retry_after: None,
+        status: None,
     };
     world.feed(Input::Run(beat, RunEvent::Failed(Box::new(failure))));
     assert_eq!(world.told(), [("skipped", "aborted")]);

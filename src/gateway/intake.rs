@@ -17,6 +17,7 @@ use crate::agent::message::Block;
 use crate::agent::model::failover::Cooldowns;
 use crate::agent::model::{ModelRef, Thinking};
 use crate::agent::run::{ClientTools, Prompt, RunSpec, Task};
+use crate::agent::tool::approval::judge::Origin as Speaker;
 use crate::limits;
 use crate::protocol::errors::WireError;
 use crate::session::key::KeyRules;
@@ -36,6 +37,8 @@ pub struct Intake {
     pub run_id: String,
     /// How it was asked for.
     pub origin: Origin,
+    /// Who speaks: what a stranger says gets fewer tools, also by way of another session.
+    pub speaker: Speaker,
     /// What the person says.
     pub prompt: Vec<Block>,
     /// How much the model thinks, for this turn.
@@ -68,10 +71,14 @@ pub struct Intake {
     pub is_first: bool,
     /// Whether the conversation may be over by now, so that this message starts another.
     pub may_renew: bool,
+    /// Whether it begins a conversation of its own under the key.
+    pub fresh: bool,
     /// What the message itself says about waiting.
     pub queue_mode: Option<String>,
     /// What a program brings along.
     pub client_tools: ClientTools,
+    /// The channel a program speaks for.
+    pub channel: Option<String>,
 }
 
 impl Intake {
@@ -81,6 +88,7 @@ impl Intake {
             place,
             run_id,
             origin,
+            speaker: Speaker::Operator,
             prompt,
             limit,
             thinking: None,
@@ -97,8 +105,10 @@ impl Intake {
             reasoning: None,
             is_first: false,
             may_renew: false,
+            fresh: false,
             queue_mode: None,
             client_tools: ClientTools::default(),
+            channel: None,
         }
     }
 }
@@ -211,7 +221,7 @@ impl State {
         let path = self.config.session_store(&self.facts.paths, agent);
         let fresh = self.session_id_for(key);
         let known = self.sessions.get(agent, key).cloned();
-        let over = intake.may_renew && self.is_over(&intake.place, known.as_ref(), now);
+        let over = intake.fresh || intake.may_renew && self.is_over(&intake.place, known.as_ref(), now);
         let index = self.sessions.open(agent, || path)?;
         let created = over || known.as_ref().and_then(|entry| entry.session_id()).is_none();
         let mut entry = known.unwrap_or_default();
@@ -272,7 +282,7 @@ impl State {
 
     /// The id a new session gets: the one its key asks for, unless another session has it.
     fn session_id_for(&mut self, key: &str) -> String {
-        let taken = |id: &&str| self.sessions.rows().iter().any(|row| row.entry.session_id().as_deref() == Some(*id));
+        let taken = |id: &&str| self.sessions.all().any(|row| row.entry.session_id().as_deref() == Some(*id));
         match session_key::explicit_id(key).filter(|id| !taken(id)) {
             Some(id) => id.to_string(),
             None => self.entropy.uuid(),
@@ -321,6 +331,7 @@ impl State {
             transcript,
             workspace: self.config.workspace(&self.facts.paths, &agent),
             prompts,
+            speaker: intake.speaker,
             task: intake.task,
             shows_thoughts: reasoning.as_deref() == Some("stream"),
             exec_security: word("execSecurity"),
@@ -333,10 +344,12 @@ impl State {
             limit: intake.limit,
             extra_system: intake.extra_system,
             client_tools: intake.client_tools,
+            channel: intake.channel,
             cli_sessions: entry.object("cliSessionIds").map(|ids| Value::Object(ids.to_map())).unwrap_or_default(),
             config: self.config.clone(),
             paths: self.facts.paths.clone(),
             env: self.facts.env.clone(),
+            http: self.facts.http.clone(),
             seed,
         };
         Ok(Run {
@@ -347,6 +360,7 @@ impl State {
             not_before: None,
             lost: Lost::default(),
             origin: intake.origin,
+            speaker: intake.speaker,
             session_key: key,
             agent_id: agent,
             session_id,
@@ -439,7 +453,8 @@ impl State {
 }
 
 /// The model the session has chosen.
-fn own_model(entry: &Entry) -> Option<ModelRef> {
+/// The model a session's entry names.
+pub fn own_model(entry: &Entry) -> Option<ModelRef> {
     match (entry.text("providerOverride"), entry.text("modelOverride")) {
         (Some(provider), Some(model)) => Some(ModelRef::new(provider, model)),
         (None, Some(model)) => ModelRef::parse(&model),

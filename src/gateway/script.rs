@@ -15,6 +15,7 @@ use super::handle::handle;
 use super::pairing_devices::DeviceBook;
 use super::pairing_nodes::NodeBook;
 use super::state::{Beginning, Facts, State};
+use crate::agent::http;
 use crate::config::model::Config;
 use crate::config::resolve::{AuthMode, AuthPlan, Source};
 use crate::config::{Env, Paths, Profile, Secret};
@@ -77,6 +78,11 @@ impl Script {
             nodes: NodeBook::default(),
         });
         Script { state, now, effects: Vec::new() }
+    }
+
+    /// Sets the clock.
+    pub fn set_now(&mut self, now: Now) {
+        self.now = now;
     }
 
     /// Lets time pass.
@@ -201,6 +207,7 @@ fn facts(paths: Paths, now: Now) -> Facts {
         identity: None,
         zone: Zone::utc(),
         env: Arc::new(Env::of([])),
+        http: http::Settings::default(),
         log_requests: false,
         tick: limits::TICK,
         handshake: limits::HANDSHAKE,

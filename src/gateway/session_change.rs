@@ -46,7 +46,11 @@ impl State {
     pub fn sessions_arrived(&mut self, path: &Path, arrivals: Vec<Arrival>, now: Now, fx: &mut Vec<Effect>) {
         let Some((agent, keys)) = self.sessions.arrived(path, arrivals) else { return };
         log::info!(target: "store", "{} sessions were changed by another program file={}", keys.len(), path.display());
-        let changed: Vec<Value> = keys.iter().filter_map(|key| self.change_of(&agent, key, "send", now)).collect();
+        let change = |key: &String| {
+            let reason = if self.sessions.get(&agent, key).is_some() { "send" } else { "delete" };
+            self.change_of(&agent, key, reason, now)
+        };
+        let changed: Vec<Value> = keys.iter().filter_map(change).collect();
         self.tell_changes(&changed, fx);
         self.save_sessions_soon(fx);
     }

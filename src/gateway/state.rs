@@ -9,23 +9,27 @@ use super::access::Access;
 use super::auth::{LoginLimits, Logins, Secrets};
 use super::conn::Peer;
 use super::connect_params::Client;
+use super::cron::Cron;
 use super::dedupe::Memory;
-use super::event::{Call, ConnId, Effect, Timer};
+use super::event::{Call, ConnId, Effect, Input, Timer};
 use super::health::HealthCache;
 use super::heartbeats::Heartbeats;
 use super::journal::{Journal, OpenRun};
 use super::methods::session_write::Deletion;
+use super::metrics::Counts;
 use super::model_memory::ModelMemory;
 use super::pairing::Change;
 use super::pairing_devices::{DeviceBook, TokenForm};
 use super::pairing_nodes::NodeBook;
 use super::presence::{OwnFacts, Presence, PresenceKey};
+use super::programs::previous::Previous;
 use super::runs::Runs;
 use super::sessions::SessionBook;
 use super::system_events::SystemEvents;
 use super::tool_asks::Approver;
 use super::trouble::Record;
 use super::watch::Watch;
+use crate::agent::http;
 use crate::agent::tool::approval::pending::Approvals;
 use crate::config::env::Env;
 use crate::config::model::Config;
@@ -57,6 +61,8 @@ pub struct Facts {
     pub zone: Zone,
     /// The environment the configuration was read in.
     pub env: Arc<Env>,
+    /// Proxies and certificates of that environment.
+    pub http: http::Settings,
     /// The gateway's own device id and public key.
     pub identity: Option<(String, String)>,
     /// Whether the log shows requests as they come in, not only with their answers.
@@ -203,6 +209,8 @@ pub struct State {
     pub entropy: Entropy,
     /// Every open WebSocket, by number.
     pub conns: BTreeMap<ConnId, Conn>,
+    /// Calls of HTTP programs that wait for their answers, as connections that nobody sees.
+    pub calls: Table<ConnId, Session>,
     /// The timer for handshakes that take too long is set.
     pub handshakes_timed: bool,
     /// Who is there.
@@ -225,6 +233,8 @@ pub struct State {
     pub memory: Memory,
     /// Failed logins by address.
     pub logins: Logins,
+    /// Answers of `/v1/responses` that programs may name.
+    pub previous: Previous,
     /// Sessions of all agents.
     pub sessions: SessionBook,
     /// Runs that have not ended.
@@ -233,6 +243,8 @@ pub struct State {
     pub approvals: Approvals<Approver>,
     /// Calls that wait for the session indexes.
     pub held: Vec<(ConnId, String, Call)>,
+    /// What programs want that waits for them too.
+    pub held_inputs: Vec<Input>,
     /// Sessions that go when their turns have stopped.
     pub deletions: Vec<Deletion>,
     /// Number of the last one.
@@ -255,8 +267,12 @@ pub struct State {
     pub heartbeats: Heartbeats,
     /// Lines waiting for the next turns of sessions.
     pub system_events: SystemEvents,
+    /// Scheduled work.
+    pub cron: Cron,
     /// Numbers.
     pub counters: Counters,
+    /// More numbers, for `/metrics` alone.
+    pub metrics: Counts,
     /// What went wrong.
     pub trouble: Record,
     /// The gateway is on its way out.
@@ -311,6 +327,7 @@ impl State {
             presence: Presence::new(&facts.own()),
             facts,
             logins: Logins::new(login_limits(&config)),
+            previous: Previous::default(),
             config,
             config_warnings,
             secrets: access.now(),
@@ -318,6 +335,7 @@ impl State {
             allowed_origins,
             entropy,
             conns: BTreeMap::new(),
+            calls: Table::new(),
             handshakes_timed: false,
             presence_gate: PresenceGate::default(),
             health: HealthCache::default(),
@@ -331,6 +349,7 @@ impl State {
             runs,
             approvals: Approvals::default(),
             held: Vec::new(),
+            held_inputs: Vec::new(),
             deletions: Vec::new(),
             next_deletion: 0,
             journal: Journal::default(),
@@ -342,7 +361,9 @@ impl State {
             watch: Watch::default(),
             heartbeats: Heartbeats::default(),
             system_events: SystemEvents::default(),
+            cron: Cron::default(),
             counters: Counters::default(),
+            metrics: Counts::default(),
             trouble: Record::default(),
             stopping: false,
         }
@@ -350,9 +371,11 @@ impl State {
 
     /// What is to be done before the first event.
     pub fn start(&mut self, now: Now, fx: &mut Vec<Effect>) {
+        self.metrics_begin(now);
         self.refresh_health(now, fx);
         self.load_sessions(fx);
         self.plan_heartbeats(now, fx);
+        self.load_cron(fx);
         fx.push(Effect::Timer(self.facts.tick, Timer::Tick));
         fx.push(Effect::Timer(limits::PING, Timer::Ping));
         fx.push(Effect::Timer(limits::SWEEP, Timer::Sweep));
@@ -364,17 +387,19 @@ impl State {
 
     /// The session of a connection in use.
     pub fn session(&self, conn: ConnId) -> Option<&Session> {
-        match &self.conns.get(&conn)?.phase {
-            Phase::Ready(session) => Some(session),
-            _ => None,
+        match self.conns.get(&conn).map(|entry| &entry.phase) {
+            Some(Phase::Ready(session)) => Some(session),
+            Some(_) => None,
+            None => self.calls.get(&conn),
         }
     }
 
     /// The session of a connection in use, to change.
     pub fn session_mut(&mut self, conn: ConnId) -> Option<&mut Session> {
-        match &mut self.conns.get_mut(&conn)?.phase {
-            Phase::Ready(session) => Some(session),
-            _ => None,
+        match self.conns.get_mut(&conn).map(|entry| &mut entry.phase) {
+            Some(Phase::Ready(session)) => Some(session),
+            Some(_) => None,
+            None => self.calls.get_mut(&conn),
         }
     }
 

@@ -5,6 +5,7 @@ use super::defs::{HEALTH, HEARTBEAT, PENDING_DEVICE, PENDING_NODE, PRESENCE_ENTR
 use super::defs_agent::{
     AGENT_EVENT, CHAT_EVENT, EXEC_APPROVAL, SESSION_MESSAGE_EVENT, SESSION_OPERATION_EVENT, SESSIONS_CHANGED_EVENT,
 };
+use super::defs_cron::CRON_EVENT;
 use super::kinds::{COUNT, Field, Kind, NULLABLE_TEXT, TEXT, TEXTS, list, opt, req};
 use super::table::{Event, Scope};
 
@@ -54,6 +55,10 @@ pub const EVENTS: &[Event] = &[
         ],
         "The first frame of every connection.",
     ),
+    Event {
+        drop_if_slow: true,
+        ..reading("cron", 3, &CRON_EVENT, "A scheduled job was changed, started or finished.")
+    },
     pairing("device.pair.requested", &Kind::Ref(&PENDING_DEVICE), "A device asks to be paired."),
     pairing(
         "device.pair.resolved",

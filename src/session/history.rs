@@ -301,8 +301,8 @@ mod tests {
     #[test]
     fn the_limits_hold() {
         let ask = |params: Value| (Ask::of(&params).limit, Ask::of(&params).offset);
-        assert_eq!(ask(json!({})), (200, 0));
-        assert_eq!(ask(json!({"limit": 5000, "offset": 7})), (1000, 7));
+        assert_eq!(ask(json!({})), (limits::HISTORY_MESSAGES, 0));
+        assert_eq!(ask(json!({"limit": 5000, "offset": 7})), (limits::HISTORY_MESSAGES_MAX, 7));
         let line = |at: usize| {
             let text = "x".repeat(1024 * 1024);
             format!(

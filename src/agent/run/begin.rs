@@ -68,5 +68,5 @@ pub fn not_started(error: &io::Error) -> RunFailure {
 
 /// A failure before anything was done.
 pub(super) fn failure(cause: Cause, message: String) -> RunFailure {
-    RunFailure { account: Account::default(), cause, message, retry_after: None }
+    RunFailure { account: Account::default(), cause, message, retry_after: None, status: None }
 }

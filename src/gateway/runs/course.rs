@@ -78,8 +78,9 @@ impl State {
             }
             RunEvent::Text(delta) => self.tell_text(no, &delta, now, fx),
             RunEvent::Thought(delta) => {
-                let data = json!({"text": run.said.think(&delta), "delta": delta});
-                self.tell_stream(no, "thinking", &data, now, fx);
+                if run.said.think(&delta, now.mono) {
+                    self.tell_thought(no, now, fx);
+                }
             }
             RunEvent::MessageEnd => self.tell_message_end(no, now, fx),
             RunEvent::ToolStart(start) => self.tell_tool_start(no, start, now, fx),
@@ -131,6 +132,8 @@ impl State {
                 let error = end.err().cloned().unwrap_or_else(|| WireError::unavailable("the run has no outcome"));
                 fx.push(Effect::Feed(*ticket, Feed::failed(error)));
             }
+            // Its record is made with the outcome.
+            (Asker::Cron(_), _) => {}
             (Asker::Tool(ticket), end) => {
                 let value = match end {
                     Ok(payload) => json!({"runId": run_id, "status": "ok", "reply": reply_of(payload)}),
@@ -185,6 +188,10 @@ impl State {
     /// Stops one run: clients hear of it at once; its lane is free when its thread has ended.
     pub fn stop_run(&mut self, no: RunNo, reason: AbortReason, now: Now, fx: &mut Vec<Effect>) {
         let Some(run) = self.runs.get_mut(no) else { return };
+        // who was told once is not told again; of a time limit nobody was told yet
+        if matches!(run.phase, Phase::Stopping(known) if known != AbortReason::Timeout) {
+            return;
+        }
         let waits = run.phase == Phase::Queued;
         run.phase = Phase::Stopping(reason);
         run.said.reserve();
@@ -216,7 +223,7 @@ impl State {
         self.end_run(no, Outcome::never_started(reason), now, fx);
     }
 
-    /// Refuses a turn in a conversation whose last one does not end.
+    /// Refuses to write into a conversation whose last turn does not end.
     pub fn check_stuck(&self, place: &Place) -> Result<(), WireError> {
         let session = self.sessions.get(&place.agent, &place.key).and_then(|entry| entry.session_id());
         let stuck = self.runs.stuck.values().find(|stuck| Some(stuck.session_id.as_str()) == session.as_deref());
@@ -242,6 +249,7 @@ impl State {
             target: "agent", "run ended run={} session={} durationMs={} outcome={}",
             run.id, run.session_key, outcome.account.took.as_millis(), outcome.name()
         );
+        self.metrics.run(&outcome);
         self.tell_lifecycle(no, &outcome.lifecycle(run.started_ms, now.wall_ms), now, fx);
         if !told {
             self.tell_outcome(no, &outcome, error.as_ref(), now, fx);
@@ -303,6 +311,7 @@ impl State {
             None => {}
             Some(Asker::Heartbeat(agent)) => self.heartbeat_ended(agent, run, outcome, error, now, fx),
             Some(Asker::Program(ticket)) => self.program_ended(*ticket, run, outcome, error, fx),
+            Some(Asker::Cron(job)) => self.cron_ended(job, run, outcome, error, now, fx),
             Some(asker) => self.tell_asker(asker, &run.id, error.as_ref().map_or(Ok(&payload), Err), fx),
         }
     }

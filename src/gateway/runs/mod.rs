@@ -20,6 +20,7 @@ use super::event::ConnId;
 use crate::agent::control::AbortReason;
 use crate::agent::message::Block;
 use crate::agent::run::{Prompt, RunSpec};
+use crate::agent::tool::approval::judge::Origin as Speaker;
 use crate::session::queue::Lost;
 use crate::sys::table::Table;
 
@@ -47,6 +48,8 @@ pub enum Asker {
     Heartbeat(String),
     /// An HTTP program, which is told through its feed.
     Program(u64),
+    /// A job of the schedule.
+    Cron(String),
 }
 
 /// Where a run stands.
@@ -99,6 +102,8 @@ pub struct Run {
     pub lost: Lost,
     /// How it was asked for.
     pub origin: Origin,
+    /// Who speaks in it.
+    pub speaker: Speaker,
     /// Canonical key of its session; also its lane.
     pub session_key: String,
     /// Its agent.
@@ -319,9 +324,10 @@ impl Runs {
         self.by_id.get(id).copied()
     }
 
-    /// Who waits for the end of a run, to be told before it has ended; a heartbeat waits for the real end.
+    /// Who waits for the end of a run, to be told before it has ended; scheduled work waits for the real end.
     pub fn take_asker(&mut self, no: RunNo) -> Option<Asker> {
-        self.by_no.get_mut(&no).filter(|run| !run.is_heartbeat())?.asker.take()
+        let early = |asker: &mut Asker| !matches!(asker, Asker::Heartbeat(_) | Asker::Cron(_));
+        self.by_no.get_mut(&no)?.asker.take_if(early)
     }
 
     /// The run whose end this tool waits for.

@@ -25,6 +25,7 @@ struct Failure {
     cause: Cause,
     message: String,
     retry_after: Option<Duration>,
+    status: Option<u16>,
 }
 
 impl Outcome {
@@ -35,14 +36,15 @@ impl Outcome {
 
     /// It failed or was stopped.
     pub fn failed(failure: RunFailure) -> Outcome {
-        let RunFailure { account, cause, message, retry_after } = failure;
-        Outcome { account, stop_reason: cause.name(), failure: Some(Failure { cause, message, retry_after }) }
+        let RunFailure { account, cause, message, retry_after, status } = failure;
+        Outcome { account, stop_reason: cause.name(), failure: Some(Failure { cause, message, retry_after, status }) }
     }
 
     /// It was stopped while it waited.
     pub fn never_started(reason: AbortReason) -> Outcome {
         let cause = Cause::Stopped(reason);
-        Outcome::failed(RunFailure { account: Account::default(), cause, message: String::new(), retry_after: None })
+        let (message, retry_after, status) = (String::new(), None, None);
+        Outcome::failed(RunFailure { account: Account::default(), cause, message, retry_after, status })
     }
 
     /// Why it was stopped, if it was.
@@ -56,6 +58,11 @@ impl Outcome {
     /// Why it failed, if it did.
     pub fn cause(&self) -> Option<Cause> {
         self.failure.as_ref().map(|failure| failure.cause)
+    }
+
+    /// The provider's HTTP status, if it failed with one.
+    pub fn status(&self) -> Option<u16> {
+        self.failure.as_ref()?.status
     }
 
     /// The texts for people, one for each message.
