@@ -277,9 +277,9 @@ mod tests {
         let image = |value: Value| of(value, image).unwrap_err();
         assert!(image(json!({"file_id": "file_1"})).starts_with("p.file_id: files are not kept"));
         assert!(image(json!({})).starts_with("p.image_url: Invalid input: expected string"));
-        assert!(
-            image(json!({"source": {"type": "url", "url": "http://127.0.0.1/"}})).starts_with("p.source.url: addr")
-        );
+        assert!(image(json!({"source": {"type": "ftp"}})).starts_with("p.source.type: Invalid option"));
+        let url = json!({"source": {"type": "url", "url": "http://127.0.0.1/"}});
+        assert!(file(url).starts_with("p.source.url: addresses"));
     }
 
     #[test]
