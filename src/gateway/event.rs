@@ -11,14 +11,18 @@ use serde_json::Value;
 
 use super::conn::{Bytes, Link, Peer};
 use super::connect_params::ConnectRequest;
-use super::desk::ToolAsk;
+use super::desk::{Behalf, ToolAsk};
 use super::disk::{Done, Job, Then};
 use super::errand::Errand;
+use super::metrics::Snapshot;
 use super::programs::admit::{Admit, Grant};
+use super::programs::calls::CallOrder;
+use super::programs::embeddings::{Report, Setting};
 use super::programs::feed::{Feed, FeedLine};
 use super::programs::previous::{Earlier, Given, Known};
 use super::programs::runs::RunOrder;
 use super::programs::target::{Aim, Target};
+use super::programs::tools::Ground;
 use super::runs::RunNo;
 use crate::agent::control::AbortReason;
 use crate::agent::message::Block;
@@ -67,10 +71,10 @@ pub enum Event {
         /// Where its handler is told.
         feed: FeedLine,
     },
-    /// A tool of a run asks something.
+    /// A tool asks something.
     Tool {
-        /// The run.
-        run: RunNo,
+        /// On whose behalf.
+        by: Behalf,
         /// The question.
         ask: ToolAsk,
         /// Where the tool waits.
@@ -123,6 +127,8 @@ pub enum Input {
         /// What.
         order: Order,
     },
+    /// A request for embeddings is over.
+    Embedded(Box<Report>),
     /// The program has gone, or reads too slowly.
     ProgramGone(u64),
     /// A program gets an answer that it may name later.
@@ -136,10 +142,10 @@ pub enum Input {
     },
     /// A run's thread tells something.
     Run(RunNo, RunEvent),
-    /// A tool of a run asks.
+    /// A tool asks.
     Tool {
-        /// The run.
-        run: RunNo,
+        /// On whose behalf.
+        by: Behalf,
         /// Number of the waiting tool.
         ticket: u64,
         /// The question.
@@ -181,6 +187,7 @@ pub enum Inbound {
 }
 
 /// A called method.
+#[derive(Debug)]
 pub enum Call {
     /// It has a row; the parameters are checked (`Err` holds the text that refuses them).
     Known(&'static Method, Result<Value, String>),
@@ -221,12 +228,23 @@ pub enum HttpAsk {
     Startup(Caller),
     /// May this program use this interface?
     Admit(Box<Admit>),
+    /// What do the tools of this session need?
+    Tools {
+        /// The session; the main one when none.
+        session_key: Option<String>,
+        /// The agent; the key's own or the default one when none.
+        agent: Option<String>,
+    },
     /// For whom is this request?
     Aim(Box<Aim>),
     /// Which agents are there?
     Agents,
     /// What is known of answers that this request names?
     Earlier(Box<Earlier>),
+    /// By which settings do texts for this agent become vectors?
+    Embeddings(Box<Aim>),
+    /// How much of everything is there?
+    Metrics,
 }
 
 /// What an HTTP program wants done.
@@ -234,6 +252,8 @@ pub enum HttpAsk {
 pub enum Order {
     /// A turn.
     Run(Box<RunOrder>),
+    /// A method of the protocol.
+    Call(Box<CallOrder>),
 }
 
 /// Who asks over HTTP.
@@ -261,8 +281,14 @@ pub enum HttpAnswer {
     },
     /// The program may.
     Admitted(Grant),
+    /// By these.
+    Embeddings(Box<Setting>),
+    /// So much.
+    Metrics(Box<Snapshot>),
     /// It may not; this is what it is told.
     Refused(Box<Reply>),
+    /// What tools need, or why there are none.
+    Tools(Result<Box<Ground>, WireError>),
     /// For this one.
     Aimed(Box<Target>),
     /// These.
@@ -305,6 +331,8 @@ pub enum Timer {
     SaveSessions,
     /// Messages that waited for silence may be due.
     Runs,
+    /// A heartbeat may be due.
+    Heartbeat,
     /// An approval may have expired.
     Approvals,
     /// A tool has waited long enough for a turn.

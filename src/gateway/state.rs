@@ -1,21 +1,21 @@
 //! Everything the gateway knows while it runs, owned by the state thread alone.
 //! Small methods without I/O, clock or randomness of their own.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-
-use serde_json::Value;
 
 use super::access::Access;
 use super::auth::{LoginLimits, Logins, Secrets};
 use super::conn::Peer;
 use super::connect_params::Client;
 use super::dedupe::Memory;
-use super::event::{Call, ConnId, Effect, Timer};
+use super::event::{Call, ConnId, Effect, Input, Timer};
 use super::health::HealthCache;
+use super::heartbeats::Heartbeats;
 use super::journal::{Journal, OpenRun};
 use super::methods::session_write::Deletion;
+use super::metrics::Counts;
 use super::model_memory::ModelMemory;
 use super::pairing::Change;
 use super::pairing_devices::{DeviceBook, TokenForm};
@@ -24,9 +24,11 @@ use super::presence::{OwnFacts, Presence, PresenceKey};
 use super::programs::previous::Previous;
 use super::runs::Runs;
 use super::sessions::SessionBook;
+use super::system_events::SystemEvents;
 use super::tool_asks::Approver;
 use super::trouble::Record;
 use super::watch::Watch;
+use crate::agent::http;
 use crate::agent::tool::approval::pending::Approvals;
 use crate::config::env::Env;
 use crate::config::model::Config;
@@ -58,6 +60,8 @@ pub struct Facts {
     pub zone: Zone,
     /// The environment the configuration was read in.
     pub env: Arc<Env>,
+    /// Proxies and certificates of that environment.
+    pub http: http::Settings,
     /// The gateway's own device id and public key.
     pub identity: Option<(String, String)>,
     /// Whether the log shows requests as they come in, not only with their answers.
@@ -170,14 +174,6 @@ pub struct Counters {
     pub failed: u64,
 }
 
-/// Heartbeat settings that clients may change.
-pub struct Heartbeats {
-    /// Whether heartbeats run at all.
-    pub enabled: bool,
-    /// The last heartbeat event.
-    pub last: Option<Value>,
-}
-
 /// When the next presence broadcast may go out.
 #[derive(Default)]
 pub struct PresenceGate {
@@ -212,6 +208,8 @@ pub struct State {
     pub entropy: Entropy,
     /// Every open WebSocket, by number.
     pub conns: BTreeMap<ConnId, Conn>,
+    /// Calls of HTTP programs that wait for their answers, as connections that nobody sees.
+    pub calls: Table<ConnId, Session>,
     /// The timer for handshakes that take too long is set.
     pub handshakes_timed: bool,
     /// Who is there.
@@ -242,10 +240,10 @@ pub struct State {
     pub runs: Runs,
     /// Commands that wait for an operator's word.
     pub approvals: Approvals<Approver>,
-    /// Lines for the next turns of sessions, by key.
-    pub session_notes: Table<String, VecDeque<String>>,
     /// Calls that wait for the session indexes.
     pub held: Vec<(ConnId, String, Call)>,
+    /// What programs want that waits for them too.
+    pub held_inputs: Vec<Input>,
     /// Sessions that go when their turns have stopped.
     pub deletions: Vec<Deletion>,
     /// Number of the last one.
@@ -264,12 +262,14 @@ pub struct State {
     pub sessions_gate: bool,
     /// Who follows which sessions.
     pub watch: Watch,
-    /// Heartbeat settings.
+    /// Heartbeats.
     pub heartbeats: Heartbeats,
-    /// Prompt lines waiting for the main session's next turn.
-    pub system_events: VecDeque<String>,
+    /// Lines waiting for the next turns of sessions.
+    pub system_events: SystemEvents,
     /// Numbers.
     pub counters: Counters,
+    /// More numbers, for `/metrics` alone.
+    pub metrics: Counts,
     /// What went wrong.
     pub trouble: Record,
     /// The gateway is on its way out.
@@ -332,6 +332,7 @@ impl State {
             allowed_origins,
             entropy,
             conns: BTreeMap::new(),
+            calls: Table::new(),
             handshakes_timed: false,
             presence_gate: PresenceGate::default(),
             health: HealthCache::default(),
@@ -344,8 +345,8 @@ impl State {
             sessions: SessionBook::default(),
             runs,
             approvals: Approvals::default(),
-            session_notes: Table::new(),
             held: Vec::new(),
+            held_inputs: Vec::new(),
             deletions: Vec::new(),
             next_deletion: 0,
             journal: Journal::default(),
@@ -355,9 +356,10 @@ impl State {
             retained: None,
             sessions_gate: false,
             watch: Watch::default(),
-            heartbeats: Heartbeats { enabled: true, last: None },
-            system_events: VecDeque::new(),
+            heartbeats: Heartbeats::default(),
+            system_events: SystemEvents::default(),
             counters: Counters::default(),
+            metrics: Counts::default(),
             trouble: Record::default(),
             stopping: false,
         }
@@ -365,8 +367,10 @@ impl State {
 
     /// What is to be done before the first event.
     pub fn start(&mut self, now: Now, fx: &mut Vec<Effect>) {
+        self.metrics_begin(now);
         self.refresh_health(now, fx);
         self.load_sessions(fx);
+        self.plan_heartbeats(now, fx);
         fx.push(Effect::Timer(self.facts.tick, Timer::Tick));
         fx.push(Effect::Timer(limits::PING, Timer::Ping));
         fx.push(Effect::Timer(limits::SWEEP, Timer::Sweep));
@@ -378,17 +382,19 @@ impl State {
 
     /// The session of a connection in use.
     pub fn session(&self, conn: ConnId) -> Option<&Session> {
-        match &self.conns.get(&conn)?.phase {
-            Phase::Ready(session) => Some(session),
-            _ => None,
+        match self.conns.get(&conn).map(|entry| &entry.phase) {
+            Some(Phase::Ready(session)) => Some(session),
+            Some(_) => None,
+            None => self.calls.get(&conn),
         }
     }
 
     /// The session of a connection in use, to change.
     pub fn session_mut(&mut self, conn: ConnId) -> Option<&mut Session> {
-        match &mut self.conns.get_mut(&conn)?.phase {
-            Phase::Ready(session) => Some(session),
-            _ => None,
+        match self.conns.get_mut(&conn).map(|entry| &mut entry.phase) {
+            Some(Phase::Ready(session)) => Some(session),
+            Some(_) => None,
+            None => self.calls.get_mut(&conn),
         }
     }
 

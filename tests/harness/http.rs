@@ -84,11 +84,20 @@ impl Wire {
         let fixed = bodiless || answer.status < 200 || answer.status == 204;
         let length: usize = answer.header("content-length").map_or(0, |text| text.parse().unwrap());
         let length = if fixed { 0 } else { length };
+        if !fixed && answer.header("transfer-encoding").is_some_and(|value| value.eq_ignore_ascii_case("chunked")) {
+            answer.body = self.read_chunks();
+            return Some(answer);
+        }
         while self.buffer.len() < length {
             assert!(self.fill() > 0, "the body ended early");
         }
         answer.body = String::from_utf8(self.buffer.drain(..length).collect()).unwrap();
         Some(answer)
+    }
+
+    /// A chunked body, its pieces joined.
+    fn read_chunks(&mut self) -> String {
+        std::iter::from_fn(|| self.chunk()).collect()
     }
 
     /// Reads the head of an answer alone: what follows is a stream.

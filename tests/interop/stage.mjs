@@ -10,6 +10,7 @@ const PARTS = {
   turns: () => import("./turns.mjs").then((m) => m.run(bin)),
   ui: () => import("./control-ui.mjs").then((m) => m.run(bin)),
   litellm: () => import("./litellm.mjs").then((m) => m.run(bin)),
+  programs: () => import("./programs.mjs").then((m) => m.run(bin)),
   store: () => import("./store.mjs").then((m) => m.run(bin)),
   reverse: () => import("./our-cli.mjs").then((m) => m.run(bin)),
 };

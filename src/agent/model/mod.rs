@@ -5,6 +5,7 @@ pub mod anthropic;
 pub mod cli_backend;
 mod collect;
 pub mod discover;
+pub mod embed;
 pub mod endpoint;
 pub mod failover;
 mod fault;
@@ -17,6 +18,7 @@ pub mod open;
 pub mod openai_completions;
 pub mod openai_responses;
 pub mod resolve;
+pub mod served;
 pub mod standing;
 
 use std::fmt;

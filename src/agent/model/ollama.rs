@@ -4,11 +4,11 @@
 use serde_json::{Map, Value};
 
 use super::collect::{CallKey, Collector};
-use super::endpoint::{Decoder, Ending, Endpoint, Flow, Wire, text, tokens};
+use super::endpoint::{Decoder, Ending, Endpoint, Flow, text, tokens};
 use super::frames::{Frame, Framing};
 use super::openai_completions::{SAMPLING, arguments_object, result_text};
-use super::{Model, ModelError, ModelEvent, ModelRef, ModelReply, ModelRequest, Thinking, history};
-use crate::agent::control::Control;
+use super::served::Form;
+use super::{ModelError, ModelRequest, Thinking, history};
 use crate::agent::message::{Block, Message, StopReason, Usage, text_of};
 use crate::limits;
 use crate::sys::order;
@@ -16,44 +16,16 @@ use crate::sys::order;
 /// As transcripts name it.
 pub const API: &str = "ollama";
 
-/// A model behind `POST {base}/api/chat`.
-#[derive(Clone, Debug)]
-pub struct Ollama(pub Endpoint);
-
-impl Model for Ollama {
-    fn reference(&self) -> &ModelRef {
-        &self.0.reference
-    }
-
-    fn context_window(&self) -> u64 {
-        context(&self.0)
-    }
-
-    fn takes_tools(&self) -> bool {
-        !self.0.facts.no_tools
-    }
-
-    fn takes_images(&self) -> bool {
-        self.0.facts.images
-    }
-
-    fn call(
-        &self,
-        request: &ModelRequest,
-        control: &Control,
-        on: &mut dyn FnMut(ModelEvent),
-    ) -> Result<ModelReply, ModelError> {
-        let wire = Wire {
-            api: API,
-            path: "/api/chat",
-            headers: self.0.bearer(),
-            body: body(&self.0, request),
-            framing: Framing::Ndjson,
-        };
-        let out = Collector::new(self.0.provider(), request.messages.len(), on);
-        self.0.exchange(&wire, &mut Answer::new(&self.0), out, control)
-    }
-}
+/// `POST {base}/api/chat`.
+pub(super) const FORM: Form = Form {
+    api: API,
+    path: "/api/chat",
+    framing: Framing::Ndjson,
+    headers: Endpoint::bearer,
+    body,
+    answer: |endpoint| Box::new(Answer::new(endpoint)),
+    context: context,
+};
 
 /// What is asked of the server is what is promised to the run, else prompts would be cut.
 fn context(endpoint: &Endpoint) -> u64 {

@@ -1,20 +1,23 @@
 //! The wire forms against a scripted server on loopback: what is sent, what is understood, what is refused.
 
-use super::anthropic::Anthropic;
 use super::endpoint::{Compat, Endpoint, Facts};
-use super::ollama::Ollama;
-use super::openai_completions::OpenAiCompletions;
-use super::openai_responses::OpenAiResponses;
 use super::*;
 use crate::agent::control::AbortReason;
 use crate::agent::http::upstream::{Step, Upstream, WATCHDOG};
-use crate::agent::http::{Client, Reach, Settings};
+use crate::agent::http::{self, Client, Reach, Request, Settings};
 use crate::agent::message::{AssistantMessage, ToolResultMessage, UserMessage, text_of};
 use crate::config::Secret;
 use crate::config::model::ModelCost;
+use crate::limits;
 
 /// The four forms by their names in transcripts.
 const FORMS: [&str; 4] = ["openai-completions", "openai-responses", "anthropic-messages", "ollama"];
+
+#[test]
+fn the_names_of_the_forms_are_those_of_transcripts_and_configurations() {
+    assert!(FORMS.iter().all(|name| served::form(name).is_some_and(|form| form.api == *name)));
+    assert!(served::FORMS.len() == FORMS.len() && served::form("google-generative-ai").is_none());
+}
 
 fn endpoint(url: &str) -> Endpoint {
     Endpoint {
@@ -29,12 +32,7 @@ fn endpoint(url: &str) -> Endpoint {
 }
 
 fn opened(form: &str, endpoint: Endpoint) -> Box<dyn Model> {
-    match form {
-        "openai-completions" => Box::new(OpenAiCompletions(endpoint)),
-        "openai-responses" => Box::new(OpenAiResponses(endpoint)),
-        "anthropic-messages" => Box::new(Anthropic(endpoint)),
-        _ => Box::new(Ollama(endpoint)),
-    }
+    Box::new(served::Served { form: served::form(form).unwrap(), endpoint })
 }
 
 fn hello() -> ModelRequest {
@@ -266,6 +264,31 @@ fn an_error_inside_a_success_is_an_error() {
 }
 
 #[test]
+fn answers_are_bounded_however_they_come() {
+    let head = |status: &str, media: &str| {
+        Step::Send(format!("HTTP/1.1 {status}\r\nContent-Type: {media}\r\nConnection: close\r\n\r\n").into_bytes())
+    };
+    let flood = |piece: &str| Step::Flood(piece.repeat(65_536 / piece.len()).into_bytes());
+    for (media, piece, most) in [
+        ("text/event-stream", ": still thinking about it\n\n", limits::MODEL_STREAM_BYTES),
+        ("application/json", "        ", limits::MODEL_WHOLE_BYTES),
+    ] {
+        let (reply, _) = played("openai-completions", vec![head("200 OK", media), flood(piece)]);
+        let error = reply.unwrap_err();
+        assert!(error.kind == ErrorKind::Protocol && error.message.contains(&most.to_string()), "{media}: {error}");
+    }
+    let (reply, _) = played("openai-completions", vec![head("500 No", "text/plain"), flood("sorry ")]);
+    let error = reply.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Server);
+    assert!(error.message.contains("sorry sorry") && error.message.len() < 2 * limits::MODEL_ERROR_CHARS, "{error}");
+    let upstream = Upstream::play(vec![vec![head("500 No", "text/plain"), flood("sorry ")]]);
+    let client = Client::new(&upstream.url, &Settings::default(), Reach::Anywhere).unwrap();
+    let request = Request { url: &upstream.url, headers: &[], body: None, deadlines: http::MODEL };
+    let mut answer = client.send(&request, &Control::within(WATCHDOG)).unwrap();
+    assert!(u64::try_from(answer.read_some(limits::MODEL_ERROR_BYTES).len()).unwrap() <= limits::MODEL_ERROR_BYTES);
+}
+
+#[test]
 fn statuses_become_typed_errors_without_the_key() {
     for form in FORMS {
         for (status, headers, kind) in [
@@ -425,7 +448,8 @@ fn prices_have_the_digits_of_the_original() {
     ]]);
     let mut endpoint = endpoint(&upstream.url);
     endpoint.facts.cost = ModelCost { input: 1.0, output: 2.0, cache_read: 0.0, cache_write: 0.0 };
-    let reply = OpenAiCompletions(endpoint).call(&hello(), &Control::within(WATCHDOG), &mut |_| ()).unwrap();
+    let reply =
+        opened(openai_completions::API, endpoint).call(&hello(), &Control::within(WATCHDOG), &mut |_| ()).unwrap();
     let cost = reply.usage.cost;
     assert_eq!(
         (cost.input, cost.output, cost.total),
@@ -535,6 +559,29 @@ fn completions_requests_are_what_small_servers_take() {
 }
 
 #[test]
+fn thoughts_never_take_more_than_the_answer_may_have() {
+    for (asked, known, budget, answer) in [
+        (None, None, Some(32_768), 33_792),
+        (None, Some(64_000), Some(32_768), 64_000),
+        (None, Some(8192), Some(7168), 8192),
+        (Some(4000), Some(64_000), Some(2976), 4000),
+        (None, Some(2048), Some(1024), 2048),
+        (None, Some(2047), None, 2047),
+    ] {
+        let request = ModelRequest {
+            thinking: Thinking::XHigh,
+            sampling: Sampling { max_tokens: asked, ..Sampling::default() },
+            ..hello()
+        };
+        let (body, _) = body_of("anthropic-messages", &request, |endpoint| {
+            (endpoint.facts.reasoning, endpoint.facts.max_tokens) = (true, known);
+        });
+        let found = (body.pointer("/thinking/budget_tokens").and_then(Value::as_u64), body["max_tokens"].as_u64());
+        assert_eq!(found, (budget, Some(answer)), "{asked:?} {known:?}");
+    }
+}
+
+#[test]
 fn anthropic_requests_join_results_and_mark_the_cache() {
     let (body, head) = body_of("anthropic-messages", &conversation(), |endpoint| endpoint.facts.reasoning = true);
     assert!(head.starts_with("POST /v1/messages HTTP/1.1") && head.contains("x-api-key: key-canary"), "{head}");
@@ -551,8 +598,9 @@ fn anthropic_requests_join_results_and_mark_the_cache() {
     assert_eq!(messages[2]["content"][0]["content"][1]["source"]["data"], json!("BBBB"));
     assert_eq!(messages[2]["content"][3]["cache_control"], json!({"type": "ephemeral"}));
     assert_eq!(
-        (&body["thinking"]["budget_tokens"], &body["max_tokens"], body.get("temperature")),
-        (&json!(8192), &json!(9216), None)
+        (body.get("thinking"), &body["max_tokens"], &body["temperature"]),
+        (None, &json!(77), &json!(0.5)),
+        "no thoughts fit into so short an answer"
     );
     assert_eq!(
         (&body["tool_choice"], &body["tools"][0]["input_schema"]),
@@ -561,7 +609,7 @@ fn anthropic_requests_join_results_and_mark_the_cache() {
     let oauth = |endpoint: &mut Endpoint| endpoint.key = Some(Secret::new("sk-ant-oat01-x"));
     let (body, head) = body_of("anthropic-messages", &hello(), oauth);
     assert!(head.contains("authorization: Bearer sk-ant-oat01-x") && head.contains("anthropic-beta: oauth-"), "{head}");
-    assert_eq!((&body["max_tokens"], body.get("system")), (&json!(8192), None));
+    assert_eq!((&body["max_tokens"], body.get("system")), (&json!(limits::MODEL_ANSWER_TOKENS), None));
 }
 
 #[test]
@@ -639,7 +687,7 @@ fn a_kept_connection_is_used_again() {
             stream.write_all(answer.as_bytes()).unwrap();
         }
     });
-    let model = OpenAiCompletions(endpoint(&url));
+    let model = opened(openai_completions::API, endpoint(&url));
     for _ in 0..2 {
         model.call(&hello(), &Control::within(WATCHDOG), &mut |_| ()).unwrap();
     }

@@ -6,6 +6,8 @@ use crate::config::model::Config;
 use crate::gateway::beacon::Beacon;
 use crate::gateway::dispatch::Request;
 use crate::gateway::event::{Answer, ConnId, Effect, Handled};
+use crate::gateway::heartbeats::Wake;
+use crate::gateway::session_key;
 use crate::gateway::state::State;
 use crate::gateway::trouble::Query;
 use crate::limits;
@@ -22,21 +24,11 @@ pub fn event(state: &mut State, request: &Request<'_>, fx: &mut Vec<Effect>) -> 
     let beacon = Beacon::from_params(&request.params)?;
     let caller = state.session(request.conn).and_then(|session| session.presence_key.clone());
     if let Some(line) = state.presence.beacon(&beacon, caller.as_ref(), request.now.wall_ms) {
-        queue(state, line);
+        let main = state.main_place(state.config.default_agent_id());
+        state.queue_system_event(&main, &line, request.now);
     }
     state.presence_changed(request.now, fx);
     Ok(Answer::Json(json!({"ok": true})))
-}
-
-/// Keeps the newest lines; the same line twice in a row counts once.
-fn queue(state: &mut State, line: String) {
-    if state.system_events.back() == Some(&line) {
-        return;
-    }
-    if state.system_events.len() >= limits::SYSTEM_EVENTS {
-        state.system_events.pop_front();
-    }
-    state.system_events.push_back(line);
 }
 
 /// The last heartbeat event, or `null`.
@@ -47,19 +39,21 @@ pub fn last_heartbeat(state: &State) -> Handled {
 /// Switches heartbeats on or off for the life of the process.
 pub fn set_heartbeats(state: &mut State, request: &Request<'_>, fx: &mut Vec<Effect>) -> Handled {
     let enabled = request.flag("enabled").unwrap_or(state.heartbeats.enabled);
-    state.heartbeats.enabled = enabled;
+    state.set_heartbeats(enabled, request.now, fx);
     state.health_soon(fx);
     Ok(Answer::Json(json!({"ok": true, "enabled": enabled})))
 }
 
-/// Queues a line for the main session. Heartbeat turns themselves belong to the agent's part.
-pub fn wake(state: &mut State, request: &Request<'_>) -> Handled {
+/// Queues a line for an agent's main session, or for the named one, and has the agent look at it.
+pub fn wake(state: &mut State, request: &Request<'_>, fx: &mut Vec<Effect>) -> Handled {
     let text = request.text("text").trim();
     if text.is_empty() {
         return Ok(Answer::Json(json!({"ok": false})));
     }
-    let line = text.to_string();
-    queue(state, line);
+    let place = session_key::of_params(&state.config, "wake", &request.params, "sessionKey")?;
+    state.queue_system_event(&place, text, request.now);
+    let mode = if request.text("mode") == "now" { Wake::Now } else { Wake::NextHeartbeat };
+    state.wake(&place.agent, mode, "wake", request.now, fx);
     Ok(Answer::Json(json!({"ok": true})))
 }
 

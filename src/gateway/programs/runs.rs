@@ -8,7 +8,7 @@ use crate::agent::control::AbortReason;
 use crate::agent::message::{Block, Usage};
 use crate::agent::model::ModelRef;
 use crate::agent::run::{Cause, ClientCall, ClientTools};
-use crate::gateway::event::Effect;
+use crate::gateway::event::{Effect, Input};
 use crate::gateway::intake::Intake;
 use crate::gateway::runs::outcome::Outcome;
 use crate::gateway::runs::{Asker, Origin, Run, RunNo};
@@ -124,6 +124,10 @@ impl State {
 
     /// A program has gone: nobody would read the answer.
     pub fn program_gone(&mut self, ticket: u64, now: Now, fx: &mut Vec<Effect>) {
+        self.held_inputs.retain(|held| !matches!(held, Input::Program { ticket: of, .. } if *of == ticket));
+        if self.call_is_over(ticket) {
+            return;
+        }
         let of = |run: &Run| matches!(run.asker, Some(Asker::Program(asked)) if asked == ticket);
         let Some(no) = self.runs.all().find(|(_, run)| of(run)).map(|(no, _)| no) else { return };
         log::info!(target: "agent", "the client has gone, its run is stopped ticket={ticket}");

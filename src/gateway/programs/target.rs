@@ -99,6 +99,11 @@ impl State {
     }
 }
 
+/// The agent alone, for an interface without sessions.
+pub fn aimed_agent(config: &Config, aim: &Aim) -> Result<String, Refused> {
+    Ok(agent(config, aim)?.unwrap_or_else(|| config.default_agent_id().to_string()))
+}
+
 fn refuse<T>(text: &str) -> Result<T, Refused> {
     Err(Box::new(invalid(text)))
 }

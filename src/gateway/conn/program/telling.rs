@@ -51,7 +51,8 @@ pub fn tell(exchange: &Exchange<'_>, order: RunOrder, wish: Wish, voice: &mut dy
         Some(Feed::Taken { .. } | Feed::Text(_)) if wish.stream => streamed(exchange, &mut ordered, wish, voice),
         Some(Feed::Taken { .. } | Feed::Text(_)) => whole(exchange, &mut ordered, voice),
         Some(Feed::Ended(ended)) => Answered::Reply(voice.whole(*ended)),
-        None => Answered::Gone,
+        // An answer to a call is no answer to a run.
+        Some(Feed::Answer(_)) | None => Answered::Gone,
     }
 }
 
@@ -59,8 +60,8 @@ fn whole(exchange: &Exchange<'_>, ordered: &mut Ordered<'_>, voice: &mut dyn Voi
     loop {
         match ordered.next(exchange) {
             Some(Feed::Ended(ended)) => return Answered::Reply(voice.whole(*ended)),
-            Some(_) => {}
-            None => return Answered::Gone,
+            Some(Feed::Taken { .. } | Feed::Text(_)) => {}
+            Some(Feed::Answer(_)) | None => return Answered::Gone,
         }
     }
 }
@@ -86,7 +87,7 @@ fn pieces(exchange: &Exchange<'_>, ordered: &mut Ordered<'_>, wish: Wish, voice:
                 stream.data(DONE)?;
                 return stream.finish().map(|()| true);
             }
-            None => return Ok(false),
+            Some(Feed::Answer(_)) | None => return Ok(false),
         }
     }
 }
