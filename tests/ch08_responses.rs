@@ -255,6 +255,22 @@ fn files_and_pictures_reach_the_model() {
 }
 
 #[test]
+fn the_operator_bounds_bodies_and_files() {
+    let upstream = Upstream::play(vec![]);
+    let limits =
+        r#"responses: {enabled: true, maxBodyBytes: 400, files: {maxChars: 3, allowedMimes: ["text/x-rust"]}}"#;
+    let gateway = Setup::new().config(&upstream.config(&ON.replace("responses: {enabled: true}", limits))).start();
+    let file = |mime: &str| {
+        let source = json!({"type": "base64", "media_type": mime, "data": "SGVsbG8="});
+        let parts = json!([{"type": "input_text", "text": "x"}, {"type": "input_file", "source": source}]);
+        ask(&gateway, &body(json!([{"role": "user", "content": parts}]), json!({})))
+    };
+    assert_eq!((file("text/x-rust").status, file("text/plain").status), (200, 400));
+    assert!(upstream.asked()["messages"][0].to_string().contains("Hel\\n[cut here"));
+    assert_eq!(ask(&gateway, &body("x".repeat(400), json!({}))).status, 413);
+}
+
+#[test]
 fn what_cannot_be_done_is_refused_with_the_reason() {
     let upstream = Upstream::play(vec![]);
     let gateway = start(&upstream);

@@ -3,9 +3,12 @@
 
 use std::io;
 
+use serde_json::Value;
+
 use super::telling::{self, Stream, Voice, Wish};
 use super::{Answered, Exchange, pictures};
 use crate::agent::message::Block;
+use crate::config::Config;
 use crate::gateway::event::{HttpAnswer, HttpAsk, Input};
 use crate::gateway::programs::previous::{Earlier, Given, Holder, Known};
 use crate::gateway::programs::runs::{Ended, RunOrder};
@@ -15,6 +18,7 @@ use crate::http::api::fault::Fault;
 use crate::http::api::responses::Request;
 use crate::http::api::responses::answer::{Call, Done, Failure, Head, Tokens};
 use crate::http::api::responses::events::{Event, Sequence};
+use crate::http::api::responses::media::FileRules;
 use crate::http::api::responses::prompt::Prompt;
 use crate::http::api::strict::Refused;
 use crate::http::api::{invalid, messages};
@@ -35,11 +39,15 @@ pub fn serve(exchange: &Exchange<'_>) -> Answered {
 fn run(exchange: &Exchange<'_>) -> Result<Answered, Reply> {
     let mut request = Request::read(exchange.body.bytes()).map_err(refuse)?;
     let mut target = exchange.aim("openresponses", &request.model, request.user.as_deref().unwrap_or_default())?;
+    check_size(exchange, &target.config)?;
     let holder = exchange.holder(&target.agent);
     let known = exchange.earlier(&request, holder)?;
     let goes_on = known.session_key.is_some();
     target.session_key = known.session_key.unwrap_or(target.session_key);
-    let prompt = request.prompt(|id| known.items.get(id).cloned()).map_err(refuse)?;
+    if request.previous.is_some() && !goes_on {
+        log::info!(target: "http", "previous_response_id is not known, a new conversation begins");
+    }
+    let prompt = request.prompt(&file_rules(&target.config), |id| known.items.get(id).cloned()).map_err(refuse)?;
     let head = Head {
         id: format!("resp_{}", target.id),
         message_id: format!("msg_{}", target.id),
@@ -82,6 +90,28 @@ fn order(request: Request, prompt: Prompt, target: &Target, run_id: &str) -> Res
     order.extra_system = prompt.system;
     order.tools = telling::client_tools(request.tools, request.choice, request.knobs, prompt.results);
     Ok(order)
+}
+
+/// The operator may want smaller bodies than the interface takes.
+fn check_size(exchange: &Exchange<'_>, config: &Config) -> Result<(), Reply> {
+    let most = config.gateway.http.responses_max_body_bytes.and_then(|bytes| usize::try_from(bytes).ok());
+    match most.is_some_and(|most| exchange.body.bytes().len() > most) {
+        true => Err(Reply::too_large()),
+        false => Ok(()),
+    }
+}
+
+/// What `gateway.http.endpoints.responses.files` allows.
+fn file_rules(config: &Config) -> FileRules {
+    let at = config.raw.pointer("/gateway/http/endpoints/responses/files").unwrap_or(&Value::Null);
+    let size = |name: &str| at.get(name).and_then(Value::as_u64).and_then(|size| usize::try_from(size).ok());
+    let mimes = at.get("allowedMimes").and_then(Value::as_array).into_iter().flatten();
+    let unset = FileRules::default();
+    FileRules {
+        mimes: mimes.filter_map(Value::as_str).map(String::from).collect(),
+        max_bytes: size("maxBytes").unwrap_or(unset.max_bytes),
+        max_chars: size("maxChars").unwrap_or(unset.max_chars),
+    }
 }
 
 impl Exchange<'_> {
