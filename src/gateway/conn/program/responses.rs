@@ -57,21 +57,19 @@ fn run(exchange: &Exchange<'_>) -> Result<Answered, Reply> {
     };
     let mut work = Work {
         exchange,
-        sequence: Sequence::new(head.clone()),
+        sequence: Sequence::new(head),
         holder,
         session_key: target.session_key.clone(),
         choice: request.choice.clone(),
-        head,
     };
     let wish = Wish { stream: request.stream, shows: request.choice == Choice::Auto };
-    let order = order(request, prompt, &target, &work.head.id)?;
+    let order = order(request, prompt, &target, &work.sequence.head.id)?;
     Ok(telling::tell(exchange, order, wish, &mut work))
 }
 
 /// A request whose run is ordered.
 struct Work<'a> {
     exchange: &'a Exchange<'a>,
-    head: Head,
     sequence: Sequence,
     holder: Holder,
     session_key: String,
@@ -149,7 +147,7 @@ impl Work<'_> {
         let done = telling::done(ended.result, &self.choice).map_err(|fault| (fault, tokens))?;
         let calls = done.calls.into_iter().map(telling::call).enumerate();
         let calls = calls.map(|(at, call)| Call {
-            id: self.head.call_id(at),
+            id: self.sequence.head.call_id(at),
             call_id: call.id,
             name: call.name,
             arguments: call.arguments,
@@ -163,10 +161,10 @@ impl Work<'_> {
     /// Told before the answer goes out, so that a request that names it finds it.
     fn remember(&self, done: &Done) {
         let message =
-            Some((self.head.message_id.clone(), done.said().to_string())).filter(|(_, text)| !text.is_empty());
+            Some((self.sequence.head.message_id.clone(), done.said().to_string())).filter(|(_, text)| !text.is_empty());
         let call = |call: &Call| (call.id.clone(), messages::call_line(&call.call_id, &call.name, &call.arguments));
         let given = Given {
-            id: self.head.id.clone(),
+            id: self.sequence.head.id.clone(),
             holder: self.holder,
             session_key: self.session_key.clone(),
             items: message.into_iter().chain(done.calls.iter().map(call)).collect(),
@@ -178,8 +176,8 @@ impl Work<'_> {
 impl Voice for Work<'_> {
     fn whole(&mut self, ended: Ended) -> Reply {
         match self.ended(ended) {
-            Ok(done) => Reply::json(200, self.head.whole(&done).to_string()),
-            Err((fault, tokens)) => fault.reply_with(self.head.failed(&failure(&fault, tokens)).to_string()),
+            Ok(done) => Reply::json(200, self.sequence.head.whole(&done).to_string()),
+            Err((fault, tokens)) => fault.reply_with(self.sequence.head.failed(&failure(&fault, tokens)).to_string()),
         }
     }
 
