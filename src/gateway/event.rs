@@ -239,12 +239,12 @@ pub enum HttpAsk {
     Aim(Box<Aim>),
     /// Which agents are there?
     Agents,
+    /// What is known of answers that this request names?
+    Earlier(Box<Earlier>),
     /// By which settings do texts for this agent become vectors?
     Embeddings(Box<Aim>),
     /// How much of everything is there?
     Metrics,
-    /// What is known of answers that this request names?
-    Earlier(Box<Earlier>),
 }
 
 /// What an HTTP program wants done.
@@ -333,8 +333,6 @@ pub enum Timer {
     Runs,
     /// A heartbeat may be due.
     Heartbeat,
-    /// A scheduled job may be due.
-    Cron,
     /// An approval may have expired.
     Approvals,
     /// A tool has waited long enough for a turn.

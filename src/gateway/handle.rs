@@ -159,6 +159,7 @@ fn http(state: &mut State, ask: &HttpAsk, now: Now) -> HttpAnswer {
             let agents = state.config.agents.resolved().into_iter().map(|agent| agent.id);
             return HttpAnswer::Agents(agents.collect());
         }
+        HttpAsk::Earlier(earlier) => return HttpAnswer::Earlier(state.previous.known(earlier, now.mono)),
         HttpAsk::Metrics => return HttpAnswer::Metrics(Box::new(state.metrics_snapshot())),
         HttpAsk::Embeddings(aim) => {
             return match state.embedding_setting(aim) {
@@ -166,7 +167,6 @@ fn http(state: &mut State, ask: &HttpAsk, now: Now) -> HttpAnswer {
                 Err(reply) => HttpAnswer::Refused(reply),
             };
         }
-        HttpAsk::Earlier(earlier) => return HttpAnswer::Earlier(state.previous.known(earlier, now.mono)),
     };
     let failing = if state.stopping { vec!["stopping"] } else { Vec::new() };
     HttpAnswer::Probe {
@@ -195,10 +195,6 @@ fn stored(state: &mut State, then: Then, done: Done, now: Now, fx: &mut Vec<Effe
     }
     match (then, done) {
         (Then::Nothing, _) => {}
-        (Then::CronLoaded, Done::CronZone(name, zone)) => state.cron_zone(name, zone, now, fx),
-        (Then::CronLoaded, Done::CronLoaded(loaded)) => state.cron_loaded(Some(*loaded), now, fx),
-        (Then::CronLoaded, _) => state.cron_loaded(None, now, fx),
-        (Then::CronBegun(id), done) => state.cron_begun(&id, done, now, fx),
         (Then::Commit(commit), Done::Written(Ok(()))) => state.committed(*commit, now, fx),
         (Then::Commit(commit), Done::Written(Err(text))) => state.not_committed(*commit, &text, now, fx),
         (Then::LogsTail(waiting), Done::Tail(tail)) => {
@@ -225,7 +221,6 @@ fn stored(state: &mut State, then: Then, done: Done, now: Now, fx: &mut Vec<Effe
             for input in std::mem::take(&mut state.held_inputs) {
                 handle(state, input, now, fx);
             }
-            state.cron_due(now, fx);
         }
         (Then::Transcript(waiting), Done::Transcript(Ok(payload))) => {
             broadcast::reply_raw(fx, waiting.conn, &waiting.id, &payload);
@@ -348,7 +343,6 @@ fn due(state: &mut State, timer: Timer, now: Now, fx: &mut Vec<Effect>) {
             fx.push(Effect::Exit);
         }
         Timer::Heartbeat => state.heartbeats_due(now, fx),
-        Timer::Cron => state.cron_due(now, fx),
         Timer::Approvals => state.approvals_due(now, fx),
         Timer::ToolWait(ticket) => state.tool_wait_is_over(ticket, fx),
         Timer::SaveSessions => state.save_sessions(fx),
