@@ -128,6 +128,22 @@ pub const SYSTEM_EVENT_SESSIONS: usize = 256;
 pub const UNDELIVERED_CHARS: usize = 2000;
 /// Wishes for a heartbeat within this time make one run (agent.md 25).
 pub const HEARTBEAT_COALESCE: Duration = Duration::from_millis(250);
+/// Longest time between two looks at the clock: a clock that was set, or stood still while the machine slept, is seen.
+pub const HEARTBEAT_LOOK: Duration = Duration::from_secs(60);
+/// A clock that went back by more than this was set by somebody.
+pub const HEARTBEAT_CLOCK_SLACK_MS: u64 = 10_000;
+/// After the start heartbeats wait this long, or one interval if that is shorter.
+pub const HEARTBEAT_SETTLING: Duration = Duration::from_secs(60);
+/// Shortest interval of heartbeats.
+pub const HEARTBEAT_SHORTEST: Duration = Duration::from_secs(1);
+/// Longest distance of heartbeats after failures, unless the interval itself is longer.
+pub const HEARTBEAT_PATIENCE_MS: u64 = 24 * 3_600_000;
+/// Heartbeats of one agent that wishes may start within [`HEARTBEAT_WAKE_WINDOW`]; what a turn does can wake it again.
+pub const HEARTBEAT_WAKES: usize = 5;
+/// See [`HEARTBEAT_WAKES`].
+pub const HEARTBEAT_WAKE_WINDOW: Duration = Duration::from_secs(60);
+/// Characters of an answer in the `heartbeat` event.
+pub const HEARTBEAT_PREVIEW_CHARS: usize = 200;
 
 /// Age of a cached health answer after which it is refreshed in the background.
 pub const HEALTH_AGE: Duration = Duration::from_secs(60);
@@ -340,14 +356,44 @@ pub const EMBEDDINGS_BODY_BYTES: usize = 5 * MIB;
 pub const TOOLS_BODY_BYTES: usize = 2 * MIB;
 /// Largest body of `/api/v1/admin/rpc` (http.md 13).
 pub const ADMIN_BODY_BYTES: usize = MIB;
+/// Longest id a caller of `/api/v1/admin/rpc` gets back.
+pub const ADMIN_ID_CHARS: usize = 256;
+/// Calls of HTTP programs that wait for their answer at one time, over all of them.
+pub const PROGRAM_CALLS: usize = 64;
+/// Tools that run for HTTP programs at one time.
+pub const PROGRAM_TOOLS: usize = 16;
+/// Bytes of a head that are read off a socket at once: most heads are smaller.
+pub const HTTP_HEAD_READ_BYTES: usize = 4 * KIB;
+/// Bytes of a request that are read off a socket at once.
+pub const HTTP_READ_BYTES: usize = 16 * KIB;
 /// Time for a request body to arrive (http.md 3).
 pub const HTTP_BODY: Duration = Duration::from_secs(30);
 /// Bytes of the bodies of all requests together: callers with the secret could else fill the memory of a small machine.
 pub const HTTP_BODIES_BYTES: usize = 128 * MIB;
+/// What a kept connection holds of the memory its last answer took: one with vectors has megabytes.
+pub const HTTP_OUT_BYTES: usize = 16 * KIB;
 /// Time one piece of a streamed answer may wait for its client to read.
 pub const HTTP_WRITE: Duration = Duration::from_secs(30);
 /// How long a client's going away may stay unnoticed while it waits for an answer.
 pub const CLIENT_CHECK: Duration = Duration::from_millis(250);
+/// Pictures of one request of a program (http.md 6.3).
+pub const PICTURES: usize = 8;
+/// Bytes of one of them, without a setting.
+pub const PICTURE_BYTES: usize = 10 * MIB;
+/// Bytes of all of them.
+pub const PICTURES_BYTES: usize = 20 * MIB;
+/// Redirects followed to fetch one, without a setting.
+pub const PICTURE_REDIRECTS: usize = 3;
+/// Time to fetch one, without a setting.
+pub const PICTURE_TIME: Duration = Duration::from_secs(10);
+/// Tools of one request of a program: four times what OpenAI takes.
+pub const CLIENT_TOOLS: usize = 512;
+/// Characters of the name of one of them.
+pub const CLIENT_TOOL_NAME_CHARS: usize = 128;
+/// Texts that end an answer (http.md 6.2).
+pub const STOP_TEXTS: usize = 4;
+/// Characters of a tool call's arguments in one chunk of a stream (http.md 6.5).
+pub const ARGUMENT_CHUNK_CHARS: usize = 256;
 /// Bytes of text that wait for a program that reads its stream slowly; beyond them its run is stopped.
 pub const PROGRAM_FEED_BYTES: usize = 4 * MIB;
 /// Entries of the record of trouble (`diagnostics.stability`).
@@ -515,6 +561,24 @@ pub const DISCOVERY_AGE: Duration = Duration::from_secs(600);
 pub const PROFILE_USED_MS: u64 = 600_000;
 /// Bytes of one such answer: Ollama's description of a model carries its licence.
 pub const DISCOVERY_BYTES: u64 = 1024 * 1024;
+/// Texts of one request for embeddings (http.md 7).
+pub const EMBED_TEXTS: usize = 128;
+/// Characters of one such text, counted as JavaScript does (http.md 7).
+pub const EMBED_TEXT_CHARS: usize = 8192;
+/// Characters of all texts of one request (http.md 7).
+pub const EMBED_CHARS: usize = 65_536;
+/// Texts of one call of a server: with the longest vectors its answer stays below [`JSON_VALUES`].
+pub const EMBED_BATCH: usize = 24;
+/// Bytes of the texts of one call: some providers take 16,384 tokens at once, and a token has at least two bytes.
+pub const EMBED_BATCH_BYTES: usize = 32 * KIB;
+/// Numbers of a vector: twice what today's longest have.
+pub const EMBED_DIMENSIONS: usize = 8192;
+/// Time for a whole request for embeddings, with its retries: a small board needs a minute for a hundred pages.
+pub const EMBED_TIME: Duration = Duration::from_secs(120);
+/// Requests for embeddings that are worked on at once; others wait. Each holds up to 30 MiB.
+pub const EMBED_AT_ONCE: usize = 8;
+/// Models whose tokens are counted apart in `/metrics`; the rest share a place.
+pub const METRIC_MODELS: usize = 32;
 /// Models of a local server that are asked for their abilities.
 pub const DISCOVERY_MODELS: usize = 8;
 /// Bytes of a file of CA certificates; the usual bundle has 220 KiB.

@@ -613,6 +613,9 @@ fn the_command_line_waits_for_the_answer_and_its_status_tells_how_it_went() {
     assert_eq!(bad.status.code(), Some(1));
     let error: Value = serde_json::from_slice(&bad.stdout).unwrap();
     assert_eq!((&error["ok"], &error["error"]["code"]), (&json!(false), &json!("UNAVAILABLE")), "{error}");
+    let run = error["runId"].as_str().unwrap();
+    assert_eq!((&error["origin"], run.len()), (&json!("gateway"), 36), "{error}");
+    assert!(String::from_utf8_lossy(&bad.stderr).contains(run), "{bad:?}");
     let sessions = gateway.cli_json(&["sessions", "--json"]);
     assert_eq!(sessions["sessions"][0]["key"], "agent:main:main", "{sessions}");
 }

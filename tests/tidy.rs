@@ -321,6 +321,146 @@ fn every_limit_is_used() {
     none(unused.collect());
 }
 
+/// Sizes and numbers that no test names, each group with its reason. Times are not looked at: a test that waited for
+/// them would take minutes, so the code that has them takes them as an argument where it matters.
+const UNTESTED: &[(&str, &[&str])] = &[
+    (
+        "what is given without a wish, not a bound on one",
+        &[
+            "COMPACTION_KEEP_TOKENS",
+            "COMPACTION_RESERVE_TOKENS",
+            "LAST_MESSAGE_CHARS",
+            "LOGIN_ATTEMPTS",
+            "LOG_GENERATIONS",
+            "LOG_LINES",
+            "MEMORY_DEFAULT",
+            "MODEL_ATTEMPTS",
+            "PREVIEW_CHARS",
+            "PREVIEW_ITEMS",
+            "SESSION_ROWS",
+            "TAIL_BYTES",
+            "TAIL_LINES",
+            "TOOL_SESSION_ROWS",
+            "USAGE_LOG_LINES",
+            "USAGE_SESSIONS",
+            "WEB_CHARS",
+        ],
+    ),
+    (
+        "sizes of our own buffers and queues; nobody outside sees them",
+        &["AGENT_TEXT_RATE", "CLIENT_EVENTS", "ERRANDS", "STORE_QUEUE", "WRITE_BATCH_BYTES", "WS_READ_BUFFER"],
+    ),
+    (
+        "how much is read of the machine's and the owner's own files and folders",
+        &[
+            "DIR_ENTRIES",
+            "DOTENV_BYTES",
+            "IDENTITY_BYTES",
+            "JOURNAL_READ_BYTES",
+            "LOOKUP_ADDRESSES",
+            "PATH_ENTRIES",
+            "PROC_ENTRIES",
+            "READ_SCAN_BYTES",
+            "SECRET_FILE_BYTES",
+            "SESSION_FILES",
+            "SESSION_PEEKS",
+            "STATE_FILE_BYTES",
+            "SYMLINKS",
+            "SYSTEM_FILE_BYTES",
+            "TRANSCRIPT_BYTES",
+            "TRANSCRIPT_HEADER_BYTES",
+            "TRANSCRIPT_HEAD_BYTES",
+            "TRANSCRIPT_WINDOW",
+            "UNIT_FILES",
+            "UNIT_FILE_BYTES",
+            "USAGE_DETAIL_BYTES",
+            "USAGE_FILES",
+            "ZONE_FILE_BYTES",
+            "ZONE_RULE_BYTES",
+        ],
+    ),
+    (
+        "where a text for people is cut",
+        &[
+            "AMBIGUOUS_KEYS",
+            "BROKEN_OFF_BYTES",
+            "EXEC_HEAD_BYTES",
+            "EXEC_PARTIAL_BYTES",
+            "EXEC_TAIL_BYTES",
+            "MEMORY_SNIPPET",
+            "METHOD_NAME_CHARS",
+            "META_CHARS",
+            "SUMMARY_BLOCK_CHARS",
+            "USAGE_LOG_CHARS",
+            "USAGE_POINTS",
+        ],
+    ),
+    (
+        "the largest wish, which the same code path clamps as its tested neighbours",
+        &[
+            "MEMORY_RESULTS",
+            "PREVIEW_ITEMS_MAX",
+            "SESSION_ROWS_MAX",
+            "TAIL_BYTES_MAX",
+            "TAIL_LINES_MAX",
+            "USAGE_SESSIONS_MAX",
+            "WEB_CHARS_MAX",
+        ],
+    ),
+    (
+        "owed: bounds that should have a test",
+        &[
+            "BUFFERED_BYTES_V3",
+            "BUFFERED_BYTES_V4",
+            "CHUNK_EXTENSION_BYTES",
+            "DELETIONS",
+            "EVENTS_PER_CONNECTION",
+            "HTTP_BLANK_LINES",
+            "HTTP_BODY_BYTES",
+            "HTTP_DRAIN_BYTES",
+            "MESSAGE_BYTES_V4",
+            "MODEL_FALLBACKS",
+            "PATCH_STEPS",
+            "RUNS",
+            "SUBSTITUTED_BYTES",
+            "SYSTEM_EVENTS",
+        ],
+    ),
+];
+
+/// Whether a word stands in a text as a whole.
+fn has_word(text: &str, word: &str) -> bool {
+    let part = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '_');
+    text.match_indices(word)
+        .any(|(at, _)| !part(text[..at].chars().next_back()) && !part(text[at + word.len()..].chars().next()))
+}
+
+#[test]
+fn every_limit_is_named_by_a_test_or_says_why_not() {
+    let limits = fs::read_to_string(root().join("src/limits.rs")).unwrap();
+    let rows = limits.lines().filter_map(|line| line.strip_prefix("pub const ")?.split_once(": "));
+    let sizes = rows.filter(|(name, kind)| !kind.starts_with("Duration") && !name.starts_with("STACK_"));
+    let names: Vec<&str> = sizes.map(|(name, _)| name).collect();
+    let mut tests = String::new();
+    for source in sources("src").into_iter().chain(sources("tests")) {
+        let whole = source.path.ends_with("tests.rs") || source.path.starts_with("tests/ch");
+        let from = if whole { Some(0) } else { source.text.find("\nmod tests {") };
+        tests += from.map(|from| &source.text[from..]).unwrap_or_default();
+    }
+    let excused: Vec<&str> = UNTESTED.iter().flat_map(|(_, names)| names.iter().copied()).collect();
+    let mut complaints: Vec<String> = Vec::new();
+    for name in &names {
+        match (has_word(&tests, name), excused.contains(name)) {
+            (false, false) => complaints.push(format!("src/limits.rs: no test names {name}")),
+            (true, true) => complaints.push(format!("tests/tidy.rs: {name} has a test now, it needs no excuse")),
+            _ => {}
+        }
+    }
+    let gone = excused.iter().filter(|name| !names.contains(name));
+    complaints.extend(gone.map(|name| format!("tests/tidy.rs: there is no limit {name}")));
+    none(complaints);
+}
+
 #[test]
 fn no_path_of_a_developers_machine_and_no_registry_stands_in_a_committed_file() {
     let listed = Command::new("git").args(["ls-files", "-z"]).current_dir(root()).output();

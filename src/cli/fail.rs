@@ -50,6 +50,8 @@ pub struct Wire {
     pub target: Option<Value>,
     /// The bare cause of a transport error.
     pub reason: Option<String>,
+    /// The turn that was asked for: its outcome can be asked for again.
+    pub run_id: Option<String>,
     /// Whether the same call may work later.
     pub retryable: bool,
     /// Whether the gateway refused to start because of its configuration: exit 78 instead of 1.
@@ -119,6 +121,11 @@ impl CliError {
         let mut document = json!({ "ok": false, "error": error });
         if let (Some(target), Value::Object(members)) = (&self.wire.target, &mut document) {
             members.insert("gateway".into(), target.clone());
+        }
+        if let (Some(run_id), Value::Object(members)) = (&self.wire.run_id, &mut document) {
+            members.insert("runId".into(), run_id.as_str().into());
+            members.insert("origin".into(), "gateway".into());
+            members.insert("hints".into(), self.hints.as_slice().into());
         }
         document
     }

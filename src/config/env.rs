@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::limits;
+use crate::sys::redact;
 use crate::sys::table::Table;
 
 /// Variables meant for this process alone: its own secrets and its supervisor's sockets. No program started here gets
@@ -19,6 +20,12 @@ pub const OURS: [&str; 8] = [
     "LISTEN_PID",
     "LISTEN_FDNAMES",
 ];
+
+/// Whether a variable stays in this process: its own, or one with the name of a secret, as those of API keys are. Only
+/// command-line backends, which call models themselves, get the latter.
+pub fn is_private(name: &str) -> bool {
+    OURS.contains(&name) || redact::is_secret_name(name) || name.ends_with("_KEY")
+}
 
 /// Environment variables, current directory and account home, captured once so that every decision can be tested.
 #[derive(Clone, Debug, Default)]

@@ -334,7 +334,12 @@ mod tests {
             run(&TempDir::new("depth"), &list)
         };
         assert!(borrowed(&chain(9)).is_ok());
-        assert!(borrowed(&chain(10)).unwrap_err().to_string().starts_with("Maximum include depth (10) exceeded at: "));
+        assert!(
+            borrowed(&chain(limits::INCLUDE_DEPTH))
+                .unwrap_err()
+                .to_string()
+                .starts_with("Maximum include depth (10) exceeded at: ")
+        );
     }
 
     #[test]

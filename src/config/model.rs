@@ -14,7 +14,7 @@ use crate::limits;
 
 pub use super::sections::{
     ActiveHours, Agent, AgentDefaults, Agents, Heartbeat, Identity, MAIN_AGENT, Model, ModelChoice, ModelCost,
-    Provider, ResolvedAgent, ResolvedHeartbeat,
+    Provider, ResolvedAgent, ResolvedHeartbeat, raw_agent,
 };
 
 /// The gateway port when nobody says otherwise (lifecycle.md 1).
@@ -228,6 +228,8 @@ pub struct Gateway {
     pub max_connections: usize,
     /// `http.*`.
     pub http: Http,
+    /// `metrics.enabled`.
+    pub metrics: bool,
     /// `nodes.*`.
     pub nodes: Nodes,
     /// Whether the misplaced `gateway.token` is set, for a hint (lifecycle.md 8).
@@ -321,6 +323,8 @@ pub struct Http {
     pub chat_completions: bool,
     /// `endpoints.responses.enabled`.
     pub responses: bool,
+    /// `endpoints.acceptForeignModels`: whether a provider's model id means the default agent.
+    pub accept_foreign_models: bool,
     /// `endpoints.responses.maxBodyBytes`.
     pub responses_max_body_bytes: Option<u64>,
     /// `plugins.entries["admin-http-rpc"].enabled`.
@@ -474,6 +478,7 @@ impl Gateway {
             tls_enabled: at.at("tls").at("enabled").flag().unwrap_or(false),
             max_connections: connections.unwrap_or(limits::CONNECTIONS).clamp(1, limits::CONNECTIONS_MAX),
             http: Http::read(root),
+            metrics: at.at("metrics").at("enabled").flag().unwrap_or(false),
             nodes: Nodes {
                 allow_commands: at.at("nodes").either(&["allowCommands", "commands.allow"]).texts(),
                 deny_commands: at.at("nodes").either(&["denyCommands", "commands.deny"]).texts(),
@@ -565,6 +570,7 @@ impl Http {
         Http {
             chat_completions: enabled("chatCompletions"),
             responses: enabled("responses"),
+            accept_foreign_models: endpoints.at("acceptForeignModels").flag().unwrap_or(false),
             responses_max_body_bytes: endpoints.at("responses").at("maxBodyBytes").integer(),
             admin_rpc: root.either(&["plugins.entries.admin-http-rpc.enabled"]).flag().unwrap_or(false),
             strict_transport_security: at.at("securityHeaders").at("strictTransportSecurity").text(),

@@ -256,19 +256,19 @@ fn scheme(snapshot: &Snapshot) -> &'static str {
 fn checked(url: &str, source: &str) -> Result<String, TargetError> {
     let url = url.trim();
     let host = host_of(url).unwrap_or_default();
+    let is_socket = url
+        .split_once("://")
+        .is_some_and(|(scheme, _)| scheme.eq_ignore_ascii_case("ws") || scheme.eq_ignore_ascii_case("wss"));
     let clean = !url.contains(|c: char| c.is_whitespace() || c.is_control());
-    if !host.is_empty() && clean {
+    if is_socket && !host.is_empty() && clean {
         return Ok(url.to_string());
     }
     Err(TargetError::InvalidUrl { source: source.to_string() })
 }
 
-/// The host of a ws:// or wss:// address, without port and user.
+/// The host of an address, without port and user.
 fn host_of(url: &str) -> Option<&str> {
-    let (scheme, rest) = url.split_once("://")?;
-    if !scheme.eq_ignore_ascii_case("ws") && !scheme.eq_ignore_ascii_case("wss") {
-        return None;
-    }
+    let (_, rest) = url.split_once("://")?;
     let authority = rest.split(['/', '?', '#']).next()?;
     let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
     match host.strip_prefix('[') {
@@ -277,7 +277,8 @@ fn host_of(url: &str) -> Option<&str> {
     }
 }
 
-fn is_loopback_url(url: &str) -> bool {
+/// Whether an address names this machine.
+pub fn is_loopback_url(url: &str) -> bool {
     let host = host_of(url).unwrap_or_default();
     host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
@@ -288,6 +289,24 @@ mod tests {
     use crate::config::env::Env;
     use crate::config::load::{interpret, testing::TempDir};
     use crate::config::paths::Profile;
+
+    #[test]
+    fn this_machine_is_named_by_its_addresses_and_not_by_what_begins_like_them() {
+        for url in ["http://127.0.0.1:11434/v1", "HTTP://LOCALHOST", "http://[::1]:1/v1", "http://me@127.9.9.9?x"] {
+            assert!(is_loopback_url(url), "{url}");
+        }
+        for url in [
+            "http://127.evil.example/v1",
+            "https://localhost.evil.example",
+            "http://127.0.0.1@evil.example",
+            "http://evil.example/127.0.0.1",
+            "http://192.168.0.2",
+            "127.0.0.1",
+            "",
+        ] {
+            assert!(!is_loopback_url(url), "{url}");
+        }
+    }
 
     fn run(config: &str, vars: &[(&str, &str)], flags: TargetFlags) -> Result<Target, TargetError> {
         let vars = [("HOME", "/nowhere")].iter().chain(vars).copied();

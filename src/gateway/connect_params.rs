@@ -6,10 +6,8 @@ use serde_json::Value;
 use super::device::{self, Signed};
 use super::state::Role;
 use crate::json::Members;
-use crate::limits;
 use crate::protocol::errors::WireError;
 use crate::sys::table::Table;
-use crate::sys::thread;
 
 /// What a client says of itself.
 #[derive(Debug, Clone)]
@@ -39,7 +37,7 @@ pub struct ConnectParams {
 }
 
 /// The program that connects.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Client {
     /// One of the known client ids.
     pub id: String,
@@ -156,16 +154,11 @@ pub struct ConnectRequest {
 }
 
 impl ConnectRequest {
-    /// Reads parameters that fit the table's shape; takes the time of a signature check. Done on a thread of its own,
-    /// because the deep stack it needs (8 KiB more without a device) would stay with the connection as long as it lives.
+    /// Reads parameters that fit the table's shape; takes the time of a signature check.
     pub fn read(params: Value) -> Result<ConnectRequest, WireError> {
-        let read = move || {
-            let params = ConnectParams::read(params)?;
-            let signed = device::examine(&params);
-            Ok(ConnectRequest { params, signed })
-        };
-        let read = thread::ask("proof", limits::STACK_ACCEPT, read).ok().and_then(thread::Pending::join);
-        read.unwrap_or_else(|| Err(WireError::unavailable("cannot read the connect request now; try again")))
+        let params = ConnectParams::read(params)?;
+        let signed = device::examine(&params);
+        Ok(ConnectRequest { params, signed })
     }
 }
 

@@ -10,7 +10,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError};
 
 use super::conn::outbox::Out;
 use super::conn::{Bytes, Hub, Link};
-use super::desk::RunDesk;
+use super::desk::{Behalf, RunDesk};
 use super::disk::{Done, Job, Queues, Then};
 use super::errand::Errands;
 use super::event::{Admission, Class, ConnId, Effect, Event, HttpAnswer, Input, Notice, ToolReply};
@@ -146,16 +146,17 @@ impl Core {
             Event::Http { ask, reply } => {
                 self.next_ticket += 1;
                 self.waiting.insert(self.next_ticket, reply);
+                self.state.metrics.queued = self.events.len();
                 self.step(Input::Http { ticket: self.next_ticket, ask });
             }
             Event::Program { ticket, order, feed } => {
                 self.feeds.insert(ticket, feed);
                 self.step(Input::Program { ticket, order });
             }
-            Event::Tool { run, ask, reply, decide } => {
+            Event::Tool { by, ask, reply, decide } => {
                 self.next_ticket += 1;
                 self.tools.insert(self.next_ticket, (reply, decide));
-                self.step(Input::Tool { run, ticket: self.next_ticket, ask });
+                self.step(Input::Tool { by, ticket: self.next_ticket, ask });
             }
             Event::Note(note) => self.step(Input::Note(note)),
             Event::Input(input) => {
@@ -178,6 +179,7 @@ impl Core {
         handle(&mut self.state, input, self.clock.now(), &mut self.effects);
         self.perform();
         let took = began.elapsed();
+        self.state.metrics.handling.add(took);
         if took > SLOW {
             log::warn!(target: "gateway", "slow event took_ms={} clients={}", took.as_millis(), self.links.len());
         }
@@ -245,7 +247,7 @@ impl Core {
 
     /// A handler that went away, or lets too much pile up, is told nothing more; what it ordered stops.
     fn feed(&mut self, ticket: u64, feed: Feed) {
-        let last = matches!(feed, Feed::Ended(_));
+        let last = feed.is_last();
         let Some(line) = self.feeds.get(&ticket) else { return };
         let gone = !line.push(feed);
         if last || gone {
@@ -256,9 +258,16 @@ impl Core {
         }
     }
 
+    /// A response to a program's call, which has no connection of its own and is over with it.
+    fn answer_call(&mut self, conn: ConnId, bytes: Bytes) {
+        if self.state.call_is_over(conn.0) {
+            self.feed(conn.0, Feed::Answer(bytes));
+        }
+    }
+
     /// A response: a client that does not read its answers is slow too.
     fn send(&mut self, conn: ConnId, bytes: Bytes) {
-        let Some(link) = self.links.get(&conn) else { return };
+        let Some(link) = self.links.get(&conn) else { return self.answer_call(conn, bytes) };
         if link.outbox.queued() > link.max_buffered {
             return self.slow(conn);
         }
@@ -308,7 +317,7 @@ impl Core {
         self.controls.insert(no, control.clone());
         let sender = self.sender.clone();
         let name = format!("run:{}", spec.run_id);
-        let hands = Hands { desk: RunDesk::new(no, sender.clone()), jobs: self.jobs.clone() };
+        let hands = Hands { desk: RunDesk::new(Behalf::Run(no), sender.clone()), jobs: self.jobs.clone() };
         let tell = move |event| {
             // Without a receiver the process is on its way out.
             let _ = sender.send(Event::Input(Input::Run(no, event)));

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::event::{Event, ToolReply};
 use super::runs::RunNo;
+use super::session_key::Place;
 use crate::agent::control::Control;
 use crate::agent::message::Block;
 use crate::agent::tool::approval::pending::{Decision, Request};
@@ -28,16 +29,25 @@ pub enum ToolAsk {
     Steering,
 }
 
-/// One run's way to the gateway.
+/// On whose behalf a tool asks.
+#[derive(Debug, Clone)]
+pub enum Behalf {
+    /// A run's.
+    Run(RunNo),
+    /// An HTTP program's, for this session.
+    Place(Place),
+}
+
+/// The way to the gateway of one run, or of one call of a program.
 pub struct RunDesk {
-    run: RunNo,
+    by: Behalf,
     events: Sender<Event>,
 }
 
 impl RunDesk {
-    /// A desk for this run.
-    pub fn new(run: RunNo, events: Sender<Event>) -> Arc<RunDesk> {
-        Arc::new(RunDesk { run, events })
+    /// A desk.
+    pub fn new(by: Behalf, events: Sender<Event>) -> Arc<RunDesk> {
+        Arc::new(RunDesk { by, events })
     }
 
     fn question(&self, ask: ToolAsk, control: &Control) -> Result<(ToolReply, Receiver<Option<Decision>>), DeskFault> {
@@ -47,7 +57,7 @@ impl RunDesk {
             let reply = reply.clone();
             move || drop(reply.try_send(ToolReply::Refused(DeskFault::Silent)))
         });
-        self.events.send(Event::Tool { run: self.run, ask, reply, decide }).map_err(|_| DeskFault::Silent)?;
+        self.events.send(Event::Tool { by: self.by.clone(), ask, reply, decide }).map_err(|_| DeskFault::Silent)?;
         match answer.recv_timeout(control.at_most(limits::TOOL_ANSWER_MAX)) {
             Ok(reply) => Ok((reply, decision)),
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => Err(DeskFault::Silent),
@@ -100,5 +110,13 @@ fn read(key: &str, path: Option<&std::path::Path>, limit: usize, include_tools: 
     let parsed = page.messages.iter().filter_map(|shown| serde_json::from_str::<Value>(&shown.json).ok());
     let wanted = |message: &Value| include_tools || message.get("role").and_then(Value::as_str) != Some("toolResult");
     let messages: Vec<Value> = parsed.filter(wanted).collect();
-    Ok(json!({"sessionKey": key, "messages": messages}))
+    let bytes: usize = messages.iter().map(|message| message.to_string().len()).sum();
+    Ok(json!({
+        "sessionKey": key,
+        "messages": messages,
+        "truncated": page.has_more,
+        "droppedMessages": page.has_more,
+        "contentTruncated": false,
+        "bytes": bytes,
+    }))
 }

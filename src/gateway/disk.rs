@@ -18,6 +18,7 @@ use super::approvals_file::{self, ApprovalChange};
 use super::cron::files::{self as cron_files, CronJob, Loaded};
 use super::event::{ConnId, Event, Input};
 use super::handshake::Greeting;
+use super::heartbeats::{HeartbeatAsk, HeartbeatRead};
 use super::journal::{self, OpenRun};
 use super::methods::tools::{self, ToolsAsk};
 use super::notes::Note;
@@ -33,6 +34,7 @@ use crate::config::load::{self, Snapshot};
 use crate::config::paths::Paths;
 use crate::limits;
 use crate::protocol::errors::WireError;
+use crate::session::workspace;
 use crate::store::atomic;
 use crate::store::index_file::IndexFiles;
 use crate::store::session::archive::{self, Reason};
@@ -80,6 +82,8 @@ pub enum Job {
     Retain(Vec<Retain>),
     /// Read or write files of scheduled work.
     Cron(CronJob),
+    /// Read what heartbeats need.
+    Heartbeat(HeartbeatAsk),
     /// Replace session indexes.
     Indexes(Vec<(PathBuf, Arc<Index>)>),
 }
@@ -125,6 +129,8 @@ pub enum Done {
     Answer(Result<String, WireError>),
     /// The configuration to take over.
     Renewed(Box<Result<Renewed, WireError>>),
+    /// What was read for heartbeats.
+    Heartbeat(HeartbeatRead),
     /// Where transcripts are now.
     PutAway(Vec<String>),
     /// The jobs of the schedule.
@@ -165,6 +171,7 @@ impl Done {
             | Job::Renew(_)
             | Job::AgentFiles(_)
             | Job::Tools(_)
+            | Job::Heartbeat(_)
             | Job::ApprovalsSet(..)
             | Job::ApprovalsChange(_) => Done::Refused,
         }
@@ -210,6 +217,8 @@ pub enum Then {
     CronLoaded,
     /// Start this job's turn.
     CronBegun(String),
+    /// Go on with heartbeats: with the time zones, or with this agent's.
+    Heartbeat(Option<String>),
 }
 
 /// What is said once a change is on disk.
@@ -400,10 +409,24 @@ fn perform(hands: &mut Hands, job: Job) -> Done {
             Done::Written(Ok(()))
         }
         Job::PutAway(files, now_ms) => Done::PutAway(put_away(&files, now_ms)),
+        Job::Heartbeat(ask) => Done::Heartbeat(heartbeat_read(&ask, &place.env)),
         Job::Tail(ask) => Done::Tail(read_log(place, ask)),
         Job::Cron(job) => cron_files::perform(job),
         Job::Config => Done::Config(Box::new(load::load(&place.paths, &place.env))),
         Job::Sessions(stores) => Done::Sessions(sessions::read_all(stores, &mut hands.indexes)),
+    }
+}
+
+fn heartbeat_read(ask: &HeartbeatAsk, env: &Env) -> HeartbeatRead {
+    let zone = |name: &String| match name.as_str() {
+        "local" => Some(Zone::local(|name| env.get(name).map(Into::into))),
+        name => Zone::named(name),
+    };
+    match ask {
+        HeartbeatAsk::Zones(names) => {
+            HeartbeatRead::Zones(names.iter().map(|name| (name.clone(), zone(name))).collect())
+        }
+        HeartbeatAsk::File(folder) => HeartbeatRead::AsksNothing(workspace::heartbeat_asks_nothing(folder)),
     }
 }
 

@@ -12,6 +12,7 @@ use super::methods::{
     agent, agents, approvals, channels, chat, config, cron, devices, health, logs, models, nodes, session_read,
     session_write, sessions, system, tools, usage,
 };
+use super::metrics::Answered;
 use super::state::{Role, Session, State};
 use super::trouble::Trouble;
 use crate::limits;
@@ -35,10 +36,12 @@ pub struct Request<'a> {
 /// Answers a request, now or (for handlers that wait for something) later.
 pub fn dispatch(state: &mut State, conn: ConnId, id: &str, call: Call, now: Now, fx: &mut Vec<Effect>) {
     state.counters.requests += 1;
-    let name = match &call {
-        Call::Known(row, _) => row.name,
-        Call::Unknown(_) => "unknown",
+    let row = match &call {
+        Call::Known(row, _) => Some(*row),
+        Call::Unknown(_) => None,
     };
+    let name = row.map_or("unknown", |row| row.name);
+    let held = state.held.len();
     if state.facts.log_requests {
         log::debug!(target: "gateway/ws", "← req {name} conn={conn}");
     }
@@ -51,12 +54,22 @@ pub fn dispatch(state: &mut State, conn: ConnId, id: &str, call: Call, now: Now,
             broadcast::reply_raw(fx, conn, id, &payload);
             Ok(())
         }
-        Ok(Answer::Later) => return,
+        Ok(Answer::Later) => {
+            // one that waits for the session indexes comes here once more
+            if state.held.len() == held {
+                state.metrics.request(row, Answered::Later);
+            }
+            return;
+        }
         Err(error) => Err(error),
     };
     match answer {
-        Ok(()) => log::debug!(target: "gateway/ws", "⇄ res ✓ {name} conn={conn}"),
+        Ok(()) => {
+            state.metrics.request(row, Answered::Ok);
+            log::debug!(target: "gateway/ws", "⇄ res ✓ {name} conn={conn}");
+        }
         Err(error) => {
+            state.metrics.request(row, Answered::Error);
             state.counters.failed += 1;
             let (code, what) = (error.code.row().name, error.for_log());
             log::info!(target: "gateway/ws", "⇄ res ✗ {name} conn={conn} code={code} error={what}");

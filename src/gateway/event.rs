@@ -11,12 +11,17 @@ use serde_json::Value;
 
 use super::conn::{Bytes, Link, Peer};
 use super::connect_params::ConnectRequest;
-use super::desk::ToolAsk;
+use super::desk::{Behalf, ToolAsk};
 use super::disk::{Done, Job, Then};
 use super::errand::Errand;
+use super::metrics::Snapshot;
 use super::programs::admit::{Admit, Grant};
+use super::programs::calls::CallOrder;
+use super::programs::embeddings::{Report, Setting};
 use super::programs::feed::{Feed, FeedLine};
 use super::programs::runs::RunOrder;
+use super::programs::target::{Aim, Target};
+use super::programs::tools::Ground;
 use super::runs::RunNo;
 use crate::agent::control::AbortReason;
 use crate::agent::message::Block;
@@ -65,10 +70,10 @@ pub enum Event {
         /// Where its handler is told.
         feed: FeedLine,
     },
-    /// A tool of a run asks something.
+    /// A tool asks something.
     Tool {
-        /// The run.
-        run: RunNo,
+        /// On whose behalf.
+        by: Behalf,
         /// The question.
         ask: ToolAsk,
         /// Where the tool waits.
@@ -121,6 +126,8 @@ pub enum Input {
         /// What.
         order: Order,
     },
+    /// A request for embeddings is over.
+    Embedded(Box<Report>),
     /// The program has gone, or reads too slowly.
     ProgramGone(u64),
     /// The disk thread has done a job.
@@ -132,10 +139,10 @@ pub enum Input {
     },
     /// A run's thread tells something.
     Run(RunNo, RunEvent),
-    /// A tool of a run asks.
+    /// A tool asks.
     Tool {
-        /// The run.
-        run: RunNo,
+        /// On whose behalf.
+        by: Behalf,
         /// Number of the waiting tool.
         ticket: u64,
         /// The question.
@@ -177,6 +184,7 @@ pub enum Inbound {
 }
 
 /// A called method.
+#[derive(Debug)]
 pub enum Call {
     /// It has a row; the parameters are checked (`Err` holds the text that refuses them).
     Known(&'static Method, Result<Value, String>),
@@ -217,6 +225,21 @@ pub enum HttpAsk {
     Startup(Caller),
     /// May this program use this interface?
     Admit(Box<Admit>),
+    /// What do the tools of this session need?
+    Tools {
+        /// The session; the main one when none.
+        session_key: Option<String>,
+        /// The agent; the key's own or the default one when none.
+        agent: Option<String>,
+    },
+    /// For whom is this request?
+    Aim(Box<Aim>),
+    /// Which agents are there?
+    Agents,
+    /// By which settings do texts for this agent become vectors?
+    Embeddings(Box<Aim>),
+    /// How much of everything is there?
+    Metrics,
 }
 
 /// What an HTTP program wants done.
@@ -224,6 +247,8 @@ pub enum HttpAsk {
 pub enum Order {
     /// A turn.
     Run(Box<RunOrder>),
+    /// A method of the protocol.
+    Call(Box<CallOrder>),
 }
 
 /// Who asks over HTTP.
@@ -251,8 +276,18 @@ pub enum HttpAnswer {
     },
     /// The program may.
     Admitted(Grant),
+    /// By these.
+    Embeddings(Box<Setting>),
+    /// So much.
+    Metrics(Box<Snapshot>),
     /// It may not; this is what it is told.
     Refused(Box<Reply>),
+    /// What tools need, or why there are none.
+    Tools(Result<Box<Ground>, WireError>),
+    /// For this one.
+    Aimed(Box<Target>),
+    /// These.
+    Agents(Vec<String>),
 }
 
 /// What the state thread wants to be woken for.

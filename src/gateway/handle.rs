@@ -27,20 +27,28 @@ use crate::sys::signals::Signal;
 /// Handles one input.
 pub fn handle(state: &mut State, input: Input, now: Now, fx: &mut Vec<Effect>) {
     match input {
+        input if !state.sessions.ready && asks_sessions(&input) => state.held_inputs.push(input),
         Input::Opened { conn, peer } => opened(state, conn, peer, now, fx),
         Input::Frame { conn, frame } => inbound(state, conn, frame, now, fx),
         Input::Alive(conn) => alive(state, conn),
         Input::Closed { conn, why } => closed(state, conn, &why, now, fx),
         Input::Http { ticket, ask } => fx.push(Effect::Answer(ticket, http(state, &ask, now))),
         Input::Program { ticket, order: wish } => order(state, ticket, wish, now, fx),
+        Input::Embedded(report) => state.embedded(*report, now, fx),
         Input::ProgramGone(ticket) => state.program_gone(ticket, now, fx),
         Input::Stored { then, done } => stored(state, then, done, now, fx),
-        Input::Tool { run, ticket, ask } => state.tool_asks(run, ticket, ask, now, fx),
+        Input::Tool { by, ticket, ask } => state.tool_asks(&by, ticket, ask, now, fx),
         Input::Note(note) => state.tool_notes(note, now, fx),
         Input::Run(no, event) => state.run_event(no, event, now, fx),
         Input::Timer(timer) => due(state, timer, now, fx),
         Input::Signal(signal) => signalled(state, signal, now, fx),
     }
+}
+
+/// Whether a program's wish makes no sense before the session indexes have been read, right after the start. Each
+/// connection waits for one at most, so that their number is bounded.
+fn asks_sessions(input: &Input) -> bool {
+    matches!(input, Input::Http { ask: HttpAsk::Tools { .. }, .. } | Input::Program { order: Order::Run(_), .. })
 }
 
 fn opened(state: &mut State, conn: ConnId, peer: Peer, now: Now, fx: &mut Vec<Effect>) {
@@ -137,6 +145,26 @@ fn http(state: &mut State, ask: &HttpAsk, now: Now) -> HttpAnswer {
                 Err(reply) => HttpAnswer::Refused(reply),
             };
         }
+        HttpAsk::Tools { session_key, agent } => {
+            return HttpAnswer::Tools(state.tool_ground(session_key.as_deref(), agent.as_deref()).map(Box::new));
+        }
+        HttpAsk::Aim(aim) => {
+            return match state.take_aim(aim) {
+                Ok(target) => HttpAnswer::Aimed(Box::new(target)),
+                Err(reply) => HttpAnswer::Refused(reply),
+            };
+        }
+        HttpAsk::Agents => {
+            let agents = state.config.agents.resolved().into_iter().map(|agent| agent.id);
+            return HttpAnswer::Agents(agents.collect());
+        }
+        HttpAsk::Metrics => return HttpAnswer::Metrics(Box::new(state.metrics_snapshot())),
+        HttpAsk::Embeddings(aim) => {
+            return match state.embedding_setting(aim) {
+                Ok(setting) => HttpAnswer::Embeddings(Box::new(setting)),
+                Err(reply) => HttpAnswer::Refused(reply),
+            };
+        }
     };
     let failing = if state.stopping { vec!["stopping"] } else { Vec::new() };
     HttpAnswer::Probe {
@@ -149,6 +177,7 @@ fn http(state: &mut State, ask: &HttpAsk, now: Now) -> HttpAnswer {
 fn order(state: &mut State, ticket: u64, order: Order, now: Now, fx: &mut Vec<Effect>) {
     match order {
         Order::Run(order) => state.order_run(ticket, *order, now, fx),
+        Order::Call(order) => state.order_call(ticket, *order, now, fx),
     }
 }
 
@@ -191,6 +220,9 @@ fn stored(state: &mut State, then: Then, done: Done, now: Now, fx: &mut Vec<Effe
             for (conn, id, call) in std::mem::take(&mut state.held) {
                 dispatch::dispatch(state, conn, &id, call, now, fx);
             }
+            for input in std::mem::take(&mut state.held_inputs) {
+                handle(state, input, now, fx);
+            }
             state.cron_due(now, fx);
         }
         (Then::Transcript(waiting), Done::Transcript(Ok(payload))) => {
@@ -200,6 +232,7 @@ fn stored(state: &mut State, then: Then, done: Done, now: Now, fx: &mut Vec<Effe
         (Then::Shortened(waiting, place), done) => shortened(state, &waiting, &place, done, now, fx),
         (Then::Answer(waiting), Done::Answer(result)) => wired(state, &waiting, result, fx),
         (Then::Added(note), Done::Added(result)) => state.messages_added(*note, result, now, fx),
+        (Then::Heartbeat(agent), done) => state.heartbeat_read(agent.as_deref(), done, now, fx),
         (Then::PutAway(waiting, key), Done::PutAway(archived)) => {
             let payload = json!({"ok": true, "key": key, "deleted": true, "archived": archived});
             broadcast::reply(fx, waiting.conn, &waiting.id, &payload);

@@ -17,6 +17,7 @@ use crate::agent::message::Block;
 use crate::agent::model::failover::Cooldowns;
 use crate::agent::model::{ModelRef, Thinking};
 use crate::agent::run::{ClientTools, Prompt, RunSpec, Task};
+use crate::agent::tool::approval::judge::Origin as Speaker;
 use crate::limits;
 use crate::protocol::errors::WireError;
 use crate::session::key::KeyRules;
@@ -36,6 +37,8 @@ pub struct Intake {
     pub run_id: String,
     /// How it was asked for.
     pub origin: Origin,
+    /// Who speaks: what a stranger says gets fewer tools, also by way of another session.
+    pub speaker: Speaker,
     /// What the person says.
     pub prompt: Vec<Block>,
     /// How much the model thinks, for this turn.
@@ -74,6 +77,8 @@ pub struct Intake {
     pub queue_mode: Option<String>,
     /// What a program brings along.
     pub client_tools: ClientTools,
+    /// The channel a program speaks for.
+    pub channel: Option<String>,
 }
 
 impl Intake {
@@ -83,6 +88,7 @@ impl Intake {
             place,
             run_id,
             origin,
+            speaker: Speaker::Operator,
             prompt,
             limit,
             thinking: None,
@@ -102,6 +108,7 @@ impl Intake {
             fresh: false,
             queue_mode: None,
             client_tools: ClientTools::default(),
+            channel: None,
         }
     }
 }
@@ -275,7 +282,7 @@ impl State {
 
     /// The id a new session gets: the one its key asks for, unless another session has it.
     fn session_id_for(&mut self, key: &str) -> String {
-        let taken = |id: &&str| self.sessions.rows().iter().any(|row| row.entry.session_id().as_deref() == Some(*id));
+        let taken = |id: &&str| self.sessions.all().any(|row| row.entry.session_id().as_deref() == Some(*id));
         match session_key::explicit_id(key).filter(|id| !taken(id)) {
             Some(id) => id.to_string(),
             None => self.entropy.uuid(),
@@ -305,7 +312,7 @@ impl State {
         let mut seed = [0_u8; 32];
         self.entropy.fill(&mut seed);
         let prompts = match intake.task {
-            Task::Answer => {
+            Task::Answer | Task::Heartbeat => {
                 let content = self.note_block(&place).into_iter().chain(intake.prompt).collect();
                 vec![Prompt { run_id: intake.run_id.clone(), content }]
             }
@@ -324,6 +331,7 @@ impl State {
             transcript,
             workspace: self.config.workspace(&self.facts.paths, &agent),
             prompts,
+            speaker: intake.speaker,
             task: intake.task,
             shows_thoughts: reasoning.as_deref() == Some("stream"),
             exec_security: word("execSecurity"),
@@ -336,10 +344,12 @@ impl State {
             limit: intake.limit,
             extra_system: intake.extra_system,
             client_tools: intake.client_tools,
+            channel: intake.channel,
             cli_sessions: entry.object("cliSessionIds").map(|ids| Value::Object(ids.to_map())).unwrap_or_default(),
             config: self.config.clone(),
             paths: self.facts.paths.clone(),
             env: self.facts.env.clone(),
+            http: self.facts.http.clone(),
             seed,
         };
         Ok(Run {
@@ -350,6 +360,7 @@ impl State {
             not_before: None,
             lost: Lost::default(),
             origin: intake.origin,
+            speaker: intake.speaker,
             session_key: key,
             agent_id: agent,
             session_id,
@@ -425,7 +436,7 @@ impl State {
     }
 
     fn mark_interrupted(&mut self, no: RunNo) {
-        let Some(run) = self.runs.get(no) else { return };
+        let Some(run) = self.runs.get(no).filter(|run| !run.is_heartbeat()) else { return };
         let (agent, key) = (run.agent_id.clone(), run.session_key.clone());
         if let Some(entry) = self.sessions.get_mut(&agent, &key) {
             entry.set("abortedLastRun", true);
@@ -434,17 +445,16 @@ impl State {
 
     /// Whoever waits hears it before the connection closes.
     fn answer_interrupted(&mut self, no: RunNo, fx: &mut Vec<Effect>) {
-        let Some(run) = self.runs.get_mut(no) else { return };
-        // A job's record is made when its turn has really ended.
-        let Some(asker) = run.asker.take_if(|asker| !matches!(asker, Asker::Cron(_))) else { return };
-        let id = run.id.clone();
+        let Some(asker) = self.runs.take_asker(no) else { return };
+        let id = self.runs.get(no).map_or(String::new(), |run| run.id.clone());
         let error = WireError { retryable: Some(true), ..WireError::unavailable("the gateway is stopping") };
         self.tell_asker(&asker, &id, Err(&error), fx);
     }
 }
 
 /// The model the session has chosen.
-fn own_model(entry: &Entry) -> Option<ModelRef> {
+/// The model a session's entry names.
+pub fn own_model(entry: &Entry) -> Option<ModelRef> {
     match (entry.text("providerOverride"), entry.text("modelOverride")) {
         (Some(provider), Some(model)) => Some(ModelRef::new(provider, model)),
         (None, Some(model)) => ModelRef::parse(&model),

@@ -41,6 +41,7 @@ impl State {
         let store = self.config.session_store(&self.facts.paths, agent);
         let path = archive::transcript(store.parent().unwrap_or(&store), entry)
             .ok_or_else(|| WireError::unavailable("the session has no usable transcript"))?;
+        self.check_stuck(&note.place)?;
         if self.runs.of_session(key).any(|(_, run)| run.spec.is_none()) {
             let error = WireError::unavailable("a turn is running in this session; try again when it is over");
             return Err(WireError { retry_after_ms: Some(1000), ..error });

@@ -7,6 +7,7 @@ use super::disk::{Job, Then, Waiting};
 use super::event::Effect;
 use super::roster::{Renewal, Renewed, Wanted};
 use super::state::State;
+use crate::agent::http;
 use crate::config::load::Snapshot;
 use crate::protocol::errors::WireError;
 use crate::sys::clock::Now;
@@ -27,6 +28,7 @@ impl State {
         self.adopt(snapshot);
         self.sessions.keep(|agent| self.config.agents.find(agent).is_some());
         self.sessions.fill(shelves);
+        self.plan_heartbeats(now, fx);
         self.refresh_health(now, fx);
         self.start_due_runs(now, fx);
         self.cron_renewed(now, fx);
@@ -38,6 +40,7 @@ impl State {
         }
         self.config = Arc::new(self.config.with_turns_of(&snapshot.config));
         self.config_warnings = snapshot.warnings.len();
+        self.facts.http = http::Settings::new(&snapshot.env, None);
         self.facts.env = Arc::new(snapshot.env);
         self.runs.set_cap(self.config.agents.defaults.max_concurrent);
         log::info!(target: "config", "configuration in force agents={}", self.config.agents.resolved().len());

@@ -15,6 +15,7 @@ use super::handle::handle;
 use super::pairing_devices::DeviceBook;
 use super::pairing_nodes::NodeBook;
 use super::state::{Beginning, Facts, State};
+use crate::agent::http;
 use crate::config::model::Config;
 use crate::config::resolve::{AuthMode, AuthPlan, Source};
 use crate::config::{Env, Paths, Profile, Secret};
@@ -88,6 +89,16 @@ impl Script {
     pub fn wait(&mut self, time: Duration) {
         self.now.mono += time;
         self.now.wall_ms += u64::try_from(time.as_millis()).unwrap();
+    }
+
+    /// What both clocks say.
+    pub fn now(&self) -> Now {
+        self.now
+    }
+
+    /// Sets the clock on the wall; what counts the time since the start goes on.
+    pub fn set_clock(&mut self, wall_ms: u64) {
+        self.now.wall_ms = wall_ms;
     }
 
     /// Feeds one input and says what was done; disk jobs are done at once and succeed.
@@ -196,6 +207,7 @@ fn facts(paths: Paths, now: Now) -> Facts {
         identity: None,
         zone: Zone::utc(),
         env: Arc::new(Env::of([])),
+        http: http::Settings::default(),
         log_requests: false,
         tick: limits::TICK,
         handshake: limits::HANDSHAKE,

@@ -13,6 +13,7 @@ use super::access::Access;
 use super::pairing_devices::DeviceBook;
 use super::pairing_nodes::NodeBook;
 use super::state::{Beginning, Facts, State};
+use crate::agent::http;
 use crate::config::env::Env;
 use crate::config::load::Snapshot;
 use crate::config::model::{Config, Gateway};
@@ -131,6 +132,7 @@ fn facts(
         paths: paths.clone(),
         zone,
         env: Arc::new(snapshot.env.clone()),
+        http: http::Settings::new(&snapshot.env, None),
         identity: Some(identity(&paths.identity_dir.join("gateway.json"), entropy, now.wall_ms)?),
         log_requests: plan.ws_log == WsLog::Full,
         tick: tick(&snapshot.env),

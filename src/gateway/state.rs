@@ -11,11 +11,12 @@ use super::conn::Peer;
 use super::connect_params::Client;
 use super::cron::Cron;
 use super::dedupe::Memory;
-use super::event::{Call, ConnId, Effect, Timer};
+use super::event::{Call, ConnId, Effect, Input, Timer};
 use super::health::HealthCache;
 use super::heartbeats::Heartbeats;
 use super::journal::{Journal, OpenRun};
 use super::methods::session_write::Deletion;
+use super::metrics::Counts;
 use super::model_memory::ModelMemory;
 use super::pairing::Change;
 use super::pairing_devices::{DeviceBook, TokenForm};
@@ -27,6 +28,7 @@ use super::system_events::SystemEvents;
 use super::tool_asks::Approver;
 use super::trouble::Record;
 use super::watch::Watch;
+use crate::agent::http;
 use crate::agent::tool::approval::pending::Approvals;
 use crate::config::env::Env;
 use crate::config::model::Config;
@@ -58,6 +60,8 @@ pub struct Facts {
     pub zone: Zone,
     /// The environment the configuration was read in.
     pub env: Arc<Env>,
+    /// Proxies and certificates of that environment.
+    pub http: http::Settings,
     /// The gateway's own device id and public key.
     pub identity: Option<(String, String)>,
     /// Whether the log shows requests as they come in, not only with their answers.
@@ -204,6 +208,8 @@ pub struct State {
     pub entropy: Entropy,
     /// Every open WebSocket, by number.
     pub conns: BTreeMap<ConnId, Conn>,
+    /// Calls of HTTP programs that wait for their answers, as connections that nobody sees.
+    pub calls: Table<ConnId, Session>,
     /// The timer for handshakes that take too long is set.
     pub handshakes_timed: bool,
     /// Who is there.
@@ -234,6 +240,8 @@ pub struct State {
     pub approvals: Approvals<Approver>,
     /// Calls that wait for the session indexes.
     pub held: Vec<(ConnId, String, Call)>,
+    /// What programs want that waits for them too.
+    pub held_inputs: Vec<Input>,
     /// Sessions that go when their turns have stopped.
     pub deletions: Vec<Deletion>,
     /// Number of the last one.
@@ -260,6 +268,8 @@ pub struct State {
     pub cron: Cron,
     /// Numbers.
     pub counters: Counters,
+    /// More numbers, for `/metrics` alone.
+    pub metrics: Counts,
     /// What went wrong.
     pub trouble: Record,
     /// The gateway is on its way out.
@@ -321,6 +331,7 @@ impl State {
             allowed_origins,
             entropy,
             conns: BTreeMap::new(),
+            calls: Table::new(),
             handshakes_timed: false,
             presence_gate: PresenceGate::default(),
             health: HealthCache::default(),
@@ -334,6 +345,7 @@ impl State {
             runs,
             approvals: Approvals::default(),
             held: Vec::new(),
+            held_inputs: Vec::new(),
             deletions: Vec::new(),
             next_deletion: 0,
             journal: Journal::default(),
@@ -347,6 +359,7 @@ impl State {
             system_events: SystemEvents::default(),
             cron: Cron::default(),
             counters: Counters::default(),
+            metrics: Counts::default(),
             trouble: Record::default(),
             stopping: false,
         }
@@ -354,9 +367,11 @@ impl State {
 
     /// What is to be done before the first event.
     pub fn start(&mut self, now: Now, fx: &mut Vec<Effect>) {
+        self.metrics_begin(now);
         self.refresh_health(now, fx);
         self.load_sessions(fx);
         self.load_cron(fx);
+        self.plan_heartbeats(now, fx);
         fx.push(Effect::Timer(self.facts.tick, Timer::Tick));
         fx.push(Effect::Timer(limits::PING, Timer::Ping));
         fx.push(Effect::Timer(limits::SWEEP, Timer::Sweep));
@@ -368,17 +383,19 @@ impl State {
 
     /// The session of a connection in use.
     pub fn session(&self, conn: ConnId) -> Option<&Session> {
-        match &self.conns.get(&conn)?.phase {
-            Phase::Ready(session) => Some(session),
-            _ => None,
+        match self.conns.get(&conn).map(|entry| &entry.phase) {
+            Some(Phase::Ready(session)) => Some(session),
+            Some(_) => None,
+            None => self.calls.get(&conn),
         }
     }
 
     /// The session of a connection in use, to change.
     pub fn session_mut(&mut self, conn: ConnId) -> Option<&mut Session> {
-        match &mut self.conns.get_mut(&conn)?.phase {
-            Phase::Ready(session) => Some(session),
-            _ => None,
+        match self.conns.get_mut(&conn).map(|entry| &mut entry.phase) {
+            Some(Phase::Ready(session)) => Some(session),
+            Some(_) => None,
+            None => self.calls.get_mut(&conn),
         }
     }
 

@@ -3,20 +3,22 @@
 use serde_json::Value;
 
 use super::approvals_file::ApprovalChange;
-use super::desk::ToolAsk;
+use super::desk::{Behalf, ToolAsk};
 use super::disk::{Job, Then};
 use super::event::{Effect, Timer, ToolReply};
 use super::heartbeats::Wake;
 use super::intake::Intake;
 use super::methods::{agent, chat, commands};
-use super::runs::{Asker, Origin, RunNo};
+use super::programs::tools::allowed_agents;
+use super::runs::{Asker, Origin};
 use super::session_key::{self, Place};
 use super::state::State;
+use crate::agent::tool::approval::judge::Origin as Speaker;
 use crate::agent::tool::approval::pending::{Request, Settled};
 use crate::agent::tool::desk::{Ask, DeskFault, Note, Target};
 use crate::protocol::table::Scope;
 use crate::session::key::KeyRules;
-use crate::session::list::{Filter, Named};
+use crate::session::list::{Filter, Found, Named};
 use crate::session::row;
 use crate::sys::clock::Now;
 
@@ -31,24 +33,23 @@ pub enum Approver {
 
 impl State {
     /// Answers a tool, now or (for a turn it waits for) later.
-    pub fn tool_asks(&mut self, run: RunNo, ticket: u64, ask: ToolAsk, now: Now, fx: &mut Vec<Effect>) {
+    pub fn tool_asks(&mut self, by: &Behalf, ticket: u64, ask: ToolAsk, now: Now, fx: &mut Vec<Effect>) {
         let reply = match ask {
-            ToolAsk::Steering => Ok(ToolReply::Said(self.steering(run))),
+            ToolAsk::Steering => Ok(ToolReply::Said(match by {
+                Behalf::Run(run) => self.steering(*run),
+                Behalf::Place(_) => Vec::new(),
+            })),
             ToolAsk::Approve(request) => self.file_approval(ticket, request, now, fx),
-            ToolAsk::Ask(Ask::Status { session_key }) => self.tool_status(run, session_key.as_deref(), now),
+            ToolAsk::Ask(Ask::Agents) => self.tool_agents(by),
+            ToolAsk::Ask(Ask::Status { session_key }) => self.tool_status(by, session_key.as_deref(), now),
             ToolAsk::Ask(Ask::List { limit, active_minutes, search }) => {
-                self.tool_list(run, limit, active_minutes, search, now)
+                self.tool_list(by, limit, active_minutes, search, now)
             }
-            ToolAsk::Ask(Ask::History { target, limit, include_tools }) => {
-                self.tool_target(run, &target).map(|place| ToolReply::Read {
-                    path: chat::transcript(self, &place),
-                    key: place.key,
-                    limit,
-                    include_tools,
-                })
-            }
+            ToolAsk::Ask(Ask::History { target, limit, include_tools }) => self.tool_target(by, &target).map(|place| {
+                ToolReply::Read { path: chat::transcript(self, &place), key: place.key, limit, include_tools }
+            }),
             ToolAsk::Ask(Ask::Send { target, message, wait }) => {
-                match self.tool_send(run, ticket, &target, &message, wait, now, fx) {
+                match self.tool_send(by, ticket, &target, &message, wait, now, fx) {
                     Ok(None) => return,
                     Ok(Some(value)) => Ok(ToolReply::Value(value)),
                     Err(fault) => Err(fault),
@@ -58,27 +59,56 @@ impl State {
         fx.push(Effect::AnswerTool(ticket, reply.unwrap_or_else(ToolReply::Refused)));
     }
 
-    /// The place of the run that asks.
-    fn own_place(&self, run: RunNo) -> Result<Place, DeskFault> {
-        let run = self.runs.get(run).ok_or(DeskFault::Silent)?;
+    /// The session a tool asks from.
+    fn own_place(&self, by: &Behalf) -> Result<Place, DeskFault> {
+        let run = match by {
+            Behalf::Place(place) => return Ok(place.clone()),
+            Behalf::Run(run) => self.runs.get(*run).ok_or(DeskFault::Silent)?,
+        };
         Ok(Place { agent: run.agent_id.clone(), key: run.session_key.clone() })
     }
 
-    fn tool_status(&self, run: RunNo, key: Option<&str>, now: Now) -> Result<ToolReply, DeskFault> {
-        let own = self.own_place(run)?;
+    /// The agents that this one may start turns of: itself, and those its settings name.
+    fn tool_agents(&self, by: &Behalf) -> Result<ToolReply, DeskFault> {
+        let own = self.own_place(by)?.agent;
+        let (any, named) = allowed_agents(&self.config.raw, &own);
+        let known = self.config.agents.resolved();
+        let shown = known.iter().filter(|agent| agent.id == own || any || named.contains(&agent.id));
+        let rows: Vec<Value> = shown
+            .map(|agent| {
+                let mut row = json!({"id": agent.id, "configured": true});
+                if let Some(members) = row.as_object_mut() {
+                    members.extend(agent.name.as_deref().map(|name| ("name".to_string(), name.into())));
+                    let model = agent.model.as_ref().map(|model| model.primary.as_str());
+                    members.extend(model.map(|model| ("model".to_string(), model.into())));
+                }
+                row
+            })
+            .collect();
+        Ok(ToolReply::Value(json!({"requester": own, "allowAny": any, "agents": rows})))
+    }
+
+    fn tool_status(&self, by: &Behalf, key: Option<&str>, now: Now) -> Result<ToolReply, DeskFault> {
+        let own = self.own_place(by)?;
         let place = match key {
             Some(key) => session_key::of_key(&self.config, key, Some(&own.agent)),
             None => own,
         };
         let entry = self.sessions.get(&place.agent, &place.key);
-        let entry = entry.ok_or_else(|| DeskFault::Refused(format!("no session {}", place.key)))?;
+        let entry = entry.ok_or_else(|| DeskFault::Refused(format!("Unknown sessionKey: {}", place.key)))?;
         let text = commands::status(self, &place, entry, now);
-        Ok(ToolReply::Value(json!({"sessionKey": place.key, "text": text})))
+        Ok(ToolReply::Value(json!({
+            "ok": true,
+            "sessionKey": place.key,
+            "agentId": place.agent,
+            "changedModel": false,
+            "statusText": text,
+        })))
     }
 
     fn tool_list(
         &self,
-        run: RunNo,
+        by: &Behalf,
         limit: usize,
         active_minutes: Option<usize>,
         search: Option<String>,
@@ -88,19 +118,23 @@ impl State {
             limit: Some(limit),
             active_minutes: active_minutes.and_then(|minutes| u64::try_from(minutes).ok()),
             search,
-            agent_id: Some(self.own_place(run)?.agent),
+            agent_id: Some(self.own_place(by)?.agent),
             ..Filter::default()
         };
         let page = filter.page(self.sessions.indexes(), now.wall_ms);
         let defaults = self.defaults();
-        let rows: Vec<Value> =
-            page.rows.iter().map(|found| Value::Object(row::row(found.key, found.entry, &defaults))).collect();
+        let shown = |found: &Found<'_>| {
+            let mut row = row::row(found.key, found.entry, &defaults);
+            row.entry("channel").or_insert_with(|| "unknown".into());
+            Value::Object(row)
+        };
+        let rows: Vec<Value> = page.rows.iter().map(shown).collect();
         Ok(ToolReply::Value(json!({"count": rows.len(), "sessions": rows})))
     }
 
     /// A session of the same agent; those of others are none of its business.
-    fn tool_target(&self, run: RunNo, target: &Target) -> Result<Place, DeskFault> {
-        let own = self.own_place(run)?;
+    fn tool_target(&self, by: &Behalf, target: &Target) -> Result<Place, DeskFault> {
+        let own = self.own_place(by)?;
         let named = match target {
             Target::Key(key) => Named { key: Some(key.clone()), ..Named::default() },
             Target::Label(label) => {
@@ -121,7 +155,7 @@ impl State {
     #[allow(clippy::too_many_arguments, reason = "the question has these parts, and a struct would only repeat it")]
     fn tool_send(
         &mut self,
-        run: RunNo,
+        by: &Behalf,
         ticket: u64,
         target: &Target,
         message: &str,
@@ -129,7 +163,7 @@ impl State {
         now: Now,
         fx: &mut Vec<Effect>,
     ) -> Result<Option<Value>, DeskFault> {
-        let (own, place) = (self.own_place(run)?, self.tool_target(run, target)?);
+        let (own, place) = (self.own_place(by)?, self.tool_target(by, target)?);
         if own == place {
             return Err(DeskFault::Refused("a session cannot send to itself".to_string()));
         }
@@ -139,7 +173,12 @@ impl State {
         let note = format!("(from session {}) {message}", own.key);
         let prompt = agent::prompt(self, &note, Vec::new(), Some(&run_id), now);
         let limit = Some(self.config.agents.defaults.timeout);
-        let intake = Intake::new(place.clone(), run_id.clone(), Origin::Agent, prompt, limit);
+        let speaker = match by {
+            Behalf::Run(run) => self.runs.get(*run).map(|run| run.speaker).ok_or(DeskFault::Silent)?,
+            // Programs that call tools hold an operator's scope.
+            Behalf::Place(_) => Speaker::Operator,
+        };
+        let intake = Intake { speaker, ..Intake::new(place.clone(), run_id.clone(), Origin::Agent, prompt, limit) };
         let asker = (!wait.is_zero()).then_some(Asker::Tool(ticket));
         let waits = asker.is_some();
         self.take_in_for(None, asker, intake, now, fx).map_err(refused)?;

@@ -106,7 +106,7 @@ impl Path<'_> {
 }
 
 /// A name from outside, cut so that a fault cannot grow with its input.
-fn bounded(name: &str) -> &str {
+pub fn bounded(name: &str) -> &str {
     match name.char_indices().nth(FAULT_NAME_CHARS) {
         Some((end, _)) => name.get(..end).unwrap_or(name),
         None => name,

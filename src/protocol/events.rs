@@ -1,7 +1,7 @@
 //! One row per event that is really sent, sorted by name.
 //! Owns names, guards and payload shapes (`spec/protocol.md` section 9); knows nobody who sends.
 
-use super::defs::{HEALTH, PENDING_DEVICE, PENDING_NODE, PRESENCE_ENTRY, closed};
+use super::defs::{HEALTH, HEARTBEAT, PENDING_DEVICE, PENDING_NODE, PRESENCE_ENTRY, closed};
 use super::defs_agent::{
     AGENT_EVENT, CHAT_EVENT, EXEC_APPROVAL, SESSION_MESSAGE_EVENT, SESSION_OPERATION_EVENT, SESSIONS_CHANGED_EVENT,
 };
@@ -77,6 +77,7 @@ pub const EVENTS: &[Event] = &[
         "A command was decided about.",
     ),
     Event { versioned: true, ..row("health", &Kind::Ref(&HEALTH), "The health snapshot was refreshed.") },
+    Event { drop_if_slow: true, ..row("heartbeat", &Kind::Ref(&HEARTBEAT), "A heartbeat has ended, or was skipped.") },
     pairing("node.pair.requested", &Kind::Ref(&PENDING_NODE), "A node asks to be paired."),
     pairing(
         "node.pair.resolved",

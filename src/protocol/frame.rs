@@ -114,7 +114,7 @@ fn parse_unusual(text: &str) -> Result<Request, FrameFault> {
 }
 
 /// Turns `3.0` and `1e3` into integers, as JavaScript has them, so that handlers need not care.
-fn with_integers(mut value: Value) -> Value {
+pub fn with_integers(mut value: Value) -> Value {
     make_integers(&mut value);
     value
 }

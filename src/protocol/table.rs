@@ -1,6 +1,8 @@
 //! The row types of the protocol table and look-ups over it.
 //! Owns what a row says; the rows stand in `methods` and `events`. Knows no handler, socket or clock.
 
+use serde_json::{Map, Value};
+
 use super::check::{self, Fault};
 use super::kinds::Kind;
 
@@ -127,6 +129,13 @@ impl Method {
     /// Whether `hello-ok.features.methods` of this protocol version lists it.
     pub fn listed_in(&self, protocol: u8) -> bool {
         self.listed && (self.since..=self.until).contains(&protocol)
+    }
+
+    /// Parameters that fit the row, or the text that refuses them.
+    pub fn read(&self, params: Option<Value>) -> Result<Value, String> {
+        let params = params.filter(|params| !params.is_null()).unwrap_or_else(|| Value::Object(Map::new()));
+        let faults = check::check(self.params, &params);
+        if faults.is_empty() { Ok(params) } else { Err(self.refuse(&faults)) }
     }
 
     /// The message of the error that refuses params with these faults.

@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::config::Env;
+use crate::config::env::is_private;
 use crate::limits;
 use crate::sys::thread::{self, Pending};
 
@@ -57,7 +58,11 @@ fn is_program(path: &Path) -> bool {
 /// Runs a program without input and waits, at most `limits::SUBPROCESS`.
 pub fn run<S: AsRef<OsStr>>(program: &Path, args: &[S]) -> Ended {
     let failed = |why: String| Ended { status: None, stdout: String::new(), stderr: why, timed_out: false };
-    let child = Command::new(program)
+    let mut command = Command::new(program);
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(is_private)) {
+        command.env_remove(name);
+    }
+    let child = command
         .args(args)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

@@ -395,6 +395,12 @@ mod tests {
     }
 
     #[test]
+    fn a_command_has_a_bound_and_what_is_longer_is_a_message() {
+        let long = |size: usize| format!("/compact {}", "x".repeat(size - "/compact ".len()));
+        assert!(command(&long(limits::COMMAND_CHARS)).is_some() && command(&long(limits::COMMAND_CHARS + 1)).is_none());
+    }
+
+    #[test]
     fn commands_stand_alone_with_their_words() {
         for (text, expected) in [
             ("/help", Command::Help),

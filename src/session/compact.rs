@@ -336,7 +336,7 @@ mod tests {
         let mut context = context::context(&example(), None);
         context.fresh_from = context.items.len();
         assert!(tokens(&context, 500) > 500 && tokens(&context, 500) < 560);
-        assert_eq!((max_lines(&json!({"maxLines": 0})), max_lines(&json!({}))), (1, 400));
+        assert_eq!((max_lines(&json!({"maxLines": 0})), max_lines(&json!({}))), (1, limits::COMPACT_LINES));
     }
 
     #[test]

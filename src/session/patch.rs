@@ -302,6 +302,8 @@ mod tests {
         ] {
             assert_eq!(patch(params).unwrap_err(), text);
         }
+        let label = "é".repeat(limits::LABEL_CHARS);
+        assert!(patch(json!({"label": label})).is_ok() && patch(json!({"label": label + "é"})).is_err());
     }
 
     #[test]

@@ -224,7 +224,7 @@ mod tests {
     fn what_is_asked_is_bounded() {
         let keys: Vec<String> = (0..100).map(|at| format!("k{at}")).collect();
         let ask = Ask::of(&json!({"keys": keys, "limit": 0, "maxChars": 100_000}));
-        assert_eq!((ask.keys.len(), ask.limit, ask.max_chars), (64, 1, 4000));
+        assert_eq!((ask.keys.len(), ask.limit, ask.max_chars), (limits::PREVIEW_KEYS, 1, limits::PREVIEW_CHARS_MAX));
         assert_eq!(Ask::of(&json!({"keys": [" a ", " "]})), Ask { keys: vec!["a".into()], limit: 12, max_chars: 240 });
     }
 
@@ -261,7 +261,7 @@ mod tests {
         assert_eq!(title(&plain, None).unwrap(), "11111111 (2026-11-21)");
         assert_eq!(title(&plain, Some("run  the\ntwo")).unwrap(), "run the two");
         let long = title(&plain, Some(&"word ".repeat(30))).unwrap();
-        assert!(long.chars().count() <= 60 && long.ends_with("word…"), "{long}");
+        assert!(long.chars().count() <= limits::TITLE_CHARS && long.ends_with("word…"), "{long}");
         assert_eq!(title(&entry("{}"), None), None);
     }
 

@@ -229,7 +229,7 @@ mod tests {
         let settings = Settings::default();
         assert_eq!((settings.dm_scope, settings.keep.clone()), (DmScope::Main, Keep::default()));
         assert_eq!(settings.freshness.base, Freshness::daily(4));
-        assert_eq!(settings.file_chars, 20_000);
+        assert_eq!(settings.file_chars, limits::WORKSPACE_FILE_CHARS);
     }
 
     #[test]

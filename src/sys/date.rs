@@ -114,6 +114,18 @@ pub fn http(wall_ms: u64) -> String {
     )
 }
 
+/// Unix seconds of a date in the form of [`http`]; the day's name is not compared.
+pub fn from_http(text: &str) -> Option<i64> {
+    let (_, rest) = text.trim().split_once(", ")?;
+    let parts: Vec<&str> = rest.split([' ', ':']).collect();
+    let [day, month, year, hour, minute, second, "GMT"] = *parts.as_slice() else { return None };
+    let number = |text: &str, most: u32| text.parse::<u32>().ok().filter(|number| *number <= most);
+    let day = number(day, 31).filter(|day| *day > 0)?;
+    let month = u32::try_from(MONTHS.iter().position(|known| *known == month)?).ok()? + 1;
+    let time = number(hour, 23)? * 3600 + number(minute, 59)? * 60 + number(second, 60)?;
+    Some(days(i64::from(number(year, 9999)?), month, day) * DAY + i64::from(time))
+}
+
 fn iso_fields(wall_ms: u64, offset: i32) -> String {
     let at = date(seconds(wall_ms) + i64::from(offset));
     let mut text = String::with_capacity(32);
@@ -144,6 +156,27 @@ mod tests {
     #[test]
     fn writes_the_example_of_the_rfc() {
         assert_eq!(http(784_111_777_000), "Sun, 06 Nov 1994 08:49:37 GMT");
+    }
+
+    #[test]
+    fn reads_what_it_writes_and_nothing_else() {
+        for unix in [0, 784_111_777, 1_795_226_400, 4_000_000_000] {
+            assert_eq!(from_http(&http(u64::try_from(unix).unwrap() * 1000)), Some(unix));
+        }
+        for text in [
+            "",
+            "120",
+            "Sun, 06 Nov 1994 08:49:37",
+            "Sun, 06 Nov 1994 08:49:37 CET",
+            "Sun, 00 Nov 1994 08:49:37 GMT",
+            "Sun, 06 Nov 1994 24:49:37 GMT",
+            "Sun, 06 Nov 1994 08:49:37 GMT GMT",
+            "Sun, 06 Foo 1994 08:49:37 GMT",
+            "Sunday, 06-Nov-94 08:49:37 GMT",
+            "Sun, 06 Nov 99999999999 08:49:37 GMT",
+        ] {
+            assert_eq!(from_http(text), None, "{text}");
+        }
     }
 
     #[test]

@@ -17,4 +17,5 @@ pub mod redact;
 pub mod signals;
 pub mod table;
 pub mod thread;
+pub mod turn;
 pub mod zone;

@@ -7,7 +7,7 @@ use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 use std::{io, thread};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
 /// Starts a named thread; a panic inside is logged with its message and ends only this thread.
 pub fn spawn(name: &str, stack: usize, f: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
@@ -38,14 +38,51 @@ where
     T: Send + 'static,
     F: FnOnce() -> T + Send + 'static,
 {
+    let (pending, job) = pending(work);
+    spawn(name, stack, job)?;
+    Ok(pending)
+}
+
+/// Work that leaves its result where the other half finds it.
+fn pending<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> (Pending<T>, impl FnOnce() + Send) {
     let (busy, over) = crossbeam_channel::bounded(0);
     let result = Arc::new(Mutex::new(None));
     let place = Arc::clone(&result);
-    spawn(name, stack, move || {
+    let job = move || {
         let _busy = busy;
         *place.lock().unwrap_or_else(PoisonError::into_inner) = Some(work());
-    })?;
-    Ok(Pending { result, over })
+    };
+    (Pending { result, over }, job)
+}
+
+/// A thread that does one piece of work after the other, for callers whose own stacks are to stay small: what a deep
+/// call has touched stays resident as long as its thread lives.
+#[derive(Clone)]
+pub struct Worker {
+    jobs: Sender<Box<dyn FnOnce() + Send>>,
+}
+
+impl Worker {
+    /// Starts it; it ends with its last handle.
+    pub fn start(name: &str, stack: usize) -> io::Result<Worker> {
+        let (jobs, queue) = crossbeam_channel::unbounded::<Box<dyn FnOnce() + Send>>();
+        let work = move || {
+            for job in queue {
+                // The panic hook has logged it; whoever waits learns that there is no result.
+                let _ = panic::catch_unwind(AssertUnwindSafe(job));
+            }
+        };
+        spawn(name, stack, work)?;
+        Ok(Worker { jobs })
+    }
+
+    /// Queues work whose result somebody waits for.
+    pub fn ask<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Pending<T> {
+        let (pending, job) = pending(work);
+        // A worker that has gone drops the job, and with it the sender that keeps the caller waiting.
+        let _ = self.jobs.send(Box::new(job));
+        pending
+    }
 }
 
 impl<T> Pending<T> {
@@ -55,6 +92,11 @@ impl<T> Pending<T> {
             Err(RecvTimeoutError::Disconnected) => self.result.lock().unwrap_or_else(PoisonError::into_inner).take(),
             _ => None,
         }
+    }
+
+    /// Whether the work is over, waiting for it this long at most.
+    pub fn is_over(&self, most: Duration) -> bool {
+        self.over.recv_timeout(most) == Err(RecvTimeoutError::Disconnected)
     }
 
     /// The result, unless the work panicked.
@@ -107,6 +149,13 @@ mod tests {
     }
 
     #[test]
+    fn a_worker_outlives_work_that_panics() {
+        let worker = Worker::start("worker", 64 * 1024).unwrap();
+        let (bad, good) = (worker.ask(|| -> u8 { panic!("on purpose, in a test") }), worker.ask(|| 7));
+        assert_eq!((bad.join(), good.join()), (None, Some(7)));
+    }
+
+    #[test]
     fn a_name_with_a_zero_byte_does_not_panic() {
         spawn("a\0b", 64 * 1024, || ()).unwrap().join().unwrap();
     }
@@ -123,6 +172,8 @@ mod tests {
         assert_eq!(ask("t", 64 * 1024, || "done").unwrap().join(), Some("done"));
         assert_eq!(ask("t", 64 * 1024, || 7).unwrap().wait(Duration::from_secs(10)), Some(7));
         assert_eq!(ask("t", 64 * 1024, || -> u8 { panic!("no") }).unwrap().join(), None);
+        let quick = ask("t", 64 * 1024, || 7).unwrap();
+        assert!(quick.is_over(Duration::from_secs(10)) && quick.join() == Some(7));
         let (go, gate) = mpsc::channel::<()>();
         let slow = ask("t", 64 * 1024, move || gate.recv().is_ok()).unwrap();
         assert_eq!(slow.wait(Duration::from_millis(1)), None);

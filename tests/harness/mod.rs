@@ -5,6 +5,7 @@ pub mod device;
 pub mod gateway;
 pub mod http;
 pub mod peer;
+pub mod replay;
 pub mod upstream;
 pub mod websocket;
 

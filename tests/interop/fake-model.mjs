@@ -27,9 +27,27 @@ function callPieces(file) {
 
 const contentText = (content) => (typeof content === "string" ? content : (content ?? []).map((part) => part.text ?? "").join(""));
 
+/** A call of one of the asker's tools, which asks for a city. */
+function cityCall(name) {
+  const call = (more, fn) => ({ tool_calls: [{ index: 0, ...more, function: fn }] });
+  return [call({ id: "call_2", type: "function" }, { name, arguments: "" }), call({}, { arguments: '{"city":' }), call({}, { arguments: '"Paris"}' })];
+}
+
+/** The tool the asker wants called: by the last question, or because it must be. */
+function wanted(body, text) {
+  const names = (body.tools ?? []).map((tool) => tool.function.name);
+  const name = /^call (\S+)$/.exec(text)?.[1] ?? body.tool_choice?.function?.name;
+  return names.find((each) => each === name);
+}
+
 /** What is streamed after the role, and how it ends. */
 function script(body, texts) {
   const last = body.messages.at(-1);
+  const parts = Array.isArray(last.content) ? last.content : [];
+  const pictures = parts.filter((part) => part.type === "image_url").length;
+  if (pictures > 0) return { deltas: pieces(`I see ${pictures} picture.`).map((content) => ({ content })), finish: "stop" };
+  const own = last.role === "user" && wanted(body, texts.at(-1));
+  if (own) return { deltas: cityCall(own), finish: "tool_calls" };
   if (last.role === "tool") return { deltas: pieces(`The file says: ${contentText(last.content)}`).map((content) => ({ content })), finish: "stop" };
   const file = /^look at (\S+)$/.exec(texts.at(-1));
   if (file) return { deltas: callPieces(file[1]), finish: "tool_calls" };
@@ -44,7 +62,7 @@ const pieces = (text) => text.match(/\S+\s*(?:\S+\s*)?(?:\S+\s*)?/g);
 
 /**
  * Starts the server. Orders in the last user message: `hang` says one piece and no more, `refuse` is answered by 401,
- * `look at FILE` calls the tool `read` and then repeats what it gave.
+ * `look at FILE` calls the tool `read` and then repeats what it gave, `call NAME` calls a tool of the asker.
  * `gapMs` lies between two pieces, so that a reader of the stream can see it grow.
  */
 export function startModel({ gapMs = 40 } = {}) {
@@ -54,8 +72,15 @@ export function startModel({ gapMs = 40 } = {}) {
   const server = http.createServer((request, response) => {
     let text = "";
     request.on("data", (data) => (text += data));
-    request.on("end", () => answer(JSON.parse(text), response));
+    request.on("end", () => (request.url.endsWith("/embeddings") ? embed : answer)(JSON.parse(text), response));
   });
+
+  /** Each text's vector: its length and its first letter. */
+  function embed(body, response) {
+    const data = [body.input].flat().map((text, index) => ({ object: "embedding", index, embedding: [text.length, text.charCodeAt(0), 0.5] }));
+    response.writeHead(200, { "content-type": "application/json" });
+    response.end(JSON.stringify({ object: "list", data, model: body.model, usage: { prompt_tokens: 3, total_tokens: 3 } }));
+  }
 
   function answer(body, response) {
     const texts = userTexts(body);

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The interop stage: the original clients against our gateway, our command line against the original gateways.
 #   run.sh BIN                 everything
-#   run.sh BIN schema client   only these parts: schema, client, chat, clis, turns, cron, ui, reverse (stage.mjs has the list)
+#   run.sh BIN schema client   only these parts: schema, client, chat, clis, turns, cron, ui, programs, reverse (stage.mjs has the list)
 #   run.sh --originals         checks the checks: each original command line against its own gateway
 # Nothing is installed into the repository: the pinned packages go to a cache folder named by the lock files' hash
 # (${XDG_CACHE_HOME:-~/.cache}/openclaw-interop), about 2 GB and 1 to 4 minutes the first time.
@@ -41,7 +41,7 @@ put .
 parts=${*:2}
 originals=
 for part in ${parts:-all}; do
-  case $part in schema|client|chat|litellm) ;; *) originals=yes ;; esac
+  case $part in schema|client|chat|litellm|programs) ;; *) originals=yes ;; esac
 done
 [ "$1" = --originals ] && originals=yes
 [ -z "$originals" ] || { put v3; put v4; }
@@ -57,20 +57,44 @@ if wants ui && [ -z "$chromium" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/
     tail -5 "$cache/chromium.log" >&2
   fi
 fi
-# The LiteLLM proxy, in an environment of its own, named by its list of packages.
-litellm=
+# Python programs, each list of packages in an environment named by it.
 python=$(command -v python3 || true)
-if wants litellm && [ -n "$python" ] && "$python" -c 'import sys, venv, ensurepip; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; then
-  litellm=$root/litellm-$(sha256sum <"$here/litellm/requirements.txt" | cut -c1-16)
-  if [ ! -e "$litellm/.done" ]; then
-    echo "installing litellm/requirements.txt"
-    rm -rf "${litellm:?}"
+[ -n "$python" ] && "$python" -c 'import sys, venv, ensurepip; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null || python=
+venv() {
+  local list=$here/$1/requirements.txt
+  local dir
+  dir=$root/$1-$(sha256sum <"$list" | cut -c1-16)
+  if [ ! -e "$dir/.done" ]; then
+    echo "installing $1/requirements.txt" >&2
+    rm -rf "${dir:?}"
     (
-      "$python" -m venv "$litellm"
-      timeout 600 "$litellm/bin/pip" install --disable-pip-version-check --no-deps --only-binary :all: --no-compile -r "$here/litellm/requirements.txt"
-    ) >"$cache/litellm.log" 2>&1 </dev/null || { tail -20 "$cache/litellm.log" >&2; echo "FAIL install litellm: pip did not finish" >&2; exit 1; }
-    : >"$litellm/.done"
+      "$python" -m venv "$dir"
+      timeout 600 "$dir/bin/pip" install --disable-pip-version-check --no-deps --only-binary :all: --no-compile -r "$list"
+    ) >"$cache/$1.log" 2>&1 </dev/null || { tail -20 "$cache/$1.log" >&2; echo "FAIL install $1: pip did not finish" >&2; return 1; }
+    : >"$dir/.done"
   fi
+  echo "$dir"
+}
+litellm=
+programs_py=
+if [ -n "$python" ]; then
+  ! wants litellm || litellm=$(venv litellm)
+  ! wants programs || programs_py=$(venv programs)
+fi
+# Programs in JavaScript, apart from the rest: a newer one of them does not bring the original programs anew.
+programs=
+if wants programs; then
+  programs=$root/programs-js-$(cat "$here"/programs/package{,-lock}.json | sha256sum | cut -c1-16)
+  if [ ! -e "$programs/.done" ]; then
+    echo "installing programs/package-lock.json"
+    rm -rf "${programs:?}"
+    mkdir -p "$programs"
+    cp "$here"/programs/{package.json,package-lock.json,.npmrc} "$programs/"
+    ( cd "$programs" && timeout 600 npm ci --no-progress --loglevel=error >install.log 2>&1 </dev/null ) \
+      || { tail -20 "$programs/install.log" >&2; echo "FAIL install programs: npm ci did not finish" >&2; exit 1; }
+    : >"$programs/.done"
+  fi
+  cp "$here/programs/programs-js.mjs" "$programs/"
 fi
 exec 9>&-
 
@@ -90,6 +114,6 @@ ln -s "$cache/node_modules" "$work/node_modules"
 bin=$1
 [ "$bin" = --originals ] || bin=$(realpath "$bin")
 shift
-export INTEROP_LITELLM=$litellm
+export INTEROP_LITELLM=$litellm INTEROP_PROGRAMS=$programs INTEROP_PROGRAMS_PY=$programs_py
 export INTEROP_REPO=$repo INTEROP_CACHE=$cache INTEROP_WORK=$work INTEROP_OUT=$root/out INTEROP_CHROMIUM=$chromium
 timeout --kill-after=15 1500 "$node" "$work/stage.mjs" "$bin" "$@" </dev/null

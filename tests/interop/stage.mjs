@@ -11,6 +11,7 @@ const PARTS = {
   cron: () => import("./cron.mjs").then((m) => m.run(bin)),
   ui: () => import("./control-ui.mjs").then((m) => m.run(bin)),
   litellm: () => import("./litellm.mjs").then((m) => m.run(bin)),
+  programs: () => import("./programs.mjs").then((m) => m.run(bin)),
   store: () => import("./store.mjs").then((m) => m.run(bin)),
   reverse: () => import("./our-cli.mjs").then((m) => m.run(bin)),
 };

@@ -27,14 +27,18 @@ use super::control::Control;
 use crate::config::{Env, Secret};
 use crate::limits;
 use crate::sys::cancel::Registration;
+use crate::sys::{clock, date};
 
-/// What every client of one process has in common.
+/// What every client of one process has in common; cloned cheaply.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
     /// Proxies of the environment.
     pub proxies: Proxies,
     /// Files with CA certificates that are trusted beside or instead of the system's.
     pub trust: Trust,
+    /// What was read from them: once, at the first client that needs it, and shared by all clones.
+    #[cfg(feature = "tls")]
+    pub(super) roots: tls::Roots,
 }
 
 /// Which certificate authorities are trusted.
@@ -51,7 +55,8 @@ impl Settings {
     pub fn new(env: &Env, extra: impl IntoIterator<Item = PathBuf>) -> Settings {
         let path = |name| env.get(name).map(|path| PathBuf::from(path.trim()));
         let extra = path("NODE_EXTRA_CA_CERTS").into_iter().chain(extra).collect();
-        Settings { proxies: Proxies::read(env), trust: Trust { bundle: path("SSL_CERT_FILE"), extra } }
+        let trust = Trust { bundle: path("SSL_CERT_FILE"), extra };
+        Settings { proxies: Proxies::read(env), trust, ..Settings::default() }
     }
 }
 
@@ -221,7 +226,7 @@ fn configuration(
         .timeout_await_100(None)
         .max_response_header_size(limits::MODEL_HEAD_BYTES);
     #[cfg(feature = "tls")]
-    let builder = if https { builder.tls_config(tls::config(&settings.trust)?) } else { builder };
+    let builder = if https { builder.tls_config(tls::config(settings)?) } else { builder };
     #[cfg(not(feature = "tls"))]
     let _ = (settings, https);
     Ok(builder.build())
@@ -288,6 +293,19 @@ impl Answer {
         }
     }
 
+    /// Reads the beginning of the rest, for people to look at: what comes later, or never, is left out.
+    pub fn read_some(&mut self, most: u64) -> Vec<u8> {
+        let mut all = Vec::new();
+        let mut buf = [0; 8192];
+        while let Ok(count) = self.read(&mut buf, most) {
+            if count == 0 {
+                break;
+            }
+            all.extend_from_slice(buf.get(..count).unwrap_or_default());
+        }
+        all
+    }
+
     /// Waits shortly for the end of a body whose meaning is complete, so that its connection can be used again.
     pub fn drain(&mut self, patience: Duration) {
         self.client.patience.set(patience);
@@ -299,12 +317,19 @@ impl Answer {
         }
     }
 
-    /// How long the server asks to wait: `Retry-After-Ms`, or `Retry-After` in seconds.
+    /// How long the server asks to wait: `Retry-After-Ms`, or `Retry-After` in seconds or as a date.
     pub fn retry_after(&self) -> Option<Duration> {
-        let millis = self.header("retry-after-ms").and_then(|text| text.trim().parse::<f64>().ok());
-        let seconds = self.header("retry-after").and_then(|text| text.trim().parse::<f64>().ok());
-        let seconds = millis.map(|millis| millis / 1000.0).or(seconds)?;
-        Duration::try_from_secs_f64(seconds).ok()
+        let number = |name| self.header(name).and_then(|text| text.trim().parse::<f64>().ok());
+        let seconds = number("retry-after-ms").map(|millis| millis / 1000.0).or_else(|| number("retry-after"));
+        seconds.map_or_else(|| self.retry_date(), |seconds| Duration::try_from_secs_f64(seconds).ok())
+    }
+
+    /// The time to a date, by the server's clock where it tells it: ours may be wrong. A date that has passed is now.
+    fn retry_date(&self) -> Option<Duration> {
+        let date = |name| self.header(name).and_then(date::from_http);
+        let now = date("date").unwrap_or_else(|| date::seconds(clock::wall_ms()));
+        let left = date("retry-after")?.saturating_sub(now);
+        Some(Duration::from_secs(u64::try_from(left).unwrap_or(0)))
     }
 }
 
@@ -321,6 +346,22 @@ mod tests {
     use crate::sys::thread::spawn;
     use std::net::TcpListener;
     use std::time::Instant;
+
+    #[test]
+    fn a_wait_is_asked_for_in_seconds_milliseconds_or_until_a_date() {
+        for (headers, seconds) in [
+            ("Retry-After: 7\r\n", Some(7)),
+            ("Retry-After: 7\r\nRetry-After-Ms: 2000\r\n", Some(2)),
+            ("Date: Sun, 06 Nov 1994 08:49:00 GMT\r\nRetry-After: Sun, 06 Nov 1994 08:49:37 GMT\r\n", Some(37)),
+            ("Retry-After: Sun, 06 Nov 1994 08:49:37 GMT\r\n", Some(0)),
+            ("Retry-After: soon\r\n", None),
+        ] {
+            let upstream = Upstream::play(vec![Upstream::answer("429 Slow", headers, "later")]);
+            let request = Request { url: &upstream.url, headers: &[], body: None, deadlines: MODEL };
+            let answer = client(&upstream.url).send(&request, &Control::within(WATCHDOG)).unwrap();
+            assert_eq!(answer.retry_after(), seconds.map(Duration::from_secs), "{headers}");
+        }
+    }
 
     const QUICK: Deadlines =
         Deadlines { connect: WATCHDOG, first: Duration::from_millis(50), between: Duration::from_millis(50) };

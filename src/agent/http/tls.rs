@@ -4,14 +4,14 @@
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rustls::crypto::{CryptoProvider, KeyProvider};
 use rustls::pki_types::PrivateKeyDer;
 use rustls::sign::SigningKey;
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 
-use super::{HttpError, Trust};
+use super::{HttpError, Settings, Trust};
 use crate::limits;
 
 /// Where systems keep their bundle; the first that exists is used.
@@ -26,9 +26,18 @@ const BUNDLES: [&str; 8] = [
     "/data/data/com.termux/files/usr/etc/tls/cert.pem",
 ];
 
+/// The authorities that were read; a failure is not kept, so that the next client looks again.
+pub(super) type Roots = Arc<OnceLock<Arc<Vec<Certificate<'static>>>>>;
+
 /// A configuration that trusts exactly these authorities.
-pub(super) fn config(trust: &Trust) -> Result<TlsConfig, HttpError> {
-    let certificates = Arc::new(roots(trust)?);
+pub(super) fn config(settings: &Settings) -> Result<TlsConfig, HttpError> {
+    let certificates = match settings.roots.get() {
+        Some(known) => Arc::clone(known),
+        None => {
+            let read = Arc::new(roots(&settings.trust)?);
+            Arc::clone(settings.roots.get_or_init(|| read))
+        }
+    };
     Ok(TlsConfig::builder()
         .root_certs(RootCerts::Specific(certificates))
         .unversioned_rustls_crypto_provider(Arc::new(provider()))
@@ -84,7 +93,7 @@ fn read(path: &Path) -> Result<Vec<Certificate<'static>>, HttpError> {
 #[cfg(test)]
 mod tests {
     use super::super::upstream::WATCHDOG;
-    use super::super::{Answer, Client, MODEL, Reach, Request, Settings};
+    use super::super::{Answer, Client, MODEL, Reach, Request};
     use super::*;
     use crate::agent::control::{AbortReason, Control};
     use rustls::pki_types::CertificateDer;
@@ -163,6 +172,34 @@ mod tests {
         control.cancel(AbortReason::Stop);
         let fault = receive.recv_timeout(WATCHDOG).unwrap();
         assert!(matches!(fault, HttpError::Stopped(AbortReason::Stop)), "{fault:?}");
+    }
+
+    #[test]
+    fn a_bundle_is_read_once_and_a_failure_is_not_remembered() {
+        let file = std::env::temp_dir().join(format!("openclaw-ca-{}.pem", std::process::id()));
+        let _ = std::fs::remove_file(&file);
+        let trust = Trust { bundle: Some(file.clone()), extra: Vec::new() };
+        let settings = Settings { trust, ..Settings::default() };
+        let client = |settings: &Settings| Client::new("https://localhost/", settings, Reach::Anywhere).map(|_| ());
+        assert!(client(&settings).is_err());
+        std::fs::copy(fixture("ca.pem"), &file).unwrap();
+        client(&settings).unwrap();
+        std::fs::remove_file(&file).unwrap();
+        client(&settings.clone()).unwrap();
+    }
+
+    #[test]
+    fn a_bundle_beyond_its_bound_is_refused() {
+        let file = std::env::temp_dir().join(format!("openclaw-large-ca-{}.pem", std::process::id()));
+        let mut bundle = std::fs::read(fixture("ca.pem")).unwrap();
+        bundle.resize(usize::try_from(limits::CA_FILE_BYTES).unwrap(), b'\n');
+        std::fs::write(&file, &bundle).unwrap();
+        assert_eq!(read(&file).unwrap().len(), 1);
+        bundle.push(b'\n');
+        std::fs::write(&file, &bundle).unwrap();
+        let fault = read(&file).unwrap_err();
+        std::fs::remove_file(&file).unwrap();
+        assert!(fault.to_string().contains("too large"), "{fault}");
     }
 
     #[test]

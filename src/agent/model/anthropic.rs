@@ -4,13 +4,11 @@
 use serde_json::{Map, Value};
 
 use super::collect::{CallKey, Collector};
-use super::endpoint::{Decoder, Ending, Endpoint, Flow, Wire, text};
+use super::endpoint::{Decoder, Ending, Endpoint, Flow, text};
 use super::frames::{Frame, Framing};
 use super::openai_completions::{arguments_object, result_text};
-use super::{
-    ErrorKind, Model, ModelError, ModelEvent, ModelRef, ModelReply, ModelRequest, Thinking, ToolChoice, history,
-};
-use crate::agent::control::Control;
+use super::served::Form;
+use super::{ErrorKind, ModelError, ModelRequest, Thinking, ToolChoice, history};
 use crate::agent::http::plain;
 use crate::agent::message::{AssistantMessage, Block, Message, StopReason, Usage};
 use crate::config::Secret;
@@ -20,63 +18,40 @@ use crate::limits;
 pub const API: &str = "anthropic-messages";
 /// Longest id of a tool call.
 const ID_CHARS: usize = 64;
+/// The smallest budget for thoughts that the interface takes.
+const LEAST: u64 = 1024;
 /// Beginning of keys that are OAuth tokens and go into another header.
 const OAUTH: &str = "sk-ant-oat";
 
-/// A model behind `POST {base}/v1/messages`.
-#[derive(Clone, Debug)]
-pub struct Anthropic(pub Endpoint);
+/// `POST {base}/v1/messages`; the address is written with and without its version.
+pub(super) const FORM: Form = Form {
+    api: API,
+    path: "/v1/messages",
+    framing: Framing::Sse,
+    headers: headers,
+    body,
+    answer: |endpoint| Box::new(Answer::new(endpoint)),
+    context: Endpoint::context_window,
+};
 
-impl Model for Anthropic {
-    fn reference(&self) -> &ModelRef {
-        &self.0.reference
-    }
-
-    fn context_window(&self) -> u64 {
-        self.0.context_window()
-    }
-
-    fn takes_images(&self) -> bool {
-        self.0.facts.images
-    }
-
-    fn call(
-        &self,
-        request: &ModelRequest,
-        control: &Control,
-        on: &mut dyn FnMut(ModelEvent),
-    ) -> Result<ModelReply, ModelError> {
-        // the address is written with and without its version
-        let path = if self.0.base_url.ends_with("/v1") { "/messages" } else { "/v1/messages" };
-        let wire =
-            Wire { api: API, path, headers: self.headers(), body: body(&self.0, request), framing: Framing::Sse };
-        let out = Collector::new(self.0.provider(), request.messages.len(), on);
-        self.0.exchange(&wire, &mut Answer::new(&self.0), out, control)
-    }
-}
-
-impl Anthropic {
-    fn headers(&self) -> Vec<(String, Secret)> {
-        let mut headers = vec![plain("anthropic-version", "2023-06-01")];
-        match &self.0.key {
-            Some(key) if key.expose().starts_with(OAUTH) => {
-                headers.extend(self.0.bearer());
-                headers.push(plain("anthropic-beta", "oauth-2025-04-20"));
-            }
-            Some(key) => headers.push(("x-api-key".to_string(), key.clone())),
-            None => {}
+fn headers(endpoint: &Endpoint) -> Vec<(String, Secret)> {
+    let mut headers = vec![plain("anthropic-version", "2023-06-01")];
+    match &endpoint.key {
+        Some(key) if key.expose().starts_with(OAUTH) => {
+            headers.extend(endpoint.bearer());
+            headers.push(plain("anthropic-beta", "oauth-2025-04-20"));
         }
-        headers
+        Some(key) => headers.push(("x-api-key".to_string(), key.clone())),
+        None => {}
     }
+    headers
 }
 
 fn body(endpoint: &Endpoint, request: &ModelRequest) -> Value {
-    let answer = request.max_tokens.or(endpoint.facts.max_tokens).unwrap_or(limits::MODEL_ANSWER_TOKENS);
-    let budget = budget(request.thinking).filter(|_| endpoint.facts.reasoning);
+    let (answer, budget) = shares(endpoint, request);
     let mut body = Map::new();
     body.insert("model".into(), json!(endpoint.reference.model));
-    // the budget counts as part of the answer and must be smaller
-    body.insert("max_tokens".into(), json!(budget.map_or(answer, |budget| answer.max(budget + 1024))));
+    body.insert("max_tokens".into(), json!(answer));
     body.insert("stream".into(), json!(true));
     if !request.system.is_empty() {
         let cached = json!([{"type": "text", "text": request.system, "cache_control": {"type": "ephemeral"}}]);
@@ -85,8 +60,14 @@ fn body(endpoint: &Endpoint, request: &ModelRequest) -> Value {
     body.insert("messages".into(), messages(endpoint, request));
     if let Some(budget) = budget {
         body.insert("thinking".into(), json!({"type": "enabled", "budget_tokens": budget}));
-    } else if let Some(temperature) = request.temperature {
-        body.insert("temperature".into(), json!(temperature));
+    } else if let Some(temperature) = request.sampling.temperature {
+        // the scale ends at 1 here, and newer models take only one of the two
+        body.insert("temperature".into(), json!(temperature.min(1.0)));
+    } else {
+        body.extend(request.sampling.members(&["top_p"]));
+    }
+    if !request.sampling.stop.is_empty() {
+        body.insert("stop_sequences".into(), json!(request.sampling.stop));
     }
     if !request.tools.is_empty() {
         body.insert(
@@ -110,11 +91,22 @@ fn body(endpoint: &Endpoint, request: &ModelRequest) -> Value {
     Value::Object(body)
 }
 
-/// Tokens a model may think; 1024 is the smallest the interface takes.
+/// Tokens of the answer, and how many of them may be thoughts: the answer itself keeps [`LEAST`], and a limit that is
+/// set is never exceeded.
+fn shares(endpoint: &Endpoint, request: &ModelRequest) -> (u64, Option<u64>) {
+    let wanted = budget(request.thinking).filter(|_| endpoint.facts.reasoning);
+    let Some(limit) = request.sampling.max_tokens.or(endpoint.facts.max_tokens) else {
+        return (wanted.map_or(0, |budget| budget + LEAST).max(limits::MODEL_ANSWER_TOKENS), wanted);
+    };
+    let fits = wanted.map(|budget| budget.min(limit.saturating_sub(LEAST)));
+    (limit, fits.filter(|budget| *budget >= LEAST))
+}
+
+/// Tokens a model may think.
 fn budget(thinking: Thinking) -> Option<u64> {
     match thinking {
         Thinking::Off => None,
-        Thinking::Minimal => Some(1024),
+        Thinking::Minimal => Some(LEAST),
         Thinking::Low => Some(2048),
         Thinking::Medium => Some(8192),
         Thinking::High => Some(16_384),

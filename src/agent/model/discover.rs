@@ -127,6 +127,14 @@ fn nothing(tried: &[String]) -> ModelError {
     ModelError { message, ..ModelError::new(ErrorKind::NotConfigured, "") }
 }
 
+/// The first model of the Ollama at this address that turns text into numbers, or why there is none.
+pub(super) fn look_for_embeddings(base: &str, patience: Duration, control: &Control) -> Result<String, String> {
+    let tags = ask(&format!("{base}/api/tags"), None, &Asker { control, patience })?;
+    let mut names = list(&tags, "models").filter_map(|model| member(model, "name"));
+    let found = names.find(|name| is_embedding(name) && !name.contains("rerank"));
+    found.map(str::to_string).ok_or_else(|| "it has no embedding model (`ollama pull nomic-embed-text`)".to_string())
+}
+
 /// Who asks, and how long it may take.
 struct Asker<'a> {
     control: &'a Control,
@@ -276,10 +284,39 @@ mod tests {
         ]);
         let found = looked(&upstream.url, &closed(), &closed()).unwrap();
         assert_eq!((found.reference.to_string().as_str(), found.api), ("ollama/llama3", "ollama"));
-        assert_eq!((found.context_window, found.tools, found.images), (Some(32_768), Some(true), true));
+        assert_eq!((found.tools, found.images), (Some(true), true));
+        assert_eq!(found.context_window, Some(limits::MODEL_CONTEXT_LOCAL));
         assert!(found.why.contains("takes tools: llama3"), "{}", found.why);
         assert!(upstream.asked().head.starts_with("GET /api/tags"));
         assert!(upstream.asked().body.contains("\"new\""));
+    }
+
+    #[test]
+    fn only_the_first_models_are_asked_for_what_they_can_do() {
+        let names: Vec<Value> = (0..=limits::DISCOVERY_MODELS).map(|at| json!({"name": format!("m{at}")})).collect();
+        let mut scripts = vec![json(&serde_json::to_string(&json!({"models": names})).unwrap())];
+        scripts.extend((0..limits::DISCOVERY_MODELS).map(|_| json(r#"{"capabilities":["completion"]}"#)));
+        scripts.push(json(r#"{"capabilities":["completion","tools"]}"#));
+        let upstream = Upstream::play(scripts);
+        let found = looked(&upstream.url, &closed(), &closed()).unwrap();
+        assert_eq!((found.reference.model.as_str(), found.tools), ("m0", Some(false)));
+    }
+
+    #[test]
+    fn a_server_that_says_too_much_or_nothing_is_none() {
+        let mut list = r#"{"models":[{"name":"m"}]}"#.to_string();
+        list.push_str(&" ".repeat(usize::try_from(limits::DISCOVERY_BYTES).unwrap() - list.len()));
+        let fits = Upstream::play(vec![json(&list), json("{}")]);
+        assert!(looked(&fits.url, &closed(), &closed()).is_ok());
+        let too_long = Upstream::play(vec![json(&(list + " "))]);
+        let error = looked(&too_long.url, &closed(), &closed()).unwrap_err();
+        assert!(error.message.contains("not a model server"), "{error}");
+        let silent = Upstream::play(vec![vec![crate::agent::http::upstream::Step::Hang]]);
+        let places = Places { ollama: silent.url.clone(), llamacpp: closed(), lmstudio: closed(), ..Places::default() };
+        let begun = std::time::Instant::now();
+        let error = look(&places, &Control::within(WATCHDOG)).unwrap_err();
+        assert!(error.message.contains("no answer in time"), "{error}");
+        assert!(begun.elapsed() >= limits::DISCOVERY_ANSWER && begun.elapsed() < WATCHDOG / 2);
     }
 
     #[test]

@@ -13,6 +13,7 @@ use crate::agent::http::{self, Answer, Client, HttpError, Request};
 use crate::agent::message::{Cost, StopReason, Usage};
 use crate::config::Secret;
 use crate::config::model::ModelCost;
+use crate::config::target::is_loopback_url;
 use crate::limits;
 use crate::protocol::check;
 
@@ -136,7 +137,7 @@ impl Endpoint {
 
     /// Tokens of the context, with a cautious guess for models nobody described.
     pub(super) fn context_window(&self) -> u64 {
-        let local = self.base_url.contains("://127.") || self.base_url.contains("://localhost");
+        let local = is_loopback_url(&self.base_url);
         let guess = if local { limits::MODEL_CONTEXT_LOCAL } else { limits::MODEL_CONTEXT };
         self.facts.context_window.filter(|tokens| *tokens > 0).unwrap_or(guess)
     }
@@ -195,28 +196,49 @@ impl Endpoint {
         out: &mut Collector<'_>,
         control: &Control,
     ) -> Result<Ending, ModelError> {
-        let url = format!("{}{}", self.base_url, wire.path);
-        let body = wire.body.to_string();
-        let headers = self.with_headers(&wire.headers);
+        let mut answer = self.begin(wire.path, &wire.headers, &wire.body, control)?;
+        let media = answer.media_type();
+        let in_one_piece = wire.framing == Framing::Sse && (media == "application/json" || media.ends_with("+json"));
+        if in_one_piece {
+            decoder.whole(&self.rest(&mut answer)?, out)?;
+        } else {
+            self.stream(&mut answer, wire.framing, decoder, out)?;
+        }
+        decoder.ending(out)
+    }
+
+    /// Sends a request; an answer that says it failed is the error it tells of.
+    fn begin(
+        &self,
+        path: &str,
+        headers: &[(String, Secret)],
+        body: &Value,
+        control: &Control,
+    ) -> Result<Answer, ModelError> {
+        let url = format!("{}{path}", self.base_url);
+        let body = body.to_string();
+        let headers = self.with_headers(headers);
         let request = Request { url: &url, headers: &headers, body: Some(body.as_bytes()), deadlines: http::MODEL };
         let mut answer = self.client.send(&request, control).map_err(|fault| self.transport(&fault))?;
         if !(200..300).contains(&answer.status) {
             return Err(self.refusal(&mut answer));
         }
-        let media = answer.media_type();
         // a login page, a proxy, the server's own web interface: they say 200 as well
-        if media == "text/html" {
+        if answer.media_type() == "text/html" {
             return Err(self.unusable("it is a web page, so this is not a model server; look at baseUrl"));
         }
-        let in_one_piece = wire.framing == Framing::Sse && (media == "application/json" || media.ends_with("+json"));
-        if in_one_piece {
-            let text = answer.read_all(limits::MODEL_WHOLE_BYTES).map_err(|fault| self.transport(&fault))?;
-            let text = std::str::from_utf8(&text).map_err(|fault| self.unusable(fault))?;
-            decoder.whole(&self.json(text)?, out)?;
-        } else {
-            self.stream(&mut answer, wire.framing, decoder, out)?;
-        }
-        decoder.ending(out)
+        Ok(answer)
+    }
+
+    /// Asks with the key for an answer that is one JSON value.
+    pub(super) fn ask(&self, path: &str, body: &Value, control: &Control) -> Result<Value, ModelError> {
+        let mut answer = self.begin(path, &self.bearer(), body, control)?;
+        self.rest(&mut answer)
+    }
+
+    fn rest(&self, answer: &mut Answer) -> Result<Value, ModelError> {
+        let text = answer.read_all(limits::MODEL_WHOLE_BYTES).map_err(|fault| self.transport(&fault))?;
+        self.json(std::str::from_utf8(&text).map_err(|fault| self.unusable(fault))?)
     }
 
     fn stream(
@@ -277,7 +299,7 @@ impl Endpoint {
     fn refusal(&self, answer: &mut Answer) -> ModelError {
         let retry_after = answer.retry_after();
         answer.steady();
-        let body = answer.read_all(limits::MODEL_ERROR_BYTES).unwrap_or_default();
+        let body = answer.read_some(limits::MODEL_ERROR_BYTES);
         ModelError::status(self.provider(), answer.status, retry_after, &body, self.key.as_ref())
     }
 

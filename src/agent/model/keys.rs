@@ -306,21 +306,24 @@ impl KeyRing<'_> {
         Some(Key { secret: Some(secret), source: KeySource::Env(name.to_string()) })
     }
 
-    /// A literal, the name of a variable, or `{source: "env", id}`; `${VAR}` was replaced when the file was read.
     fn configured(&self, provider: &str) -> Option<Key> {
-        let raw = self.config.raw.pointer(&format!("/models/providers/{}/apiKey", pointer(provider)));
-        if let Some(reference) = raw.filter(|raw| raw.is_object()) {
-            let source = reference.get("source").and_then(Value::as_str);
-            let id = reference.get("id").and_then(Value::as_str).filter(|_| source == Some("env"))?;
+        self.written(self.config.raw.pointer(&format!("/models/providers/{}/apiKey", pointer(provider)))?)
+    }
+
+    /// A key as configurations write it: a literal, the name of a variable, or `{source: "env", id}`; `${VAR}` was
+    /// replaced when the file was read.
+    pub fn written(&self, raw: &Value) -> Option<Key> {
+        if raw.is_object() {
+            let source = raw.get("source").and_then(Value::as_str);
+            let id = raw.get("id").and_then(Value::as_str).filter(|_| source == Some("env"))?;
             return self.variable(id);
         }
-        let found = self.config.providers.iter().find(|known| known.id == provider)?;
-        let written = found.api_key.as_ref()?.expose().trim();
+        let written = raw.as_str()?.trim();
         if is_variable_name(written) {
             // a literal key never looks like this; an unset variable must not be sent as a key
             return self.variable(written);
         }
-        Some(Key { secret: Some(Secret::new(written)), source: KeySource::Config })
+        (!written.is_empty()).then(|| Key { secret: Some(Secret::new(written)), source: KeySource::Config })
     }
 }
 
@@ -355,6 +358,22 @@ mod tests {
         let show =
             |key: Key| format!("{}={}", key.source.describe(), key.secret.map_or(String::new(), |s| s.expose().into()));
         ring.keys(provider, session).into_iter().map(show).collect()
+    }
+
+    #[test]
+    fn a_profiles_file_beyond_its_bound_is_refused() {
+        let mut file = b"{\"profiles\":{}}".to_vec();
+        file.resize(limits::AUTH_PROFILES_BYTES, b' ');
+        assert!(AuthProfiles::parse(&file).is_ok());
+        file.push(b' ');
+        assert!(AuthProfiles::parse(&file).unwrap_err().contains("over 1048576 bytes"));
+    }
+
+    #[test]
+    fn no_variable_with_a_key_is_left_to_commands() {
+        let all = VARIABLES.iter().flat_map(|(_, names)| names.iter());
+        let left: Vec<_> = all.filter(|name| !crate::config::env::is_private(name)).collect();
+        assert!(left.is_empty(), "{left:?}");
     }
 
     #[test]

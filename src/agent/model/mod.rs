@@ -5,6 +5,7 @@ pub mod anthropic;
 pub mod cli_backend;
 mod collect;
 pub mod discover;
+pub mod embed;
 pub mod endpoint;
 pub mod failover;
 mod fault;
@@ -17,6 +18,7 @@ pub mod open;
 pub mod openai_completions;
 pub mod openai_responses;
 pub mod resolve;
+pub mod served;
 pub mod standing;
 
 use std::fmt;
@@ -39,10 +41,10 @@ pub struct ModelRequest {
     pub tools: Vec<ToolSpec>,
     /// Whether it must call one.
     pub tool_choice: ToolChoice,
-    /// Largest answer; the model's own limit when none.
-    pub max_tokens: Option<u64>,
-    /// How inventive it is; the server's default when none.
-    pub temperature: Option<f64>,
+    /// Whether an answer without these tools would be wrong: a program's own are among them.
+    pub needs_tools: bool,
+    /// How it picks its words.
+    pub sampling: Sampling,
     /// How much it thinks first.
     pub thinking: Thinking,
     /// What only a command-line backend uses.
@@ -112,6 +114,28 @@ pub struct Sampling {
     pub stop: Vec<String>,
     /// `response_format` of the OpenAI form, as the program wrote it.
     pub response_format: Option<Value>,
+}
+
+impl Sampling {
+    /// What is set of these members, by the names of the OpenAI form.
+    pub(super) fn members(&self, names: &[&str]) -> Vec<(String, Value)> {
+        let number = |value: Option<f64>| value.map(Value::from);
+        let all = [
+            ("temperature", number(self.temperature)),
+            ("top_p", number(self.top_p)),
+            ("frequency_penalty", number(self.frequency_penalty)),
+            ("presence_penalty", number(self.presence_penalty)),
+            ("seed", self.seed.map(Value::from)),
+            ("stop", (!self.stop.is_empty()).then(|| json!(self.stop))),
+        ];
+        let wanted = all.into_iter().filter(|(name, _)| names.contains(name));
+        wanted.filter_map(|(name, value)| Some((name.to_string(), value?))).collect()
+    }
+
+    /// The schema an answer must follow and what stands beside it, where one is asked for.
+    pub(super) fn schema(&self) -> Option<&Value> {
+        self.response_format.as_ref()?.get("json_schema").filter(|schema| schema.is_object())
+    }
 }
 
 /// How much a model thinks before it answers.

@@ -4,11 +4,11 @@
 use serde_json::{Map, Value};
 
 use super::collect::{CallKey, Collector};
-use super::endpoint::{Decoder, Ending, Endpoint, Flow, Wire, text, tokens};
+use super::endpoint::{Decoder, Ending, Endpoint, Flow, text, tokens};
 use super::frames::{Frame, Framing};
-use super::openai_completions::{arguments_object, result_text};
-use super::{Model, ModelError, ModelEvent, ModelRef, ModelReply, ModelRequest, Thinking, history};
-use crate::agent::control::Control;
+use super::openai_completions::{SAMPLING, arguments_object, result_text};
+use super::served::Form;
+use super::{ModelError, ModelRequest, Thinking, history};
 use crate::agent::message::{Block, Message, StopReason, Usage, text_of};
 use crate::limits;
 use crate::sys::order;
@@ -16,44 +16,16 @@ use crate::sys::order;
 /// As transcripts name it.
 pub const API: &str = "ollama";
 
-/// A model behind `POST {base}/api/chat`.
-#[derive(Clone, Debug)]
-pub struct Ollama(pub Endpoint);
-
-impl Model for Ollama {
-    fn reference(&self) -> &ModelRef {
-        &self.0.reference
-    }
-
-    fn context_window(&self) -> u64 {
-        context(&self.0)
-    }
-
-    fn takes_tools(&self) -> bool {
-        !self.0.facts.no_tools
-    }
-
-    fn takes_images(&self) -> bool {
-        self.0.facts.images
-    }
-
-    fn call(
-        &self,
-        request: &ModelRequest,
-        control: &Control,
-        on: &mut dyn FnMut(ModelEvent),
-    ) -> Result<ModelReply, ModelError> {
-        let wire = Wire {
-            api: API,
-            path: "/api/chat",
-            headers: self.0.bearer(),
-            body: body(&self.0, request),
-            framing: Framing::Ndjson,
-        };
-        let out = Collector::new(self.0.provider(), request.messages.len(), on);
-        self.0.exchange(&wire, &mut Answer::new(&self.0), out, control)
-    }
-}
+/// `POST {base}/api/chat`.
+pub(super) const FORM: Form = Form {
+    api: API,
+    path: "/api/chat",
+    framing: Framing::Ndjson,
+    headers: Endpoint::bearer,
+    body,
+    answer: |endpoint| Box::new(Answer::new(endpoint)),
+    context: context,
+};
 
 /// What is asked of the server is what is promised to the run, else prompts would be cut.
 fn context(endpoint: &Endpoint) -> u64 {
@@ -62,17 +34,18 @@ fn context(endpoint: &Endpoint) -> u64 {
 
 fn body(endpoint: &Endpoint, request: &ModelRequest) -> Value {
     let mut options = order::object([("num_ctx".to_string(), json!(context(endpoint)))]);
-    if let Some(limit) = request.max_tokens.or(endpoint.facts.max_tokens) {
+    if let Some(limit) = request.sampling.max_tokens.or(endpoint.facts.max_tokens) {
         options.insert("num_predict".into(), json!(limit));
     }
-    if let Some(temperature) = request.temperature {
-        options.insert("temperature".into(), json!(temperature));
-    }
+    options.extend(request.sampling.members(&SAMPLING));
     let mut body = Map::new();
     body.insert("model".into(), json!(endpoint.reference.model));
     body.insert("stream".into(), json!(true));
     body.insert("messages".into(), messages(endpoint, request));
     body.insert("options".into(), Value::Object(options));
+    if let Some(format) = format(request) {
+        body.insert("format".into(), format);
+    }
     if endpoint.facts.reasoning {
         body.insert("think".into(), json!(request.thinking != Thinking::Off));
     }
@@ -91,6 +64,13 @@ fn body(endpoint: &Endpoint, request: &ModelRequest) -> Value {
         );
     }
     Value::Object(body)
+}
+
+/// A schema, or the word for any JSON.
+fn format(request: &ModelRequest) -> Option<Value> {
+    let asked = request.sampling.response_format.as_ref()?;
+    let schema = request.sampling.schema().and_then(|wrapped| wrapped.get("schema")).cloned();
+    schema.or_else(|| (text(asked, "type") == "json_object").then(|| json!("json")))
 }
 
 fn messages(endpoint: &Endpoint, request: &ModelRequest) -> Value {

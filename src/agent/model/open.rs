@@ -3,20 +3,18 @@
 
 use serde_json::Value;
 
-use super::anthropic::{self, Anthropic};
 use super::cli_backend::{self, CliBackend};
 use super::discover::Found;
 use super::endpoint::{Compat, Endpoint, Facts, MaxTokensField};
 use super::keys::Key;
-use super::ollama::{self, Ollama};
-use super::openai_completions::{self, OpenAiCompletions};
-use super::openai_responses::{self, OpenAiResponses};
-use super::{ErrorKind, Model, ModelError, ModelRef, resolve};
+use super::served::{FORMS, Form, Served, form};
+use super::{ErrorKind, Model, ModelError, ModelRef, anthropic, ollama, openai_completions, openai_responses, resolve};
 use crate::agent::http::{Client, Reach, Settings};
+use crate::config::target::is_loopback_url;
 use crate::config::{Config, Env, Secret};
 
 /// Providers that need no `baseUrl`: id, address, wire form, context of a model nobody described.
-const PROVIDERS: [(&str, &str, &str, u64); 16] = [
+const PROVIDERS: [(&str, &str, &str, u64); 17] = [
     ("anthropic", "https://api.anthropic.com", anthropic::API, 200_000),
     ("cerebras", "https://api.cerebras.ai/v1", openai_completions::API, 128_000),
     ("deepseek", "https://api.deepseek.com/v1", openai_completions::API, 64_000),
@@ -31,6 +29,8 @@ const PROVIDERS: [(&str, &str, &str, u64); 16] = [
     ("ollama", "http://127.0.0.1:11434", ollama::API, 32_768),
     ("openai", "https://api.openai.com/v1", openai_responses::API, 200_000),
     ("openrouter", "https://openrouter.ai/api/v1", openai_completions::API, 128_000),
+    // for embeddings only
+    ("voyage", "https://api.voyageai.com/v1", openai_completions::API, 32_000),
     ("xai", "https://api.x.ai/v1", openai_completions::API, 128_000),
     ("zai", "https://api.z.ai/api/paas/v4", openai_completions::API, 128_000),
 ];
@@ -54,14 +54,20 @@ impl Opener<'_> {
         if let Some(backend) = cli_backend::configured(self.config, &reference.provider) {
             return Ok(Box::new(CliBackend::new(reference.clone(), backend?, self.env.clone())));
         }
-        let (base_url, api, context) = self.place(reference)?;
-        let local = is_local(&base_url);
+        let (endpoint, form) = self.endpoint(reference, key)?;
+        let endpoint = if form.api == ollama::API { native(endpoint) } else { endpoint };
+        Ok(Box::new(Served { form, endpoint }))
+    }
+
+    /// The server of a model and its wire form.
+    pub(super) fn endpoint(&self, reference: &ModelRef, key: &Key) -> Result<(Endpoint, &'static Form), ModelError> {
+        let (base_url, form, context) = self.place(reference)?;
+        let local = is_loopback_url(&base_url);
         let custom = self.config.providers.iter().any(|provider| provider.id == reference.provider);
         if key.secret.is_none() && !local && !custom {
             return Err(no_key(&reference.provider));
         }
-        let client = Client::new(&base_url, self.http, Reach::Anywhere)
-            .map_err(|fault| ModelError::transport(&reference.provider, &fault))?;
+        let client = self.client(reference, &base_url)?;
         let endpoint = Endpoint {
             reference: reference.clone(),
             compat: self.compat(reference, &base_url),
@@ -71,16 +77,34 @@ impl Opener<'_> {
             base_url,
             client,
         };
-        Ok(match api.as_str() {
-            anthropic::API => Box::new(Anthropic(endpoint)),
-            openai_responses::API => Box::new(OpenAiResponses(endpoint)),
-            ollama::API => Box::new(Ollama(native(endpoint))),
-            _ => Box::new(OpenAiCompletions(endpoint)),
+        Ok((endpoint, form))
+    }
+
+    /// A server at an address of its own: nothing that belongs to the provider goes there.
+    pub(super) fn elsewhere(
+        &self,
+        reference: &ModelRef,
+        base_url: &str,
+        key: Option<Secret>,
+    ) -> Result<Endpoint, ModelError> {
+        Ok(Endpoint {
+            reference: reference.clone(),
+            compat: Compat::CAUTIOUS,
+            headers: Vec::new(),
+            facts: Facts::default(),
+            key,
+            base_url: base_url.to_string(),
+            client: self.client(reference, base_url)?,
         })
     }
 
+    fn client(&self, reference: &ModelRef, base_url: &str) -> Result<Client, ModelError> {
+        Client::new(base_url, self.http, Reach::Anywhere)
+            .map_err(|fault| ModelError::transport(&reference.provider, &fault))
+    }
+
     /// Address, wire form and guessed context.
-    fn place(&self, reference: &ModelRef) -> Result<(String, String, Option<u64>), ModelError> {
+    pub(super) fn place(&self, reference: &ModelRef) -> Result<(String, &'static Form, Option<u64>), ModelError> {
         let id = reference.provider.as_str();
         let configured = self.config.providers.iter().find(|provider| provider.id == id);
         let known = PROVIDERS.iter().find(|(known, ..)| *known == id);
@@ -97,15 +121,15 @@ impl Opener<'_> {
             .or_else(|| found.map(|found| found.api.to_string()))
             .or_else(|| known.map(|(_, _, api, _)| (*api).to_string()))
             .unwrap_or_else(|| openai_completions::API.to_string());
-        let works = [anthropic::API, openai_completions::API, openai_responses::API, ollama::API];
-        if !works.contains(&api.as_str()) {
+        let form = form(&api).ok_or_else(|| {
+            let known: Vec<&str> = FORMS.iter().map(|form| form.api).collect();
             let text = format!(
                 "models.providers.{id}.api is \"{api}\", which this gateway does not speak: use one of {}",
-                works.join(", ")
+                known.join(", ")
             );
-            return Err(ModelError::new(ErrorKind::NotConfigured, text));
-        }
-        Ok((base_url.trim_end_matches('/').to_string(), api, known.map(|(.., context)| *context)))
+            ModelError::new(ErrorKind::NotConfigured, text)
+        })?;
+        Ok((base_url.trim_end_matches('/').to_string(), form, known.map(|(.., context)| *context)))
     }
 
     fn facts(&self, reference: &ModelRef, guessed: Option<u64>) -> Facts {
@@ -161,29 +185,23 @@ impl Opener<'_> {
 }
 
 /// People write Ollama's address with the path of its other interface.
-fn native(mut endpoint: Endpoint) -> Endpoint {
+pub(super) fn native(mut endpoint: Endpoint) -> Endpoint {
     if let Some(base) = endpoint.base_url.strip_suffix("/v1") {
         endpoint.base_url = base.to_string();
     }
     endpoint
 }
 
-/// Whether an address is on this machine, where no key is the usual case.
 /// Whether a provider may be asked without a key: it was configured by hand, or runs on this machine, or is a command.
 pub fn needs_no_key(config: &Config, provider: &str) -> bool {
     let known = PROVIDERS.iter().find(|(id, ..)| *id == provider);
     let own = config.providers.iter().find(|own| own.id == provider).and_then(|own| own.base_url.as_deref());
     let open = match (own, known) {
-        (Some(url), Some(_)) => is_local(url),
+        (Some(url), Some(_)) => is_loopback_url(url),
         (Some(_), None) => true,
-        (None, known) => known.is_some_and(|(_, url, ..)| is_local(url)),
+        (None, known) => known.is_some_and(|(_, url, ..)| is_loopback_url(url)),
     };
     open || cli_backend::configured(config, provider).is_some()
-}
-
-fn is_local(base_url: &str) -> bool {
-    let host = base_url.split("://").nth(1).unwrap_or_default();
-    ["127.", "localhost", "[::1]"].iter().any(|start| host.starts_with(start))
 }
 
 fn no_provider(id: &str) -> ModelError {

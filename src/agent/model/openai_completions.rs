@@ -4,55 +4,28 @@
 use serde_json::{Map, Value};
 
 use super::collect::{CallKey, Collector};
-use super::endpoint::{Decoder, Ending, Endpoint, Flow, MaxTokensField, Wire, text, tokens};
+use super::endpoint::{Decoder, Ending, Endpoint, Flow, MaxTokensField, text, tokens};
 use super::frames::{Frame, Framing};
-use super::{
-    ErrorKind, Model, ModelError, ModelEvent, ModelRef, ModelReply, ModelRequest, Thinking, ToolChoice, history,
-};
-use crate::agent::control::Control;
+use super::served::Form;
+use super::{ErrorKind, ModelError, ModelRequest, Thinking, ToolChoice, history};
 use crate::agent::message::{Block, Message, StopReason, Usage, text_of};
 
 /// As transcripts name it.
 pub const API: &str = "openai-completions";
+/// Members about sampling that this form and Ollama's have.
+pub(super) const SAMPLING: [&str; 6] =
+    ["temperature", "top_p", "frequency_penalty", "presence_penalty", "seed", "stop"];
 
-/// A model behind `POST {base}/chat/completions`.
-#[derive(Clone, Debug)]
-pub struct OpenAiCompletions(pub Endpoint);
-
-impl Model for OpenAiCompletions {
-    fn reference(&self) -> &ModelRef {
-        &self.0.reference
-    }
-
-    fn context_window(&self) -> u64 {
-        self.0.context_window()
-    }
-
-    fn takes_tools(&self) -> bool {
-        !self.0.facts.no_tools
-    }
-
-    fn takes_images(&self) -> bool {
-        self.0.facts.images
-    }
-
-    fn call(
-        &self,
-        request: &ModelRequest,
-        control: &Control,
-        on: &mut dyn FnMut(ModelEvent),
-    ) -> Result<ModelReply, ModelError> {
-        let wire = Wire {
-            api: API,
-            path: "/chat/completions",
-            headers: self.0.bearer(),
-            body: body(&self.0, request),
-            framing: Framing::Sse,
-        };
-        let out = Collector::new(self.0.provider(), request.messages.len(), on);
-        self.0.exchange(&wire, &mut Answer::new(&self.0), out, control)
-    }
-}
+/// `POST {base}/chat/completions`.
+pub(super) const FORM: Form = Form {
+    api: API,
+    path: "/chat/completions",
+    framing: Framing::Sse,
+    headers: Endpoint::bearer,
+    body,
+    answer: |endpoint| Box::new(Answer::new(endpoint)),
+    context: Endpoint::context_window,
+};
 
 /// The request.
 fn body(endpoint: &Endpoint, request: &ModelRequest) -> Value {
@@ -66,15 +39,16 @@ fn body(endpoint: &Endpoint, request: &ModelRequest) -> Value {
     if compat.store {
         body.insert("store".into(), json!(false));
     }
-    if let Some(limit) = request.max_tokens.or(facts.max_tokens) {
+    if let Some(limit) = request.sampling.max_tokens.or(facts.max_tokens) {
         let name = match compat.max_tokens_field {
             MaxTokensField::MaxTokens => "max_tokens",
             MaxTokensField::MaxCompletionTokens => "max_completion_tokens",
         };
         body.insert(name.into(), json!(limit));
     }
-    if let Some(temperature) = request.temperature {
-        body.insert("temperature".into(), json!(temperature));
+    body.extend(request.sampling.members(&SAMPLING));
+    if let Some(format) = &request.sampling.response_format {
+        body.insert("response_format".into(), format.clone());
     }
     if let Some(effort) = effort(request.thinking).filter(|_| facts.reasoning && compat.reasoning_effort) {
         body.insert("reasoning_effort".into(), json!(effort));

@@ -4,50 +4,26 @@
 use serde_json::{Map, Value};
 
 use super::collect::{CallKey, Collector};
-use super::endpoint::{Decoder, Ending, Endpoint, Flow, Wire, text, tokens};
+use super::endpoint::{Decoder, Ending, Endpoint, Flow, text, tokens};
 use super::frames::{Frame, Framing};
 use super::openai_completions::{arguments_object, call_id, effort, result_text};
-use super::{ErrorKind, Model, ModelError, ModelEvent, ModelRef, ModelReply, ModelRequest, ToolChoice, history};
-use crate::agent::control::Control;
+use super::served::Form;
+use super::{ErrorKind, ModelError, ModelRequest, ToolChoice, history};
 use crate::agent::message::{AssistantMessage, Block, Message, StopReason, Usage};
 
 /// As transcripts name it.
 pub const API: &str = "openai-responses";
 
-/// A model behind `POST {base}/responses`.
-#[derive(Clone, Debug)]
-pub struct OpenAiResponses(pub Endpoint);
-
-impl Model for OpenAiResponses {
-    fn reference(&self) -> &ModelRef {
-        &self.0.reference
-    }
-
-    fn context_window(&self) -> u64 {
-        self.0.context_window()
-    }
-
-    fn takes_images(&self) -> bool {
-        self.0.facts.images
-    }
-
-    fn call(
-        &self,
-        request: &ModelRequest,
-        control: &Control,
-        on: &mut dyn FnMut(ModelEvent),
-    ) -> Result<ModelReply, ModelError> {
-        let wire = Wire {
-            api: API,
-            path: "/responses",
-            headers: self.0.bearer(),
-            body: body(&self.0, request),
-            framing: Framing::Sse,
-        };
-        let out = Collector::new(self.0.provider(), request.messages.len(), on);
-        self.0.exchange(&wire, &mut Answer::new(&self.0), out, control)
-    }
-}
+/// `POST {base}/responses`.
+pub(super) const FORM: Form = Form {
+    api: API,
+    path: "/responses",
+    framing: Framing::Sse,
+    headers: Endpoint::bearer,
+    body,
+    answer: |endpoint| Box::new(Answer::new(endpoint)),
+    context: Endpoint::context_window,
+};
 
 fn body(endpoint: &Endpoint, request: &ModelRequest) -> Value {
     let mut body = Map::new();
@@ -60,11 +36,12 @@ fn body(endpoint: &Endpoint, request: &ModelRequest) -> Value {
     if endpoint.compat.store {
         body.insert("store".into(), json!(false));
     }
-    if let Some(limit) = request.max_tokens.or(endpoint.facts.max_tokens) {
+    if let Some(limit) = request.sampling.max_tokens.or(endpoint.facts.max_tokens) {
         body.insert("max_output_tokens".into(), json!(limit));
     }
-    if let Some(temperature) = request.temperature {
-        body.insert("temperature".into(), json!(temperature));
+    body.extend(request.sampling.members(&["temperature", "top_p"]));
+    if let Some(format) = &request.sampling.response_format {
+        body.insert("text".into(), json!({"format": flat(format)}));
     }
     if let Some(effort) = effort(request.thinking).filter(|_| endpoint.facts.reasoning) {
         body.insert("reasoning".into(), json!({"effort": effort, "summary": "auto"}));
@@ -88,6 +65,17 @@ fn body(endpoint: &Endpoint, request: &ModelRequest) -> Value {
         }
     }
     Value::Object(body)
+}
+
+/// The other form of OpenAI keeps a schema one level deeper.
+fn flat(format: &Value) -> Value {
+    let mut format = format.clone();
+    if let Some(members) = format.as_object_mut()
+        && let Some(Value::Object(schema)) = members.remove("json_schema")
+    {
+        members.extend(schema);
+    }
+    format
 }
 
 fn input(endpoint: &Endpoint, request: &ModelRequest) -> Value {

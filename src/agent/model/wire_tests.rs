@@ -1,20 +1,23 @@
 //! The wire forms against a scripted server on loopback: what is sent, what is understood, what is refused.
 
-use super::anthropic::Anthropic;
 use super::endpoint::{Compat, Endpoint, Facts};
-use super::ollama::Ollama;
-use super::openai_completions::OpenAiCompletions;
-use super::openai_responses::OpenAiResponses;
 use super::*;
 use crate::agent::control::AbortReason;
 use crate::agent::http::upstream::{Step, Upstream, WATCHDOG};
-use crate::agent::http::{Client, Reach, Settings};
+use crate::agent::http::{self, Client, Reach, Request, Settings};
 use crate::agent::message::{AssistantMessage, ToolResultMessage, UserMessage, text_of};
 use crate::config::Secret;
 use crate::config::model::ModelCost;
+use crate::limits;
 
 /// The four forms by their names in transcripts.
 const FORMS: [&str; 4] = ["openai-completions", "openai-responses", "anthropic-messages", "ollama"];
+
+#[test]
+fn the_names_of_the_forms_are_those_of_transcripts_and_configurations() {
+    assert!(FORMS.iter().all(|name| served::form(name).is_some_and(|form| form.api == *name)));
+    assert!(served::FORMS.len() == FORMS.len() && served::form("google-generative-ai").is_none());
+}
 
 fn endpoint(url: &str) -> Endpoint {
     Endpoint {
@@ -29,12 +32,7 @@ fn endpoint(url: &str) -> Endpoint {
 }
 
 fn opened(form: &str, endpoint: Endpoint) -> Box<dyn Model> {
-    match form {
-        "openai-completions" => Box::new(OpenAiCompletions(endpoint)),
-        "openai-responses" => Box::new(OpenAiResponses(endpoint)),
-        "anthropic-messages" => Box::new(Anthropic(endpoint)),
-        _ => Box::new(Ollama(endpoint)),
-    }
+    Box::new(served::Served { form: served::form(form).unwrap(), endpoint })
 }
 
 fn hello() -> ModelRequest {
@@ -266,6 +264,31 @@ fn an_error_inside_a_success_is_an_error() {
 }
 
 #[test]
+fn answers_are_bounded_however_they_come() {
+    let head = |status: &str, media: &str| {
+        Step::Send(format!("HTTP/1.1 {status}\r\nContent-Type: {media}\r\nConnection: close\r\n\r\n").into_bytes())
+    };
+    let flood = |piece: &str| Step::Flood(piece.repeat(65_536 / piece.len()).into_bytes());
+    for (media, piece, most) in [
+        ("text/event-stream", ": still thinking about it\n\n", limits::MODEL_STREAM_BYTES),
+        ("application/json", "        ", limits::MODEL_WHOLE_BYTES),
+    ] {
+        let (reply, _) = played("openai-completions", vec![head("200 OK", media), flood(piece)]);
+        let error = reply.unwrap_err();
+        assert!(error.kind == ErrorKind::Protocol && error.message.contains(&most.to_string()), "{media}: {error}");
+    }
+    let (reply, _) = played("openai-completions", vec![head("500 No", "text/plain"), flood("sorry ")]);
+    let error = reply.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Server);
+    assert!(error.message.contains("sorry sorry") && error.message.len() < 2 * limits::MODEL_ERROR_CHARS, "{error}");
+    let upstream = Upstream::play(vec![vec![head("500 No", "text/plain"), flood("sorry ")]]);
+    let client = Client::new(&upstream.url, &Settings::default(), Reach::Anywhere).unwrap();
+    let request = Request { url: &upstream.url, headers: &[], body: None, deadlines: http::MODEL };
+    let mut answer = client.send(&request, &Control::within(WATCHDOG)).unwrap();
+    assert!(u64::try_from(answer.read_some(limits::MODEL_ERROR_BYTES).len()).unwrap() <= limits::MODEL_ERROR_BYTES);
+}
+
+#[test]
 fn statuses_become_typed_errors_without_the_key() {
     for form in FORMS {
         for (status, headers, kind) in [
@@ -425,7 +448,8 @@ fn prices_have_the_digits_of_the_original() {
     ]]);
     let mut endpoint = endpoint(&upstream.url);
     endpoint.facts.cost = ModelCost { input: 1.0, output: 2.0, cache_read: 0.0, cache_write: 0.0 };
-    let reply = OpenAiCompletions(endpoint).call(&hello(), &Control::within(WATCHDOG), &mut |_| ()).unwrap();
+    let reply =
+        opened(openai_completions::API, endpoint).call(&hello(), &Control::within(WATCHDOG), &mut |_| ()).unwrap();
     let cost = reply.usage.cost;
     assert_eq!(
         (cost.input, cost.output, cost.total),
@@ -489,8 +513,8 @@ fn conversation() -> ModelRequest {
             parameters: json!({"type": "object"}),
         }],
         tool_choice: ToolChoice::Required,
-        max_tokens: Some(77),
-        temperature: Some(0.5),
+        needs_tools: false,
+        sampling: Sampling { max_tokens: Some(77), temperature: Some(0.5), ..Sampling::default() },
         thinking: Thinking::Medium,
         session: CallSession::default(),
     }
@@ -535,6 +559,29 @@ fn completions_requests_are_what_small_servers_take() {
 }
 
 #[test]
+fn thoughts_never_take_more_than_the_answer_may_have() {
+    for (asked, known, budget, answer) in [
+        (None, None, Some(32_768), 33_792),
+        (None, Some(64_000), Some(32_768), 64_000),
+        (None, Some(8192), Some(7168), 8192),
+        (Some(4000), Some(64_000), Some(2976), 4000),
+        (None, Some(2048), Some(1024), 2048),
+        (None, Some(2047), None, 2047),
+    ] {
+        let request = ModelRequest {
+            thinking: Thinking::XHigh,
+            sampling: Sampling { max_tokens: asked, ..Sampling::default() },
+            ..hello()
+        };
+        let (body, _) = body_of("anthropic-messages", &request, |endpoint| {
+            (endpoint.facts.reasoning, endpoint.facts.max_tokens) = (true, known);
+        });
+        let found = (body.pointer("/thinking/budget_tokens").and_then(Value::as_u64), body["max_tokens"].as_u64());
+        assert_eq!(found, (budget, Some(answer)), "{asked:?} {known:?}");
+    }
+}
+
+#[test]
 fn anthropic_requests_join_results_and_mark_the_cache() {
     let (body, head) = body_of("anthropic-messages", &conversation(), |endpoint| endpoint.facts.reasoning = true);
     assert!(head.starts_with("POST /v1/messages HTTP/1.1") && head.contains("x-api-key: key-canary"), "{head}");
@@ -551,8 +598,9 @@ fn anthropic_requests_join_results_and_mark_the_cache() {
     assert_eq!(messages[2]["content"][0]["content"][1]["source"]["data"], json!("BBBB"));
     assert_eq!(messages[2]["content"][3]["cache_control"], json!({"type": "ephemeral"}));
     assert_eq!(
-        (&body["thinking"]["budget_tokens"], &body["max_tokens"], body.get("temperature")),
-        (&json!(8192), &json!(9216), None)
+        (body.get("thinking"), &body["max_tokens"], &body["temperature"]),
+        (None, &json!(77), &json!(0.5)),
+        "no thoughts fit into so short an answer"
     );
     assert_eq!(
         (&body["tool_choice"], &body["tools"][0]["input_schema"]),
@@ -561,7 +609,7 @@ fn anthropic_requests_join_results_and_mark_the_cache() {
     let oauth = |endpoint: &mut Endpoint| endpoint.key = Some(Secret::new("sk-ant-oat01-x"));
     let (body, head) = body_of("anthropic-messages", &hello(), oauth);
     assert!(head.contains("authorization: Bearer sk-ant-oat01-x") && head.contains("anthropic-beta: oauth-"), "{head}");
-    assert_eq!((&body["max_tokens"], body.get("system")), (&json!(8192), None));
+    assert_eq!((&body["max_tokens"], body.get("system")), (&json!(limits::MODEL_ANSWER_TOKENS), None));
 }
 
 #[test]
@@ -639,11 +687,45 @@ fn a_kept_connection_is_used_again() {
             stream.write_all(answer.as_bytes()).unwrap();
         }
     });
-    let model = OpenAiCompletions(endpoint(&url));
+    let model = opened(openai_completions::API, endpoint(&url));
     for _ in 0..2 {
         model.call(&hello(), &Control::within(WATCHDOG), &mut |_| ()).unwrap();
     }
     server.unwrap().join().unwrap();
+}
+
+#[test]
+fn every_form_says_as_much_about_sampling_as_it_can() {
+    let schema = json!({"name": "n", "schema": {"type": "object"}, "strict": true});
+    let sampling = Sampling {
+        max_tokens: Some(7),
+        temperature: Some(1.5),
+        top_p: Some(0.9),
+        frequency_penalty: Some(-1.0),
+        presence_penalty: Some(1.0),
+        seed: Some(42),
+        stop: vec!["END".into()],
+        response_format: Some(json!({"type": "json_schema", "json_schema": schema})),
+    };
+    let body = |form: &str| body_of(form, &ModelRequest { sampling: sampling.clone(), ..hello() }, |_| ()).0;
+    let completions = body("openai-completions");
+    let numbers = json!({"temperature": 1.5, "top_p": 0.9, "frequency_penalty": -1.0, "presence_penalty": 1.0,
+        "seed": 42, "stop": ["END"], "max_tokens": 7});
+    for (name, value) in numbers.as_object().unwrap() {
+        assert_eq!(&completions[name], value, "{name}");
+    }
+    assert_eq!(completions["response_format"]["json_schema"], schema);
+    let responses = body("openai-responses");
+    assert_eq!((&responses["temperature"], &responses["top_p"]), (&json!(1.5), &json!(0.9)));
+    let format = json!({"type": "json_schema", "name": "n", "schema": {"type": "object"}, "strict": true});
+    assert_eq!(responses["text"]["format"], format);
+    assert!(responses.get("seed").is_none() && responses.get("stop").is_none());
+    let anthropic = body("anthropic-messages");
+    assert_eq!((&anthropic["temperature"], &anthropic["stop_sequences"]), (&json!(1.0), &json!(["END"])));
+    assert!(["top_p", "seed", "response_format"].iter().all(|name| anthropic.get(name).is_none()));
+    let ollama = body("ollama");
+    assert_eq!((&ollama["options"]["seed"], &ollama["options"]["num_predict"]), (&json!(42), &json!(7)));
+    assert_eq!((&ollama["options"]["stop"], &ollama["format"]), (&json!(["END"]), &json!({"type": "object"})));
 }
 
 /// Asks a real server: `OPENCLAW_TEST_MODEL="form url model key"`, several separated by `;`.
@@ -656,7 +738,7 @@ fn a_real_server_answers() {
         endpoint.reference.model = parts[2].to_string();
         endpoint.key = parts.get(3).map(|key| Secret::new(*key));
         let mut request = hello();
-        request.max_tokens = Some(64);
+        request.sampling.max_tokens = Some(64);
         let mut pieces = 0;
         let reply = opened(parts[0], endpoint).call(&request, &Control::within(WATCHDOG * 6), &mut |_| pieces += 1);
         println!("{spec}: {pieces} pieces, {reply:?}");

@@ -9,8 +9,7 @@ use serde_json::Value;
 use super::turn::{Parts, Shortened, ToolAnswer, ToolCall};
 use super::{Cause, Hands, RunFailure, RunSpec, begin, prompt};
 use crate::agent::control::Control;
-use crate::agent::http::Settings;
-use crate::agent::message::{Block, Message};
+use crate::agent::message::{Block, Message, ToolResultMessage};
 use crate::agent::model::discover::{self, Found, Places};
 use crate::agent::model::failover::{Change, Cooldowns};
 use crate::agent::model::keys::{AuthProfiles, KeyRing};
@@ -20,10 +19,10 @@ use crate::agent::model::resolve::{self, Selection};
 use crate::agent::model::{
     CallSession, ErrorKind, ModelError, ModelEvent, ModelReply, ModelRequest, Thinking, ToolSpec,
 };
-use crate::agent::tool::approval::judge::{Origin as Asked, Rules};
+use crate::agent::tool::approval::judge::Rules;
 use crate::agent::tool::desk as tool_desk;
 use crate::agent::tool::web::HttpWeb;
-use crate::agent::tool::{Call, Setup, Toolbox};
+use crate::agent::tool::{Call, Setup, Toolbox, table};
 use crate::limits;
 use crate::session::compact::{self, Budget, Force};
 use crate::session::context::{self, Context, Item};
@@ -36,7 +35,6 @@ use crate::sys::id::Entropy;
 /// What outlives the desk, because the models borrow from it.
 pub(super) struct Ground {
     pub(super) spec: RunSpec,
-    http: Settings,
     profiles: AuthProfiles,
     selection: Selection,
     found: Option<Found>,
@@ -63,8 +61,7 @@ impl Ground {
             }
         };
         let profiles = AuthProfiles::open(&spec.paths.auth_profiles(&spec.agent_id));
-        let http = Settings::new(&spec.env, None);
-        Ok(Ground { spec, http, profiles, selection, found })
+        Ok(Ground { spec, profiles, selection, found })
     }
 }
 
@@ -77,7 +74,7 @@ fn look(spec: &RunSpec, control: &Control) -> Result<Found, Box<RunFailure>> {
 
 fn model_failure(error: &ModelError) -> Box<RunFailure> {
     let failure = begin::failure(Cause::Model(error.kind), error.message.clone());
-    Box::new(RunFailure { retry_after: error.retry_after, ..failure })
+    Box::new(RunFailure { retry_after: error.retry_after, status: error.status, ..failure })
 }
 
 fn storage(error: &std::io::Error) -> Box<RunFailure> {
@@ -110,15 +107,16 @@ impl<'a> Desk<'a> {
         let workspace = spec.workspace.display().to_string();
         let start = Start { session_id: &spec.session_id, cwd: &workspace, now_ms };
         let writer = Writer::open(&spec.transcript, &start, branch(&mut entropy)).map_err(|error| storage(&error))?;
-        let context = conversation(&spec.transcript).map_err(|error| storage(&error))?;
+        let context = conversation(&spec.transcript, ack_chars(spec)).map_err(|error| storage(&error))?;
         let ring = KeyRing { config: &spec.config, env: &spec.env, profiles: &ground.profiles, now_ms };
-        let opener = Opener { config: &spec.config, env: &spec.env, http: &ground.http, found: ground.found.as_ref() };
+        let opener = Opener { config: &spec.config, env: &spec.env, http: &spec.http, found: ground.found.as_ref() };
         let cooldowns = Cooldowns::of_profiles(&ground.profiles).with(&spec.cooldowns);
         let mut lineup = Lineup::new(&ground.selection, &ring, spec.auth_profile.as_deref(), opener, cooldowns);
         let first = lineup.first().map_err(|error| model_failure(&error))?;
         let (window, takes_tools) = (first.context_window(), first.takes_tools());
         let gateway = Arc::clone(&hands.desk);
-        let toolbox = match takes_tools {
+        // A program that wants one of its own tools called gets no other answer.
+        let toolbox = match takes_tools && !spec.client_tools.is_forced() {
             true => Some(toolbox(ground, hands, window, branch(&mut entropy)).map_err(|error| storage(&error))?),
             false => None,
         };
@@ -133,7 +131,7 @@ impl<'a> Desk<'a> {
                 spec.thinking.unwrap_or_default(),
                 toolbox.as_ref(),
             ),
-            tools: toolbox.as_ref().map(Toolbox::specs).unwrap_or_default(),
+            tools: toolbox.iter().flat_map(Toolbox::specs).chain(spec.client_tools.offered().cloned()).collect(),
             toolbox,
             gateway,
             reserve: SessionSettings::read(&spec.config.raw).reserve_tokens,
@@ -214,7 +212,7 @@ fn will_stay(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::ContextOverflow | ErrorKind::Format | ErrorKind::Protocol)
 }
 
-/// The tools of this run. Who may start a run over the gateway's socket is an operator.
+/// The tools of this run.
 fn toolbox(ground: &Ground, hands: Hands, window: u64, entropy: Entropy) -> std::io::Result<Toolbox> {
     let spec = &ground.spec;
     let toolbox = Toolbox::new(Setup {
@@ -225,7 +223,7 @@ fn toolbox(ground: &Ground, hands: Hands, window: u64, entropy: Entropy) -> std:
         workspace: spec.workspace.clone(),
         approvals_file: spec.paths.state_dir.join("exec-approvals.json"),
         home: spec.paths.home.clone(),
-        origin: Asked::Operator,
+        origin: spec.speaker,
         provider: ground.selection.primary.provider.clone(),
         model: ground.selection.primary.model.clone(),
         context_tokens: window,
@@ -233,9 +231,9 @@ fn toolbox(ground: &Ground, hands: Hands, window: u64, entropy: Entropy) -> std:
         env: (*spec.env).clone(),
         jobs: hands.jobs,
         desk: hands.desk,
-        web: Some(Arc::new(HttpWeb::new(ground.http.clone()))),
+        web: Some(Arc::new(HttpWeb::new(spec.http.clone()))),
         entropy,
-        deny: Vec::new(),
+        deny: hidden(spec),
     })?;
     for warning in toolbox.warnings() {
         log::warn!(target: "agent", "tool settings: {warning}");
@@ -243,12 +241,25 @@ fn toolbox(ground: &Ground, hands: Hands, window: u64, entropy: Entropy) -> std:
     Ok(toolbox)
 }
 
+/// Tools of the gateway that a program has one of the same name for: its own is meant in its conversation.
+fn hidden(spec: &RunSpec) -> Vec<String> {
+    let same = |name: &String| table::find(name).is_some_and(|tool| tool.name == *name);
+    spec.client_tools.offered().map(|tool| tool.name.clone()).filter(same).collect()
+}
+
 /// What the model gets of a transcript. Pictures are held several times while they are sent, so only some are kept.
-fn conversation(transcript: &Path) -> std::io::Result<Context> {
+fn conversation(transcript: &Path, ack_chars: usize) -> std::io::Result<Context> {
     let read = Transcript::read_until(transcript, context::suffices)?;
     let mut context = read.map(|transcript| context::context(&transcript, None)).unwrap_or_default();
+    context.forget_quiet_heartbeats(ack_chars);
     context.shed_pictures(limits::CONTEXT_PICTURE_BYTES);
     Ok(context)
+}
+
+/// How much beside its token a quiet heartbeat of the agent may say.
+fn ack_chars(spec: &RunSpec) -> usize {
+    let agent = spec.config.agents.find(&spec.agent_id);
+    agent.and_then(|agent| agent.heartbeat).map_or(0, |beat| beat.ack_max_chars)
 }
 
 /// A second source that never gives the numbers of the first.
@@ -290,6 +301,12 @@ impl Parts for Desk<'_> {
         let mut request = self.question(self.system.clone(), self.context.messages(), self.tools.clone());
         request.session.cli_sessions = self.spec.cli_sessions.clone();
         request.session.new_cli_session = self.new_cli_session.clone();
+        let client = &self.spec.client_tools;
+        request.needs_tools = client.offered().next().is_some();
+        request.sampling = client.sampling.clone();
+        if client.is_forced() {
+            request.tool_choice = client.choice.clone();
+        }
         Ok(request)
     }
 
@@ -315,6 +332,35 @@ impl Parts for Desk<'_> {
             is_error: outcome.is_error,
             meta: outcome.meta,
         }
+    }
+
+    fn is_clients(&self, name: &str) -> bool {
+        self.spec.client_tools.offered().any(|tool| tool.name == name)
+    }
+
+    /// Only calls at the end of the conversation: a result further back would answer nothing.
+    fn brought_results(&mut self) -> Vec<ToolResultMessage> {
+        let items = &mut self.context.items;
+        let said = items.iter().rposition(|item| !matches!(item.message, Message::ToolResult(_)));
+        let (mut brought, brings) = (Vec::new(), &self.spec.client_tools.results);
+        for item in items.split_off(said.map_or(0, |at| at + 1)) {
+            let lost = match &item.message {
+                Message::ToolResult(lost) if item.id.is_none() => Some(lost),
+                _ => None,
+            };
+            let given = lost.and_then(|lost| brings.iter().find(|given| given.id == lost.tool_call_id).zip(Some(lost)));
+            match given {
+                Some((given, lost)) => brought.push(ToolResultMessage {
+                    tool_call_id: lost.tool_call_id.clone(),
+                    tool_name: lost.tool_name.clone(),
+                    content: vec![Block::text(given.text.as_str())],
+                    timestamp: clock::wall_ms(),
+                    ..ToolResultMessage::default()
+                }),
+                None => items.push(item),
+            }
+        }
+        brought
     }
 
     fn steering(&mut self, control: &Control) -> Vec<Vec<Block>> {
@@ -345,7 +391,7 @@ impl Parts for Desk<'_> {
             NewLine::Compaction { summary: &summary, first_kept: &plan.first_kept, tokens_before: plan.tokens_before };
         let failed = |error: std::io::Error| ModelError::new(ErrorKind::Protocol, format!("cannot compact: {error}"));
         self.writer.append(&line, self.now_ms(), Safety::Power).map_err(failed)?;
-        self.context = conversation(self.writer.path()).map_err(failed)?;
+        self.context = conversation(self.writer.path(), ack_chars(self.spec)).map_err(failed)?;
         Ok(Some(how))
     }
 

@@ -14,11 +14,13 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::control::AbortReason;
+use super::http::Settings;
 use super::message::{Block, Usage};
 use super::model::discover::Found;
 use super::model::failover::{Change, Cooldowns};
 use super::model::{ErrorKind, ModelRef, Sampling, Thinking, ToolChoice, ToolSpec};
 use super::tool::Jobs;
+use super::tool::approval::judge::Origin as Speaker;
 use super::tool::desk::Desk;
 use crate::config::env::Env;
 use crate::config::model::Config;
@@ -42,6 +44,8 @@ pub struct RunSpec {
     pub task: Task,
     /// Whether the model's thoughts are told while it thinks.
     pub shows_thoughts: bool,
+    /// Who speaks: decides which tools there are and what commands may do.
+    pub speaker: Speaker,
     /// What the person said, stamped; several messages when some waited together.
     pub prompts: Vec<Prompt>,
     /// The session's model, if another than the agent's.
@@ -60,6 +64,8 @@ pub struct RunSpec {
     pub extra_system: Option<String>,
     /// What a program brings along.
     pub client_tools: ClientTools,
+    /// The channel the message comes from, when it is another than a chat window.
+    pub channel: Option<String>,
     /// The session's ids at command-line backends.
     pub cli_sessions: Value,
     /// The session's word on which commands run.
@@ -72,6 +78,8 @@ pub struct RunSpec {
     pub paths: Paths,
     /// The environment.
     pub env: Arc<Env>,
+    /// Proxies and certificates.
+    pub http: Settings,
     /// Seed of the ids this run makes.
     pub seed: [u8; 32],
 }
@@ -85,6 +93,33 @@ pub struct ClientTools {
     pub choice: ToolChoice,
     /// How the model is to answer.
     pub sampling: Sampling,
+    /// Results of calls that ended earlier runs of the session.
+    pub results: Vec<ClientResult>,
+}
+
+/// What a program's own tool gave back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientResult {
+    /// The call it answers.
+    pub id: String,
+    /// What the model sees.
+    pub text: String,
+}
+
+impl ClientTools {
+    /// Whether the model has to call one of them, and nothing else.
+    pub fn is_forced(&self) -> bool {
+        matches!(self.choice, ToolChoice::Required | ToolChoice::Named(_))
+    }
+
+    /// The tools the model is told of.
+    pub fn offered(&self) -> impl Iterator<Item = &ToolSpec> {
+        self.tools.iter().filter(|tool| match &self.choice {
+            ToolChoice::Auto | ToolChoice::Required => true,
+            ToolChoice::None => false,
+            ToolChoice::Named(name) => tool.name == *name,
+        })
+    }
 }
 
 /// A call of a program's own tool.
@@ -104,6 +139,8 @@ pub enum Task {
     /// To answer what the person said.
     #[default]
     Answer,
+    /// To look around without anybody asking: what it asks is the gateway's own word.
+    Heartbeat,
     /// To shorten the conversation, minding what the person asks to mind.
     Compact(Option<String>),
 }
@@ -256,6 +293,8 @@ pub struct RunFailure {
     pub message: String,
     /// How long the provider asks to wait.
     pub retry_after: Option<Duration>,
+    /// The provider's HTTP status, if there was one.
+    pub status: Option<u16>,
 }
 
 /// Why a run failed.

@@ -4,6 +4,7 @@
 use super::RunSpec;
 use crate::agent::model::{ModelRef, Thinking};
 use crate::agent::tool::Toolbox;
+use crate::limits;
 use crate::session::key::KeyRules;
 use crate::session::prompt::{self, Facts};
 use crate::session::settings::Settings;
@@ -15,7 +16,8 @@ use crate::sys::{clock, date, host};
 /// The prompt for this run; a new workspace gets its first files, unless the configuration says otherwise.
 pub(super) fn system(spec: &RunSpec, model: &ModelRef, thinking: Thinking, toolbox: Option<&Toolbox>) -> String {
     let offered = toolbox.map(Toolbox::offered).unwrap_or_default();
-    let tools: Vec<(&str, &str)> = offered.iter().map(|tool| (tool.name, tool.line)).collect();
+    let mut tools: Vec<(&str, &str)> = offered.iter().map(|tool| (tool.name, tool.line)).collect();
+    tools.extend(spec.client_tools.offered().map(|tool| (tool.name.as_str(), line(&tool.description))));
     let settings = Settings::read(&spec.config.raw);
     if !spec.config.agents.defaults.skip_bootstrap
         && let Err(error) = workspace::seed(&spec.workspace)
@@ -46,12 +48,18 @@ pub(super) fn system(spec: &RunSpec, model: &ModelRef, thinking: Thinking, toolb
         heartbeat: agent.as_ref().and_then(|agent| agent.heartbeat.as_ref()).map(|beat| beat.prompt.as_str()),
         subagent: reader == Reader::Subagent,
         extra: spec.extra_system.as_deref(),
-        channel: None,
+        channel: spec.channel.as_deref(),
         host: &host,
         os: &os,
         model: &model,
         thinking: thinking.name(),
     })
+}
+
+/// The first line of a description, as far as a list has room for it.
+fn line(description: &str) -> &str {
+    let line = description.trim().lines().next().unwrap_or_default();
+    line.get(..line.floor_char_boundary(limits::META_CHARS)).unwrap_or_default()
 }
 
 fn zone(spec: &RunSpec, settings: &Settings) -> String {

@@ -5,14 +5,17 @@ use std::time::Instant;
 
 use serde_json::Value;
 
+use super::begin::failure;
 use super::pieces::Pieces;
-use super::{Account, Cause, RunEvent, RunFailure, RunResult, ToolEnd, ToolStart, ToolUpdate};
+use super::{Account, Cause, ClientCall, RunEvent, RunFailure, RunResult, ToolEnd, ToolStart, ToolUpdate};
 use crate::agent::control::{AbortReason, Control};
-use crate::agent::message::{AssistantMessage, Block, Message, StopReason, ToolResultMessage, UserMessage, text_of};
+use crate::agent::message::{
+    AssistantMessage, Block, Extra, Message, StopReason, ToolResultMessage, UserMessage, text_of,
+};
 use crate::agent::model::failover::Change;
 use crate::agent::model::{ErrorKind, ModelError, ModelEvent, ModelRef, ModelReply, ModelRequest};
 use crate::limits;
-use crate::session::made;
+use crate::session::{heartbeat, made};
 
 /// What a tool gave back.
 pub struct ToolAnswer {
@@ -45,6 +48,15 @@ pub struct ToolCall {
     pub arguments: Value,
 }
 
+impl ToolCall {
+    fn into_clients(self) -> ClientCall {
+        ClientCall { id: self.id, name: self.name, arguments: self.arguments }
+    }
+}
+
+/// Asks for what a person has said between two tools.
+type Steering<'a> = dyn FnMut(&mut dyn Parts, &Control) -> Vec<Vec<Block>> + 'a;
+
 /// What the loop works with; scripted in tests.
 pub trait Parts {
     /// Adds a message to the transcript; the id of its entry.
@@ -60,6 +72,14 @@ pub trait Parts {
     ) -> Result<ModelReply, ModelError>;
     /// Runs a tool.
     fn use_tool(&mut self, call: &ToolCall, control: &Control, show: &mut dyn FnMut(Value)) -> ToolAnswer;
+    /// Whether the tool is a program's own, which it runs itself.
+    fn is_clients(&self, _name: &str) -> bool {
+        false
+    }
+    /// Results of calls that ended an earlier run, where their program has brought them along; once.
+    fn brought_results(&mut self) -> Vec<ToolResultMessage> {
+        Vec::new()
+    }
     /// What the person said meanwhile and wants heard now; each message once.
     fn steering(&mut self, control: &Control) -> Vec<Vec<Block>>;
     /// Whether the conversation is so long that it should be shortened before the next call.
@@ -86,7 +106,8 @@ pub(super) fn answer(
     control: &Control,
     tell: &dyn Fn(RunEvent),
 ) -> Result<RunResult, Box<RunFailure>> {
-    let mut turn = Turn { parts, control, tell, thoughts, account: Account::default(), model: None };
+    let mut turn =
+        Turn { parts, control, tell, thoughts, mark: Extra::new(), account: Account::default(), model: None };
     let stop = turn.run(prompts);
     turn.end(stop)
 }
@@ -98,7 +119,8 @@ pub(super) fn compact(
     control: &Control,
     tell: &dyn Fn(RunEvent),
 ) -> Result<RunResult, Box<RunFailure>> {
-    let mut turn = Turn { parts, control, tell, thoughts: false, account: Account::default(), model: None };
+    let mut turn =
+        Turn { parts, control, tell, thoughts: false, mark: Extra::new(), account: Account::default(), model: None };
     let stop = turn.shorten(mind);
     turn.end(stop)
 }
@@ -113,19 +135,23 @@ enum End {
 
 impl End {
     /// A failure while the run was being stopped is the stop, whatever it looked like inside.
-    fn told(self, control: &Control) -> (Cause, String, Option<std::time::Duration>) {
-        match self {
-            End::Storage(text) => (Cause::Storage, text, None),
-            End::Stopped(reason) => (Cause::Stopped(reason), String::new(), None),
+    fn told(self, control: &Control) -> RunFailure {
+        let (cause, message) = match self {
+            End::Storage(text) => (Cause::Storage, text),
+            End::Stopped(reason) => (Cause::Stopped(reason), String::new()),
             End::Model(error) => match control.stopped() {
-                Some(reason) => (Cause::Stopped(reason), String::new(), None),
-                None => (Cause::Model(error.kind), error.message, error.retry_after),
+                Some(reason) => (Cause::Stopped(reason), String::new()),
+                None => {
+                    let failure = failure(Cause::Model(error.kind), error.message);
+                    return RunFailure { retry_after: error.retry_after, status: error.status, ..failure };
+                }
             },
             End::TooManySteps => {
                 let text = format!("the model called tools {} times without an answer", limits::RUN_STEPS);
-                (Cause::Model(ErrorKind::Protocol), text, None)
+                (Cause::Model(ErrorKind::Protocol), text)
             }
-        }
+        };
+        failure(cause, message)
     }
 }
 
@@ -134,6 +160,8 @@ struct Turn<'a> {
     control: &'a Control,
     tell: &'a dyn Fn(RunEvent),
     thoughts: bool,
+    /// Members of what is said to the model.
+    mark: Extra,
     account: Account,
     model: Option<ModelRef>,
 }
@@ -143,14 +171,14 @@ impl Turn<'_> {
     fn end(self, stop: Result<StopReason, End>) -> Result<RunResult, Box<RunFailure>> {
         match stop {
             Ok(stop) => Ok(RunResult { account: self.account, stop_reason: stop.name() }),
-            Err(end) => {
-                let (cause, message, retry_after) = end.told(self.control);
-                Err(Box::new(RunFailure { account: self.account, cause, message, retry_after }))
-            }
+            Err(end) => Err(Box::new(RunFailure { account: self.account, ..end.told(self.control) })),
         }
     }
 
     fn run(&mut self, prompts: Vec<Vec<Block>>) -> Result<StopReason, End> {
+        for result in self.parts.brought_results() {
+            self.append(Message::ToolResult(result))?;
+        }
         self.hear(prompts)?;
         for _ in 0..limits::RUN_STEPS {
             let reply = self.step()?;
@@ -158,7 +186,16 @@ impl Turn<'_> {
             if calls.is_empty() {
                 return Ok(reply.stop);
             }
-            self.use_tools(&calls)?;
+            let (theirs, own): (Vec<ToolCall>, Vec<ToolCall>) =
+                calls.into_iter().partition(|call| self.parts.is_clients(&call.name));
+            if theirs.is_empty() {
+                self.use_tools(&own, &mut |parts, control| parts.steering(control))?;
+                continue;
+            }
+            // What a person says meanwhile waits: this run has no further answer for it.
+            self.use_tools(&own, &mut |_, _| Vec::new())?;
+            self.account.calls = theirs.into_iter().map(ToolCall::into_clients).collect();
+            return Ok(if reply.stop == StopReason::Length { reply.stop } else { StopReason::ToolUse });
         }
         Err(End::TooManySteps)
     }
@@ -293,14 +330,14 @@ impl Turn<'_> {
     fn hear(&mut self, prompts: Vec<Vec<Block>>) -> Result<(), End> {
         for content in prompts {
             let timestamp = self.parts.now_ms();
-            self.append(Message::User(UserMessage { content, timestamp, ..UserMessage::default() }))?;
+            self.append(Message::User(UserMessage { content, timestamp, extra: self.mark.clone() }))?;
         }
         Ok(())
     }
 
     /// Every call gets a result, so that the transcript stays whole. A new word of the person comes before the calls
     /// that are left: they belong to a plan that may not hold any more.
-    fn use_tools(&mut self, calls: &[ToolCall]) -> Result<(), End> {
+    fn use_tools(&mut self, calls: &[ToolCall], steering: &mut Steering<'_>) -> Result<(), End> {
         let mut said = Vec::new();
         for call in calls {
             let answer = match self.control.stopped() {
@@ -309,7 +346,7 @@ impl Turn<'_> {
                 None => self.use_tool(call),
             };
             if said.is_empty() && self.control.stopped().is_none() {
-                said = self.parts.steering(self.control);
+                said = steering(self.parts, self.control);
             }
             self.append(Message::ToolResult(ToolResultMessage {
                 tool_call_id: call.id.clone(),
@@ -393,6 +430,19 @@ impl Turn<'_> {
         (self.tell)(RunEvent::Appended { id, message });
         Ok(())
     }
+}
+
+/// Answers what the gateway asks in a person's place; the transcript says so.
+pub(super) fn look_around(
+    parts: &mut dyn Parts,
+    prompts: Vec<Vec<Block>>,
+    control: &Control,
+    tell: &dyn Fn(RunEvent),
+) -> Result<RunResult, Box<RunFailure>> {
+    let mark = heartbeat::mark();
+    let mut turn = Turn { parts, control, tell, thoughts: false, mark, account: Account::default(), model: None };
+    let stop = turn.run(prompts);
+    turn.end(stop)
 }
 
 impl Shortened {

@@ -19,6 +19,8 @@ struct Script {
     forgetful: bool,
     stop_in_tool: bool,
     steering: VecDeque<&'static str>,
+    theirs: &'static str,
+    brought: Vec<ToolResultMessage>,
 }
 
 impl Parts for Script {
@@ -46,6 +48,12 @@ impl Parts for Script {
             control.cancel(AbortReason::Stop);
         }
         ToolAnswer { content: vec![Block::text("done")], details: None, is_error: false, meta: "did".into() }
+    }
+    fn is_clients(&self, name: &str) -> bool {
+        name == self.theirs
+    }
+    fn brought_results(&mut self) -> Vec<ToolResultMessage> {
+        std::mem::take(&mut self.brought)
     }
     fn steering(&mut self, _: &Control) -> Vec<Vec<Block>> {
         self.steering.pop_front().into_iter().map(|text| vec![Block::text(text)]).collect()
@@ -227,4 +235,31 @@ fn a_conversation_is_shortened_on_request() {
     assert!(done.account.texts[0].contains("400 tokens instead of 500"), "{:?}", done.account.texts);
     let done = compact(&mut Script::default(), None, &Control::new(), &|_| ()).unwrap();
     assert!(done.account.texts[0].contains("nothing") && done.account.shortened_to.is_none());
+}
+
+#[test]
+fn a_call_of_a_programs_tool_ends_the_run_after_the_gateways_own_are_done() {
+    let mut script = Script {
+        answers: [wants(&["exec", "theirs", "theirs"]), says("never asked")].into(),
+        theirs: "theirs",
+        steering: ["a word"].into(),
+        ..Script::default()
+    };
+    let (result, _) = run(&mut script);
+    let result = result.unwrap();
+    let ids: Vec<&str> = result.account.calls.iter().map(|call| call.id.as_str()).collect();
+    assert_eq!((ids, result.stop_reason), (vec!["c1", "c2"], "toolUse"));
+    assert_eq!(script.tools, ["exec"], "only the gateway's own ran");
+    let results = script.transcript.iter().filter(|message| matches!(message, Message::ToolResult(_))).count();
+    assert_eq!((results, script.answers.len()), (1, 1));
+    assert_eq!(script.steering.len(), 1, "what a person says waits for the next run");
+}
+
+#[test]
+fn results_a_program_brings_stand_before_what_it_says() {
+    let brought = ToolResultMessage { tool_call_id: "c0".into(), ..ToolResultMessage::default() };
+    let mut script = Script { answers: [says("thanks")].into(), brought: vec![brought], ..Script::default() };
+    let (_, told) = run(&mut script);
+    let lines: Vec<&str> = told.iter().filter_map(|event| event.strip_prefix("line ")).collect();
+    assert_eq!(lines, ["toolResult", "user", "assistant"]);
 }

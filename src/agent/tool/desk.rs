@@ -14,11 +14,13 @@ use crate::agent::message::Block;
 /// A question about sessions; the answer is JSON that the model sees.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Ask {
-    /// How a session stands: `{text, …}`; `text` is the card.
+    /// How a session stands: `{statusText, …}`; that is the card.
     Status {
         /// The session; the turn's own when none.
         session_key: Option<String>,
     },
+    /// The agents a turn of this one may start turns of: `{requester, allowAny, agents: [{id, configured}]}`.
+    Agents,
     /// The agent's sessions: `{count, sessions: [row]}`.
     List {
         /// Number of rows.

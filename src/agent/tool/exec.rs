@@ -16,6 +16,7 @@ use super::desk::{DeskFault, Note};
 use super::outcome::{Partial, ToolOutcome, head_and_tail};
 use super::{Toolbox, Work, text};
 use crate::agent::message::Block;
+use crate::config::Secret;
 use crate::limits;
 use crate::store::atomic;
 use crate::sys::child::{Child, Exit, Input, Keep, Roster, Spec, Stderr, StopReason, Stream};
@@ -141,12 +142,17 @@ impl Toolbox {
         self.start(wish, launch, work)
     }
 
+    fn allowed(&self) -> launch::Allowed<'_> {
+        let keys = self.setup.config.providers.iter().filter_map(|provider| provider.api_key.as_ref());
+        launch::Allowed { pass: &self.settings.pass_env, keys: keys.map(Secret::expose).collect() }
+    }
+
     fn launch(&self, wish: &Wish) -> Launch {
         Launch {
             shell: launch::shell(&self.setup.env),
             command: wish.command.clone(),
             cwd: wish.cwd.clone(),
-            env: launch::environment(&self.setup.env, &self.settings.path_prepend, &wish.env),
+            env: launch::environment(&self.setup.env, &self.allowed(), &self.settings.path_prepend, &wish.env),
             timeout: wish.timeout,
         }
     }

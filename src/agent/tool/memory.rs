@@ -11,6 +11,7 @@ use super::args::Args;
 use super::outcome::{ToolOutcome, floor};
 use super::text;
 use super::workspace::Workspace;
+use crate::agent::control::Control;
 use crate::limits;
 use crate::sys::order;
 
@@ -30,7 +31,7 @@ const BEGINNING: f64 = 0.6;
 const BEGINNING_CHARS: usize = 4;
 
 /// `memory_search`.
-pub(super) fn search(workspace: &Workspace, args: &Args) -> ToolOutcome {
+pub(super) fn search(workspace: &Workspace, args: &Args, control: &Control) -> ToolOutcome {
     let query = args.text("query");
     let terms = terms(query);
     if terms.is_empty() {
@@ -38,8 +39,13 @@ pub(super) fn search(workspace: &Workspace, args: &Args) -> ToolOutcome {
     }
     let most = args.count("maxResults").unwrap_or(limits::MEMORY_DEFAULT).clamp(1, limits::MEMORY_RESULTS);
     let least = args.number("minScore").unwrap_or(0.0);
-    let (files, cut) = load(workspace);
-    let passages: Vec<Passage> = files.iter().flat_map(|(path, text)| passages(path, text, &terms)).collect();
+    let goes_on = || control.stopped().is_none();
+    let (files, cut) = load(workspace, goes_on);
+    let looked = files.iter().take_while(|_| goes_on());
+    let passages: Vec<Passage> = looked.flat_map(|(path, text)| passages(path, text, &terms)).collect();
+    if let Some(reason) = control.stopped() {
+        return ToolOutcome::error(format!("not finished: the turn was stopped ({})", reason.name()));
+    }
     let mut ranked = rank(&passages, &terms);
     ranked.retain(|(score, _)| *score >= least);
     let results: Vec<Value> = pick(&ranked, most).into_iter().map(|(score, passage)| passage.row(score)).collect();
@@ -86,13 +92,15 @@ fn memory_path(base: &Path, path: &str) -> Option<String> {
 }
 
 /// All files with their texts; whether some had to stay out. Newest names first, so that the newest days survive.
-fn load(workspace: &Workspace) -> (Vec<(String, String)>, bool) {
+fn load(workspace: &Workspace, goes_on: impl Fn() -> bool) -> (Vec<(String, String)>, bool) {
     let (mut paths, mut cut) = list(workspace.base());
     order::by(&mut paths, |one, two| two.cmp(one));
+    cut |= paths.len() > limits::MEMORY_FILES;
+    paths.truncate(limits::MEMORY_FILES);
     let named = FILES.iter().map(|name| name.to_string());
     let mut room = limits::MEMORY_BYTES;
     let mut files: Vec<(String, String)> = Vec::new();
-    for path in named.chain(paths) {
+    for path in named.chain(paths).take_while(|_| goes_on()) {
         // a file that is missing or not readable is not searched
         let Ok(text) = read(workspace, &path) else { continue };
         // one file under two names, where names have no case
@@ -131,7 +139,7 @@ fn list(base: &Path) -> (Vec<String>, bool) {
             } else if kind.is_file() && path.extension().is_some_and(|ext| ext == "md") {
                 found.push(path.to_string_lossy().into_owned());
             }
-            if found.len() >= limits::MEMORY_FILES || folders.len() >= limits::MEMORY_FILES {
+            if found.len() > limits::DIR_ENTRIES || folders.len() > limits::MEMORY_FILES {
                 return (found, true);
             }
         }
@@ -232,7 +240,7 @@ fn rank<'a, 'b>(passages: &'b [Passage<'a>], terms: &[String]) -> Vec<(f64, &'b 
         let of = |passage: &Passage<'_>| passage.frequencies.get(at).copied().unwrap_or(0.0);
         let frequencies: Vec<f64> = passages.iter().map(of).collect();
         let holding = number(frequencies.iter().filter(|frequency| **frequency > 0.0).count());
-        let weight = (1.0 + (total - holding + 0.5) / (holding + 0.5)).ln();
+        let weight = ln(1.0 + (total - holding + 0.5) / (holding + 0.5));
         best += weight * (K1 + 1.0);
         for ((score, passage), frequency) in scores.iter_mut().zip(passages).zip(frequencies) {
             let norm = K1 * (1.0 - B + B * number(passage.length) / average.max(1.0));
@@ -245,6 +253,21 @@ fn rank<'a, 'b>(passages: &'b [Passage<'a>], terms: &[String]) -> Vec<(f64, &'b 
         two.total_cmp(one).then_with(|| (a.path, a.first).cmp(&(b.path, b.first)))
     });
     ranked
+}
+
+/// The natural logarithm of a number from 1 up, to six places. The library's own would be the one use of libm, which
+/// costs every process 330 KiB of memory and the time to link it at the start.
+fn ln(x: f64) -> f64 {
+    let (mut mantissa, mut twos) = (x, 0.0);
+    while mantissa > 1.5 {
+        mantissa /= 2.0;
+        twos += 1.0;
+    }
+    // ln m = 2 (t + t³/3 + t⁵/5 + …) with t = (m - 1) / (m + 1), here at most a fifth.
+    let t = (mantissa - 1.0) / (mantissa + 1.0);
+    let square = t * t;
+    let series = 2.0 * t * (1.0 + square / 3.0 + square * square / 5.0 + square * square * square / 7.0);
+    twos * std::f64::consts::LN_2 + series
 }
 
 /// The best ones that do not overlap a better one.
@@ -268,7 +291,10 @@ fn number(count: usize) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::settings::Confinement;
+    use super::super::table;
     use super::*;
+    use crate::agent::control::AbortReason;
 
     fn found<'a>(files: &'a [(&'a str, &'a str)], query: &str) -> Vec<&'a str> {
         let passages: Vec<Passage> =
@@ -308,6 +334,42 @@ mod tests {
         assert_eq!(passages("a", "\n\n  \n", &terms("word")).len(), 0);
     }
 
+    fn workspace(name: &str) -> (Workspace, PathBuf) {
+        let dir = std::env::temp_dir().join(format!("openclaw-memory-{}-{name}", std::process::id()));
+        let _ = fs::remove_dir_all(&dir);
+        fs::create_dir_all(dir.join(FOLDER)).unwrap();
+        (Workspace::open(&dir, &dir, Confinement::Workspace).unwrap(), dir)
+    }
+
+    fn query(text: &str) -> Args {
+        Args::read(table::find("memory_search").unwrap(), &json!({"query": text})).unwrap()
+    }
+
+    #[test]
+    fn of_too_many_files_the_newest_are_searched() {
+        let (workspace, dir) = workspace("many");
+        for at in 0..=limits::MEMORY_FILES {
+            fs::write(dir.join(FOLDER).join(format!("{at:05}.md")), format!("needle n{at}")).unwrap();
+        }
+        let found = |text: &str| search(&workspace, &query(text), &Control::new()).details.unwrap();
+        let (oldest, newest) = (found("n0"), found(&format!("n{}", limits::MEMORY_FILES)));
+        fs::remove_dir_all(&dir).unwrap();
+        assert_eq!((&oldest["results"], newest["results"].as_array().unwrap().len()), (&json!([]), 1));
+        assert!(oldest["note"].as_str().unwrap().contains("older files were left out"));
+    }
+
+    #[test]
+    fn a_search_ends_with_its_turn() {
+        let (workspace, dir) = workspace("stopped");
+        fs::write(dir.join(FOLDER).join("a.md"), "needle").unwrap();
+        let control = Control::new();
+        assert!(!search(&workspace, &query("needle"), &control).is_error);
+        control.cancel(AbortReason::Stop);
+        assert!(search(&workspace, &query("needle"), &control).is_error);
+        assert!(load(&workspace, || false).0.is_empty(), "no file is read any more");
+        fs::remove_dir_all(&dir).unwrap();
+    }
+
     #[test]
     fn only_files_of_the_memory_are_named() {
         let base = Path::new("/w");
@@ -326,6 +388,13 @@ mod tests {
             "memoryx/a.md",
         ] {
             assert_eq!(name(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn the_logarithm_is_the_librarys() {
+        for x in [1.0, 1.1, 1.5, 1.51, 2.0, 3.0, 10.0, 1234.5, 1e9] {
+            assert!((ln(x) - f64::ln(x)).abs() < 1e-6, "{x}");
         }
     }
 

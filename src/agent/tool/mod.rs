@@ -201,6 +201,7 @@ impl Toolbox {
             ToolId::Exec => self.exec(work),
             ToolId::Process => self.process(work),
             ToolId::SessionStatus => sessions::status(self.setup.desk.as_ref(), &work),
+            ToolId::AgentsList => sessions::agents(self.setup.desk.as_ref(), &work),
             ToolId::SessionsList => sessions::list(self.setup.desk.as_ref(), &work),
             ToolId::SessionsHistory => sessions::history(self.setup.desk.as_ref(), &work),
             ToolId::SessionsSend => sessions::send(self.setup.desk.as_ref(), &work),
@@ -208,7 +209,7 @@ impl Toolbox {
                 Some(web) => web::run(web.as_ref(), &work, &self.settings),
                 None => ToolOutcome::error("web_fetch is not available"),
             },
-            ToolId::MemorySearch => memory::search(&self.workspace, work.args),
+            ToolId::MemorySearch => memory::search(&self.workspace, work.args, work.control),
             ToolId::MemoryGet => memory::get(&self.workspace, work.args),
         }
     }

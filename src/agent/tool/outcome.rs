@@ -127,7 +127,8 @@ mod tests {
     fn the_share_has_a_floor_and_a_ceiling() {
         assert_eq!(result_chars(0), limits::TOOL_RESULT_MIN_BYTES);
         assert_eq!(result_chars(u64::MAX), limits::TOOL_RESULT_BYTES);
-        assert_eq!(result_chars(20_000), 20_000 * 3 * 30 / 100);
+        let share = 20_000 * limits::TOKEN_CHARS * limits::TOOL_RESULT_PERCENT / 100;
+        assert_eq!(u64::try_from(result_chars(20_000)).unwrap(), share);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::args::Args;
 use super::exec::{Job, how, output, running, tail};
 use super::outcome::ToolOutcome;
 use super::{Toolbox, Work, text};
@@ -45,8 +46,7 @@ impl Toolbox {
     }
 
     fn poll(&self, listed: &Listed<Job>, work: &Work<'_>) -> ToolOutcome {
-        let wanted = work.args.count("timeoutMs").and_then(|count| u64::try_from(count).ok()).unwrap_or(0);
-        let time = work.control.at_most(Duration::from_millis(wanted).min(limits::POLL_WAIT));
+        let time = work.control.at_most(patience(work.args));
         let (control, child) = (work.control.clone(), listed.child.clone());
         let registration = work.control.on_cancel(move || child.nudge());
         listed.child.wait_news(listed.read_to, time, || control.cancelled());
@@ -63,6 +63,12 @@ impl Toolbox {
         let news = if news.trim().is_empty() { "(no new output)" } else { news.trim_end() };
         ToolOutcome::text(format!("{news}\n\n{state}")).with_details(details(listed, exit))
     }
+}
+
+/// How long a poll waits for news.
+fn patience(args: &Args) -> Duration {
+    let wanted = args.count("timeoutMs").and_then(|count| u64::try_from(count).ok());
+    wanted.map_or(Duration::ZERO, Duration::from_millis).min(limits::POLL_WAIT)
 }
 
 fn line(listed: &Listed<Job>) -> String {
@@ -129,5 +135,19 @@ fn kill(listed: &Listed<Job>) -> ToolOutcome {
         Some(exit) => ToolOutcome::text(format!("{} was ended.\n{}", listed.name, tail(&listed.child)).trim_end())
             .with_details(details(listed, Some(exit))),
         None => ToolOutcome::error(format!("{} does not end; the system was told to kill it", listed.name)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::agent::tool::table;
+
+    #[test]
+    fn a_poll_waits_as_long_as_is_wished_but_not_for_ever() {
+        let time = |wish: Value| patience(&Args::read(table::find("process").unwrap(), &wish).unwrap());
+        assert_eq!(time(json!({"action": "poll"})), Duration::ZERO);
+        assert_eq!(time(json!({"action": "poll", "timeoutMs": 7})), Duration::from_millis(7));
+        assert_eq!(time(json!({"action": "poll", "timeoutMs": 86_400_000})), limits::POLL_WAIT);
     }
 }

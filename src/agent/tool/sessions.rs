@@ -15,12 +15,17 @@ pub(super) fn status(desk: &dyn Desk, work: &Work<'_>) -> ToolOutcome {
     let session_key = work.args.optional("sessionKey").map(String::from);
     match ask(desk, work, Ask::Status { session_key }, limits::STATE_REPLY) {
         // the card is the text; the rest is for clients
-        Ok(value) => match value.get("text").and_then(Value::as_str) {
+        Ok(value) => match value.get("statusText").and_then(Value::as_str) {
             Some(text) => ToolOutcome::text(text).with_details(value.clone()),
             None => ToolOutcome::json(value),
         },
         Err(fault) => ToolOutcome::error(fault.to_string()),
     }
+}
+
+/// `agents_list`.
+pub(super) fn agents(desk: &dyn Desk, work: &Work<'_>) -> ToolOutcome {
+    answer(ask(desk, work, Ask::Agents, limits::STATE_REPLY))
 }
 
 /// `sessions_list`.
@@ -56,6 +61,7 @@ fn target(args: &Args) -> Result<Target, ToolOutcome> {
     match (args.optional("sessionKey"), args.optional("label")) {
         (Some(key), None) => Ok(Target::Key(key.to_string())),
         (None, Some(label)) => Ok(Target::Label(label.to_string())),
+        (None, None) => Err(ToolOutcome::error("sessionKey required")),
         _ => Err(ToolOutcome::error("give either sessionKey or label")),
     }
 }

@@ -30,6 +30,8 @@ pub(super) struct Settings {
     pub(super) safe_bins: Vec<String>,
     /// `exec.pathPrepend`.
     pub(super) path_prepend: Vec<String>,
+    /// `exec.passEnv`: variables that commands get although they look like secrets.
+    pub(super) pass_env: Vec<String>,
     /// `exec.timeoutSec`.
     pub(super) timeout: Duration,
     /// `exec.backgroundMs`.
@@ -56,6 +58,7 @@ impl Settings {
             exec: at.rules(),
             safe_bins: at.texts("/exec/safeBins").unwrap_or_else(|| safe::names().map(String::from).collect()),
             path_prepend: at.texts("/exec/pathPrepend").unwrap_or_default(),
+            pass_env: at.texts("/exec/passEnv").unwrap_or_default(),
             timeout: seconds("/exec/timeoutSec").unwrap_or(limits::EXEC_TIMEOUT).min(limits::EXEC_TIMEOUT_MAX),
             yield_after: at.count("/exec/backgroundMs").map_or(limits::EXEC_YIELD, Duration::from_millis),
             notify_on_exit: at.flag("/exec/notifyOnExit").unwrap_or(true),

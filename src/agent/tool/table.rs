@@ -23,6 +23,8 @@ pub enum ToolId {
     SessionStatus,
     /// Lists sessions.
     SessionsList,
+    /// Lists agents.
+    AgentsList,
     /// Shows a session's messages.
     SessionsHistory,
     /// Sends a message into another session.
@@ -289,6 +291,17 @@ pub const TOOLS: &[Tool] = &[
             opt("timeoutSeconds", COUNT).doc("How long to wait for the answer (30)."),
         ],
         spellings: &[("key", "sessionKey")],
+        needs: Needs::Nothing,
+    },
+    Tool {
+        id: ToolId::AgentsList,
+        name: "agents_list",
+        aliases: &[],
+        group: Group::Sessions,
+        line: "List agents",
+        description: "List this agent and those it may start turns of.",
+        parameters: arguments![],
+        spellings: &[],
         needs: Needs::Nothing,
     },
     Tool {

@@ -11,6 +11,7 @@ use crate::cli::rpc::{self, Line};
 use crate::cli::world::World;
 use crate::client::Incoming;
 use crate::limits;
+use crate::protocol::errors::Code;
 use crate::sys::id::Entropy;
 
 /// `agent`
@@ -27,7 +28,7 @@ pub fn run(world: &World, parsed: &Parsed) -> Result<(), CliError> {
     let mut shown = Shown::new(world, &run_id);
     let answer = line.call_final("agent", &params, &mut |event| shown.event(event));
     shown.end()?;
-    let answer = answer?;
+    let answer = answer.map_err(|error| failed(error, &run_id, &world.command("gateway call agent.wait")))?;
     if world.json {
         return world.out.json(&answer);
     }
@@ -35,6 +36,25 @@ pub fn run(world: &World, parsed: &Parsed) -> Result<(), CliError> {
         return Ok(());
     }
     text(&answer).iter().try_for_each(|line| world.out.line(line))
+}
+
+/// What went wrong, with the name of the turn and what to do next. A request that was refused began no turn.
+fn failed(mut error: CliError, run_id: &str, wait: &str) -> CliError {
+    let code = error.wire.code.as_deref();
+    if error.kind == Kind::Usage || code == Some(Code::InvalidRequest.row().name) {
+        return error;
+    }
+    let timed_out = code == Some(Code::AgentTimeout.row().name);
+    error.wire.run_id = Some(run_id.to_string());
+    if error.kind == Kind::Transport {
+        let ask = format!("The turn may go on; ask for its end with: {wait} --params '{{\"runId\":\"{run_id}\"}}'");
+        return error.hint(ask);
+    }
+    let error = error.hint(format!("Run: {run_id}"));
+    match timed_out {
+        true => error.hint("Give it more time with --timeout <seconds> or agents.defaults.timeoutSeconds."),
+        false => error,
+    }
 }
 
 /// `--timeout` in seconds; without it the gateway's own limit holds.
@@ -180,6 +200,22 @@ mod tests {
         assert_eq!(of(&vec![b'x'; limits::PROMPT_BYTES]).unwrap().len(), limits::PROMPT_BYTES);
         assert!(of(&vec![b'x'; limits::PROMPT_BYTES + 1]).unwrap_err().contains("larger than 4194304 bytes"));
         assert!(of(b"\xff").unwrap_err().contains("not UTF-8"));
+    }
+
+    #[test]
+    fn a_turn_that_failed_is_named_with_what_to_do_next() {
+        let of = |kind, code: &str| {
+            let mut error = CliError::new(kind, "no");
+            error.wire.code = (!code.is_empty()).then(|| code.to_string());
+            failed(error, "r-1", "openclaw gateway call agent.wait")
+        };
+        let lost = of(Kind::Transport, "");
+        assert!(lost.lines().contains("agent.wait --params '{\"runId\":\"r-1\"}'"), "{}", lost.lines());
+        assert_eq!((&lost.to_json()["runId"], &lost.to_json()["origin"]), (&json!("r-1"), &json!("gateway")));
+        let late = of(Kind::Request, "AGENT_TIMEOUT").to_json();
+        assert!(late["hints"].to_string().contains("--timeout <seconds>") && late["runId"] == "r-1", "{late}");
+        assert_eq!(of(Kind::Request, "UNAVAILABLE").lines(), "no\nRun: r-1");
+        assert_eq!(of(Kind::Request, "INVALID_REQUEST").to_json().get("runId"), None, "no turn began");
     }
 
     #[test]

@@ -11,6 +11,7 @@ use crate::cli::rpc;
 use crate::cli::world::World;
 use crate::config::roster;
 use crate::config::sections::{Model, Provider};
+use crate::config::target::is_loopback_url;
 
 /// `models list`
 ///
@@ -125,25 +126,8 @@ fn row(provider: &Provider, model: &Model, primary: &str, fallbacks: &[String]) 
         "name": model.name,
         "input": input,
         "contextWindow": model.context_window,
-        "local": provider.base_url.as_deref().is_some_and(is_local),
+        "local": provider.base_url.as_deref().is_some_and(is_loopback_url),
         "tags": tags,
         "missing": false,
     })
-}
-
-/// Whether an address names this machine.
-fn is_local(url: &str) -> bool {
-    let host = url.split("://").nth(1).unwrap_or(url);
-    ["localhost", "127.", "[::1]"].iter().any(|name| host.starts_with(name))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn local_addresses_are_known() {
-        assert!(is_local("http://127.0.0.1:11434/v1") && is_local("http://[::1]:1") && is_local("http://localhost"));
-        assert!(!is_local("https://api.example.com/v1"));
-    }
 }

@@ -90,7 +90,8 @@ impl Server<'_> {
         let used = take(&mut reader, &mut body, &rest)?;
         self.heads.consume(used);
         let deadline = Instant::now() + limits::HTTP_BODY;
-        let mut chunk = [0_u8; 16 * 1024];
+        // Not on the stack, whose pages would stay with the connection.
+        let mut chunk = vec![0_u8; if reader.done() { 0 } else { limits::HTTP_READ_BYTES }];
         while !reader.done() {
             let fresh = self.more(&mut chunk, deadline)?;
             let used = take(&mut reader, &mut body, fresh)?;

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use tungstenite::handshake::derive_accept_key;
 
 use super::gate::{Address, Permit, Slot};
+use super::tally::Place;
 use super::{Hub, Peer, SHORTEST};
 use crate::gateway::event::{Caller, HttpAnswer, HttpAsk};
 use crate::http::head::{BodyLength, Head, HeadFault, HeadReader};
@@ -43,6 +44,7 @@ pub fn serve(
         slot,
         standing: Standing::New(permit),
         timeout: Duration::ZERO,
+        place: Place::default(),
     };
     server.run()
 }
@@ -58,6 +60,8 @@ pub(super) struct Server<'a> {
     slot: &'a Slot,
     standing: Standing,
     timeout: Duration,
+    /// Where the current request is counted.
+    pub(super) place: Place,
 }
 
 /// How a connection counts at the gate.
@@ -109,6 +113,7 @@ impl Server<'_> {
     fn run(mut self) -> Option<(Upgrade, Permit)> {
         let mut idle = limits::HTTP_HEAD;
         loop {
+            self.place = Place::default();
             let turn = match self.next_head(idle) {
                 Next::Head(head) => self.request(&head),
                 Next::Fault(fault) => self.refuse(&Reply::head_fault(fault)),
@@ -126,7 +131,8 @@ impl Server<'_> {
     /// Reads until a head is whole. Its deadline runs from its first byte and shrinks with each
     /// read, so that one byte a second does not hold a thread for ever.
     fn next_head(&mut self, idle: Duration) -> Next {
-        let mut chunk = [0_u8; 4096];
+        // Not on the stack, whose pages would stay with the connection.
+        let mut chunk = vec![0_u8; limits::HTTP_HEAD_READ_BYTES];
         let mut deadline = None;
         let mut fresh: &[u8] = &[];
         loop {
@@ -171,6 +177,7 @@ impl Server<'_> {
         let settings = &self.hub.settings;
         let client = locality::client_address(self.addr.ip(), head, &settings.proxies, settings.real_ip);
         let route = route(head);
+        self.place = Place::of(route);
         let client = match (client, route) {
             (Ok(client), _) => client,
             (Err(_), Route::Probe(Probe::Live)) => self.addr.ip(),
@@ -242,6 +249,7 @@ impl Server<'_> {
         };
         self.out.clear();
         write_switching(&mut self.out, &derive_accept_key(key.as_bytes()), websocket_protocol(head));
+        self.hub.tally.answered(self.place, 101);
         if (&mut self.socket).write_all(&self.out).is_err() {
             return Turn::Done;
         }
@@ -260,9 +268,11 @@ impl Server<'_> {
         self.out.clear();
         let context = Context::of(head, self.date.at(clock::wall_ms()), self.hub.settings.hsts.as_deref());
         let after = reply.write_to(&mut self.out, &context);
+        self.hub.tally.answered(self.place, reply.status());
         if (&mut self.socket).write_all(&self.out).is_err() {
             return Turn::Done;
         }
+        let_go(&mut self.out);
         match after {
             After::Keep => Turn::Again,
             After::Close => self.end(),
@@ -274,6 +284,7 @@ impl Server<'_> {
         self.out.clear();
         let context = Context::closing(self.date.at(clock::wall_ms()), self.hub.settings.hsts.as_deref());
         reply.write_to(&mut self.out, &context);
+        self.hub.tally.answered(self.place, reply.status());
         if (&mut self.socket).write_all(&self.out).is_err() {
             return Turn::Done;
         }
@@ -285,7 +296,7 @@ impl Server<'_> {
     pub(super) fn end(&mut self) -> Turn {
         let _ = self.socket.shutdown(Shutdown::Write);
         let deadline = Instant::now() + limits::HTTP_DRAIN;
-        let mut sink = [0_u8; 4096];
+        let mut sink = vec![0_u8; limits::HTTP_READ_BYTES];
         let mut drained = 0;
         while drained < limits::HTTP_DRAIN_BYTES {
             let wait = deadline.saturating_duration_since(Instant::now());
@@ -307,4 +318,25 @@ fn too_large(head: &Head) -> bool {
 
 fn detail(detailed: bool) -> Detail {
     if detailed { Detail::Full } else { Detail::Plain }
+}
+
+/// Forgets an answer that was written, and does not hold on to the memory of a large one.
+fn let_go(out: &mut Vec<u8>) {
+    out.clear();
+    out.shrink_to(limits::HTTP_OUT_BYTES);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_large_answer_leaves_little_behind() {
+        let mut out = vec![0; limits::HTTP_OUT_BYTES * 10];
+        let_go(&mut out);
+        assert!(out.is_empty() && out.capacity() <= limits::HTTP_OUT_BYTES * 2);
+        let mut small = Vec::with_capacity(64);
+        let_go(&mut small);
+        assert_eq!(small.capacity(), 64);
+    }
 }

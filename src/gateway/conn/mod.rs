@@ -11,8 +11,10 @@ mod program;
 pub mod reader;
 pub mod refusals;
 pub mod session;
+pub mod tally;
 pub mod writer;
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -25,8 +27,10 @@ use super::event::{Admission, ConnId, Event, HttpAnswer, HttpAsk, Input};
 use crate::http::locality::{Proxies, RealIp};
 use crate::http::proxy_login::ProxyLogin;
 use crate::limits;
-use gate::Permit;
+use crate::sys::thread::Worker;
+use gate::{Permit, Total};
 use outbox::Outbox;
+use tally::Tally;
 
 /// What the upgrade request says about the peer.
 #[derive(Debug, Clone)]
@@ -65,8 +69,18 @@ pub struct Hub {
     pub stopping: AtomicBool,
     /// Settings that stay for the life of the process.
     pub settings: HubSettings,
+    /// How many connections there are.
+    pub total: Total,
+    /// What is counted for `/metrics`.
+    pub tally: Tally,
+    /// Reads first messages: their deep stack (typed parameters, a signature) would stay with every connection.
+    pub clerk: Worker,
     /// Bytes of request bodies in memory.
     pub bodies: Arc<AtomicUsize>,
+    /// Requests for embeddings that are worked on: one message for each.
+    pub embeddings: (Sender<()>, Receiver<()>),
+    /// Tools that run for programs.
+    pub tools: Arc<AtomicUsize>,
     next: AtomicU64,
 }
 
@@ -84,14 +98,19 @@ pub struct HubSettings {
 
 impl Hub {
     /// A hub in front of this queue.
-    pub fn new(events: Sender<Event>, settings: HubSettings) -> Arc<Hub> {
-        Arc::new(Hub {
+    pub fn new(events: Sender<Event>, settings: HubSettings, total: Total) -> io::Result<Arc<Hub>> {
+        Ok(Arc::new(Hub {
             events,
             stopping: AtomicBool::new(false),
             settings,
+            total,
+            tally: Tally::default(),
+            clerk: Worker::start("clerk", limits::STACK_PARSER)?,
             bodies: Arc::default(),
+            tools: Arc::default(),
+            embeddings: bounded(limits::EMBED_AT_ONCE),
             next: AtomicU64::new(1),
-        })
+        }))
     }
 
     /// A number no other connection has.

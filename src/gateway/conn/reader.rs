@@ -173,12 +173,23 @@ impl Reader<'_> {
     }
 
     fn text(&mut self, text: &str) -> Option<Ended> {
-        match session::read(self.phase, text) {
+        let step = match self.phase {
+            Phase::Ready => session::read(Phase::Ready, text),
+            Phase::AwaitConnect => self.first(text),
+        };
+        match step {
             Step::Ignore => self.tell(Input::Alive(self.conn)),
             Step::Forward(frame @ Inbound::Fatal(_)) => self.fatal(frame),
             Step::Forward(frame) => self.hand_over(frame),
             Step::ForwardConnect(frame) => self.connect(frame),
         }
+    }
+
+    /// The first message, read by the clerk; one that it cannot read is no request.
+    fn first(&self, text: &str) -> Step {
+        let text = text.to_string();
+        let read = self.hub.clerk.ask(move || session::read(Phase::AwaitConnect, &text)).join();
+        read.unwrap_or(Step::Forward(Inbound::Fatal(Violation::Protocol)))
     }
 
     /// Nothing but the verdict counts until it is there: what the client sends meanwhile stays in
@@ -215,7 +226,7 @@ impl Reader<'_> {
     /// After our close frame: reads what the peer still sends and throws it away, so that the frame
     /// reaches it. Ends when the peer closes or the writer, tired of waiting, shuts the socket down.
     fn drain(&mut self) -> Ended {
-        let mut sink = [0_u8; 4096];
+        let mut sink = vec![0_u8; limits::HTTP_READ_BYTES];
         let mut socket: &TcpStream = &self.ws.get_ref().socket;
         while matches!(socket.read(&mut sink), Ok(n) if n > 0) {}
         let _ = socket.shutdown(Shutdown::Read);

@@ -61,10 +61,7 @@ fn call(request: Request) -> Inbound {
     let Some(row) = methods::find(&method) else {
         return Inbound::Call { id, call: Call::Unknown(method) };
     };
-    let params = params.unwrap_or_else(|| serde_json::Value::Object(serde_json::Map::new()));
-    let faults = check::check(row.params, &params);
-    let params = if faults.is_empty() { Ok(params) } else { Err(row.refuse(&faults)) };
-    Inbound::Call { id, call: Call::Known(row, params) }
+    Inbound::Call { id, call: Call::Known(row, row.read(params)) }
 }
 
 #[cfg(test)]

@@ -147,7 +147,7 @@ mod tests {
     #[test]
     fn cuts_a_reason_at_a_character() {
         let reason = "é".repeat(100);
-        assert_eq!(cut(&reason).len(), 120);
+        assert_eq!(cut(&reason).len(), limits::CLOSE_REASON_BYTES);
         let odd = format!("x{reason}");
         assert_eq!(cut(&odd).len(), 119);
         assert_eq!(cut("short"), "short");

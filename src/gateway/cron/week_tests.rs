@@ -204,6 +204,7 @@ impl World {
                     cause: Cause::Internal,
                     message: text.to_string(),
                     retry_after: None,
+                    status: None,
                 })),
             };
             self.feed(Input::Run(no, event));

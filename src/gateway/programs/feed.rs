@@ -9,6 +9,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 
 use super::runs::{Ended, Failed};
 use crate::agent::message::Usage;
+use crate::gateway::conn::Bytes;
 use crate::limits;
 use crate::protocol::errors::WireError;
 
@@ -24,19 +25,26 @@ pub enum Feed {
     Text(String),
     /// It is over; nothing comes after it.
     Ended(Box<Ended>),
+    /// The response frame of a call; nothing comes after it.
+    Answer(Bytes),
 }
 
 impl Feed {
     /// An end without a word.
     pub fn failed(error: WireError) -> Feed {
-        let result = Err(Failed { cause: None, error });
+        let result = Err(Failed { cause: None, status: None, error });
         Feed::Ended(Box::new(Ended { result, usage: Usage::default() }))
+    }
+
+    /// Whether nothing comes after it.
+    pub fn is_last(&self) -> bool {
+        matches!(self, Feed::Ended(_) | Feed::Answer(_))
     }
 
     fn weight(&self) -> usize {
         match self {
             Feed::Text(text) => text.len() + 64,
-            Feed::Taken { .. } | Feed::Ended(_) => 0,
+            Feed::Taken { .. } | Feed::Ended(_) | Feed::Answer(_) => 0,
         }
     }
 }

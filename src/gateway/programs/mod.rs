@@ -2,5 +2,10 @@
 //! requests are read and answers written in `conn::program`.
 
 pub mod admit;
+pub mod calls;
+pub mod embeddings;
+pub mod failure;
 pub mod feed;
 pub mod runs;
+pub mod target;
+pub mod tools;

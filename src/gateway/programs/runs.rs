@@ -8,7 +8,7 @@ use crate::agent::control::AbortReason;
 use crate::agent::message::{Block, Usage};
 use crate::agent::model::ModelRef;
 use crate::agent::run::{Cause, ClientCall, ClientTools};
-use crate::gateway::event::Effect;
+use crate::gateway::event::{Effect, Input};
 use crate::gateway::intake::Intake;
 use crate::gateway::runs::outcome::Outcome;
 use crate::gateway::runs::{Asker, Origin, Run, RunNo};
@@ -32,6 +32,8 @@ pub struct RunOrder {
     pub extra_system: Option<String>,
     /// The model, for this turn.
     pub model: Option<ModelRef>,
+    /// The channel it is said to come from.
+    pub channel: Option<String>,
     /// The program's own tools and how the model is to answer.
     pub tools: ClientTools,
     /// Time limit; the agent's own when none.
@@ -63,6 +65,8 @@ pub struct Done {
 pub struct Failed {
     /// Why; none when the order was refused before it became a run.
     pub cause: Option<Cause>,
+    /// The provider's HTTP status, if there was one.
+    pub status: Option<u16>,
     /// For people; bounded, no secrets.
     pub error: WireError,
 }
@@ -76,6 +80,7 @@ impl State {
         let intake = Intake {
             extra_system: order.extra_system,
             model: order.model,
+            channel: order.channel,
             client_tools: order.tools,
             ..Intake::new(place, order.run_id, Origin::Agent, order.prompt, Some(limit))
         };
@@ -106,7 +111,7 @@ impl State {
         fx: &mut Vec<Effect>,
     ) {
         let result = match error {
-            Some(error) => Err(Failed { cause: outcome.cause(), error }),
+            Some(error) => Err(Failed { cause: outcome.cause(), status: outcome.status(), error }),
             None => Ok(Done {
                 texts: outcome.texts(run),
                 calls: outcome.account.calls.clone(),
@@ -119,6 +124,10 @@ impl State {
 
     /// A program has gone: nobody would read the answer.
     pub fn program_gone(&mut self, ticket: u64, now: Now, fx: &mut Vec<Effect>) {
+        self.held_inputs.retain(|held| !matches!(held, Input::Program { ticket: of, .. } if *of == ticket));
+        if self.call_is_over(ticket) {
+            return;
+        }
         let of = |run: &Run| matches!(run.asker, Some(Asker::Program(asked)) if asked == ticket);
         let Some(no) = self.runs.all().find(|(_, run)| of(run)).map(|(no, _)| no) else { return };
         log::info!(target: "agent", "the client has gone, its run is stopped ticket={ticket}");

@@ -78,8 +78,9 @@ impl State {
             }
             RunEvent::Text(delta) => self.tell_text(no, &delta, now, fx),
             RunEvent::Thought(delta) => {
-                let data = json!({"text": run.said.think(&delta), "delta": delta});
-                self.tell_stream(no, "thinking", &data, now, fx);
+                if run.said.think(&delta, now.mono) {
+                    self.tell_thought(no, now, fx);
+                }
             }
             RunEvent::MessageEnd => self.tell_message_end(no, now, fx),
             RunEvent::ToolStart(start) => self.tell_tool_start(no, start, now, fx),
@@ -107,7 +108,8 @@ impl State {
             retryable: Some(true),
             ..WireError::new(Code::AgentTimeout, "agent timed out and has not stopped yet")
         };
-        let (id, asker) = (run.id.clone(), run.asker.take_if(|asker| !matches!(asker, Asker::Cron(_))));
+        let id = run.id.clone();
+        let asker = self.runs.take_asker(no);
         fx.push(Effect::StopRun(no, AbortReason::Timeout));
         fx.push(Effect::Timer(limits::RUN_STUCK, Timer::RunStuck(no)));
         if let Some(asker) = asker {
@@ -124,6 +126,7 @@ impl State {
                 self.counters.failed += 1;
                 broadcast::fail_with(fx, waiting.conn, &waiting.id, error, &payload);
             }
+            (Asker::Heartbeat(_), _) => {}
             // A run that is given up tells its program so before its thread ends.
             (Asker::Program(ticket), end) => {
                 let error = end.err().cloned().unwrap_or_else(|| WireError::unavailable("the run has no outcome"));
@@ -185,6 +188,10 @@ impl State {
     /// Stops one run: clients hear of it at once; its lane is free when its thread has ended.
     pub fn stop_run(&mut self, no: RunNo, reason: AbortReason, now: Now, fx: &mut Vec<Effect>) {
         let Some(run) = self.runs.get_mut(no) else { return };
+        // who was told once is not told again; of a time limit nobody was told yet
+        if matches!(run.phase, Phase::Stopping(known) if known != AbortReason::Timeout) {
+            return;
+        }
         let waits = run.phase == Phase::Queued;
         run.phase = Phase::Stopping(reason);
         run.said.reserve();
@@ -216,7 +223,7 @@ impl State {
         self.end_run(no, Outcome::never_started(reason), now, fx);
     }
 
-    /// Refuses a turn in a conversation whose last one does not end.
+    /// Refuses to write into a conversation whose last turn does not end.
     pub fn check_stuck(&self, place: &Place) -> Result<(), WireError> {
         let session = self.sessions.get(&place.agent, &place.key).and_then(|entry| entry.session_id());
         let stuck = self.runs.stuck.values().find(|stuck| Some(stuck.session_id.as_str()) == session.as_deref());
@@ -242,6 +249,7 @@ impl State {
             target: "agent", "run ended run={} session={} durationMs={} outcome={}",
             run.id, run.session_key, outcome.account.took.as_millis(), outcome.name()
         );
+        self.metrics.run(&outcome);
         self.tell_lifecycle(no, &outcome.lifecycle(run.started_ms, now.wall_ms), now, fx);
         if !told {
             self.tell_outcome(no, &outcome, error.as_ref(), now, fx);
@@ -255,6 +263,7 @@ impl State {
         self.session_after_run(&run, &outcome, now, fx);
         self.deletions_go_on(&run.session_key, now, fx);
         self.start_due_runs(now, fx);
+        self.heartbeats_have_room(now, fx);
         if self.stopping {
             self.exit_when_empty(fx);
         }
@@ -300,6 +309,7 @@ impl State {
         }
         match &run.asker {
             None => {}
+            Some(Asker::Heartbeat(agent)) => self.heartbeat_ended(agent, run, outcome, error, now, fx),
             Some(Asker::Program(ticket)) => self.program_ended(*ticket, run, outcome, error, fx),
             Some(Asker::Cron(job)) => self.cron_ended(job, run, outcome, error, now, fx),
             Some(asker) => self.tell_asker(asker, &run.id, error.as_ref().map_or(Ok(&payload), Err), fx),

@@ -136,6 +136,13 @@ mod tests {
     }
 
     #[test]
+    fn so_many_may_wait_and_no_more() {
+        let mut runs = EndedRuns::default();
+        let waits = (0..limits::RUN_WAITERS + 1).filter(|_| runs.wait("a", waiting("1")).is_some()).count();
+        assert_eq!(waits, limits::RUN_WAITERS);
+    }
+
+    #[test]
     fn the_memory_is_bounded() {
         let mut runs = EndedRuns::default();
         for n in 0..limits::ENDED_RUNS as u64 + 5 {

@@ -25,6 +25,7 @@ struct Failure {
     cause: Cause,
     message: String,
     retry_after: Option<Duration>,
+    status: Option<u16>,
 }
 
 impl Outcome {
@@ -35,14 +36,15 @@ impl Outcome {
 
     /// It failed or was stopped.
     pub fn failed(failure: RunFailure) -> Outcome {
-        let RunFailure { account, cause, message, retry_after } = failure;
-        Outcome { account, stop_reason: cause.name(), failure: Some(Failure { cause, message, retry_after }) }
+        let RunFailure { account, cause, message, retry_after, status } = failure;
+        Outcome { account, stop_reason: cause.name(), failure: Some(Failure { cause, message, retry_after, status }) }
     }
 
     /// It was stopped while it waited.
     pub fn never_started(reason: AbortReason) -> Outcome {
         let cause = Cause::Stopped(reason);
-        Outcome::failed(RunFailure { account: Account::default(), cause, message: String::new(), retry_after: None })
+        let (message, retry_after, status) = (String::new(), None, None);
+        Outcome::failed(RunFailure { account: Account::default(), cause, message, retry_after, status })
     }
 
     /// Why it was stopped, if it was.
@@ -58,6 +60,11 @@ impl Outcome {
         self.failure.as_ref().map(|failure| failure.cause)
     }
 
+    /// The provider's HTTP status, if it failed with one.
+    pub fn status(&self) -> Option<u16> {
+        self.failure.as_ref()?.status
+    }
+
     /// The texts for people, one for each message.
     pub fn texts(&self, run: &Run) -> Vec<String> {
         let spoken = self.account.texts.iter().filter(|text| prompt::spoken(text).is_some()).cloned();
@@ -67,6 +74,11 @@ impl Outcome {
             last.push_str(&footer);
         }
         texts
+    }
+
+    /// Whether a person, or something a person did, ended it.
+    pub fn stopped_by_person(&self) -> bool {
+        self.stopped().is_some_and(|reason| !matches!(reason, AbortReason::Timeout))
     }
 
     /// One word for the log.

@@ -36,8 +36,11 @@ pub struct Said {
     text: String,
     thought: String,
     shown: usize,
+    thought_shown: usize,
     told: usize,
     fed: usize,
+    /// Whether a program was told something of an earlier message.
+    fed_before: bool,
     began: bool,
     last: Option<Duration>,
     held: bool,
@@ -73,7 +76,8 @@ impl Said {
     pub fn next_message(&mut self) {
         self.text.clear();
         self.thought.clear();
-        (self.shown, self.told, self.fed) = (0, 0, 0);
+        self.fed_before |= self.fed > 0;
+        (self.shown, self.thought_shown, self.told, self.fed) = (0, 0, 0, 0);
         self.began = true;
     }
 
@@ -82,10 +86,16 @@ impl Said {
         &self.text
     }
 
-    /// More of the model's thoughts; all of the current ones.
-    pub fn think(&mut self, delta: &str) -> &str {
+    /// More of the model's thoughts; whether they may go out now, as with the text.
+    pub fn think(&mut self, delta: &str, now: Duration) -> bool {
         self.thought.push_str(delta);
-        &self.thought
+        self.may_repeat(self.thought.len(), now)
+    }
+
+    /// What was thought since the last piece that went out, and the whole thought; none when nothing was.
+    pub fn show_thought(&mut self) -> Option<(&str, &str)> {
+        let from = std::mem::replace(&mut self.thought_shown, self.thought.len());
+        self.thought.get(from..).filter(|delta| !delta.is_empty()).map(|delta| (delta, self.thought.as_str()))
     }
 
     /// Whether the current message is, or may still become, one that says nothing to people.
@@ -98,13 +108,16 @@ impl Said {
 
     /// Whether the next piece may go out now, which counts for the following ones; else it waits for the next chat delta.
     pub fn may_show(&mut self, now: Duration) -> bool {
+        self.may_repeat(self.text.len(), now)
+    }
+
+    /// Clients read the whole text in each event (the apps show it) and add up the additions (programs do), so an event
+    /// cannot be shorter, only rarer: without this an answer of 100 KB in 20,000 pieces is 1 GB for each client.
+    fn may_repeat(&mut self, whole: usize, now: Duration) -> bool {
         if self.paid_until.saturating_sub(now) > limits::AGENT_TEXT_AHEAD {
             return false;
         }
-        let bytes = self.text.len() + limits::AGENT_EVENT_BYTES;
-        let cost = u32::try_from(bytes)
-            .map_or(Duration::MAX, |bytes| (Duration::from_secs(1) * bytes) / limits::AGENT_TEXT_RATE);
-        self.paid_until = self.paid_until.max(now).saturating_add(cost);
+        self.paid_until = self.paid_until.max(now).saturating_add(cost(whole));
         true
     }
 
@@ -119,10 +132,12 @@ impl Said {
         (self.text.get(from..).unwrap_or_default(), &self.text)
     }
 
-    /// What was added since a program was last told.
+    /// What was added since a program was last told; all of it together reads like the texts of a whole answer.
     pub fn feed(&mut self) -> String {
         let from = std::mem::replace(&mut self.fed, self.text.len());
-        self.text.get(from..).unwrap_or_default().to_string()
+        let more = self.text.get(from..).unwrap_or_default();
+        let gap = if from == 0 && self.fed_before && !more.is_empty() { "\n\n" } else { "" };
+        format!("{gap}{more}")
     }
 
     /// Whether a chat delta may go out, after something was added.
@@ -130,7 +145,9 @@ impl Said {
         if self.held {
             return Due::Waiting;
         }
-        let wait = self.last.map_or(Duration::ZERO, |last| (last + limits::CHAT_DELTA).saturating_sub(now));
+        // a long text is told twice each time, and the rate holds for that, too
+        let interval = limits::CHAT_DELTA.max(cost(self.text.len()) * 2);
+        let wait = self.last.map_or(Duration::ZERO, |last| (last + interval).saturating_sub(now));
         if wait.is_zero() {
             return Due::Now;
         }
@@ -154,6 +171,12 @@ impl Said {
         let added = self.text.get(from..).unwrap_or_default();
         Some(Delta { added, replace, whole: &self.text })
     }
+}
+
+/// How long an event with that much text takes at the rate.
+fn cost(whole: usize) -> Duration {
+    let bytes = u32::try_from(whole.saturating_add(limits::AGENT_EVENT_BYTES)).unwrap_or(u32::MAX);
+    (Duration::from_secs(1) * bytes) / limits::AGENT_TEXT_RATE
 }
 
 #[cfg(test)]
@@ -206,6 +229,54 @@ mod tests {
     }
 
     #[test]
+    fn a_long_answer_is_repeated_at_the_rate_and_nothing_of_it_is_lost() {
+        let (mut said, mut bytes, mut added) = (Said::default(), 0, String::new());
+        let whole = "x".repeat(100_000);
+        for n in 0..20_000 {
+            said.add(whole.get(..5).unwrap());
+            let now = ms(n);
+            let due = said.due(now) == Due::Now;
+            if let Some(delta) = due.then(|| said.take(now)).flatten() {
+                bytes += delta.whole.len();
+            }
+            if said.may_show(now) || due {
+                let (delta, text) = said.show();
+                bytes += text.len();
+                added.push_str(delta);
+            }
+            said.release();
+        }
+        added.push_str(said.show().0);
+        assert_eq!(added, whole);
+        // twenty seconds, two kinds of events
+        assert!(bytes < 20 * 3 * 1024 * 1024, "{bytes}");
+        let mut long = Said::default();
+        long.add(&"x".repeat(limits::MODEL_TEXT_BYTES));
+        assert_eq!(long.due(ms(0)), Due::Now);
+        long.take(ms(0));
+        long.add("x");
+        assert!(matches!(long.due(ms(1)), Due::After(wait) if wait > Duration::from_secs(15)));
+    }
+
+    #[test]
+    fn thoughts_are_told_like_text_in_fewer_and_larger_pieces() {
+        let (mut said, mut added, mut pieces) = (Said::default(), String::new(), 0);
+        for _ in 0..2000 {
+            if said.think("hmm ", ms(7)) {
+                added.push_str(said.show_thought().unwrap().0);
+                pieces += 1;
+            }
+        }
+        let (rest, whole) = said.show_thought().unwrap();
+        assert!(pieces > 50 && pieces < 200, "{pieces}");
+        assert_eq!((added + rest, whole.len()), ("hmm ".repeat(2000), 8000));
+        assert!(said.show_thought().is_none());
+        said.next_message();
+        assert!(said.think("new", ms(9000)));
+        assert_eq!(said.show_thought(), Some(("new", "new")));
+    }
+
+    #[test]
     fn what_may_be_silence_is_held_back() {
         let mut said = Said::default();
         said.add("NO");
@@ -216,6 +287,20 @@ mod tests {
         said.next_message();
         said.add("NO_REPLY");
         assert!(said.is_hidden(false) && said.is_hidden(true));
+    }
+
+    #[test]
+    fn a_program_reads_messages_with_a_gap_between_them() {
+        let mut said = Said::default();
+        said.next_message();
+        said.add("one");
+        assert_eq!((said.feed().as_str(), said.feed().as_str()), ("one", ""));
+        said.next_message();
+        assert_eq!(said.feed(), "");
+        said.add("two");
+        assert_eq!(said.feed(), "\n\ntwo");
+        said.add("!");
+        assert_eq!(said.feed(), "!");
     }
 
     #[test]

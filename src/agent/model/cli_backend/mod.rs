@@ -42,12 +42,14 @@ impl CliBackend {
         let (backend, session) = (&self.backend, &request.session);
         let mut args = match self.resumed(session) {
             Some((args, id)) => args.iter().map(|arg| arg.replace("{sessionId}", id)).collect(),
-            None => self.first_arguments(request),
+            None => self.first_arguments(request, prompt),
         };
+        let mut pictures: Vec<String> = prompt.pictures.iter().map(|path| path.display().to_string()).collect();
+        if backend.image_list && !pictures.is_empty() {
+            pictures = vec![pictures.join(",")];
+        }
         if let Some(flag) = &backend.image_arg {
-            for path in &prompt.pictures {
-                args.extend([flag.clone(), path.display().to_string()]);
-            }
+            args.extend(pictures.into_iter().flat_map(|picture| [flag.clone(), picture]));
         }
         if prompt.as_argument {
             args.push(prompt.text.clone());
@@ -55,26 +57,29 @@ impl CliBackend {
         args
     }
 
-    fn first_arguments(&self, request: &ModelRequest) -> Vec<String> {
+    fn first_arguments(&self, request: &ModelRequest, prompt: &Prompt) -> Vec<String> {
         let (backend, session) = (&self.backend, &request.session);
         let mut args = backend.args.clone();
         if let Some(flag) = backend.model_arg.as_ref().filter(|_| self.reference.model != "default") {
             let alias = backend.model_aliases.get(&self.reference.model);
             args.extend([flag.clone(), alias.unwrap_or(&self.reference.model).clone()]);
         }
-        let first = self.known(session).is_none();
-        let wanted = match backend.system_prompt_when {
-            SystemPrompt::First => first,
-            SystemPrompt::Always => true,
-            SystemPrompt::Never => false,
-        };
-        if let Some(flag) = backend.system_prompt_arg.as_ref().filter(|_| wanted) {
-            args.extend([flag.clone(), format!("{}\n\n{NO_TOOLS}", request.system).trim().to_string()]);
-        }
+        args.extend(prompt.system.iter().cloned());
         if let Some(id) = self.session_id(session) {
             args.extend(backend.session_args.iter().map(|arg| arg.replace("{sessionId}", &id)));
         }
         args
+    }
+
+    /// The system prompt for the program, if it is to get one now.
+    fn system(&self, request: &ModelRequest) -> Option<String> {
+        let wanted = match self.backend.system_prompt_when {
+            SystemPrompt::First => self.known(&request.session).is_none(),
+            SystemPrompt::Always => true,
+            SystemPrompt::Never => false,
+        };
+        let wanted = wanted && self.resumed(&request.session).is_none();
+        wanted.then(|| format!("{}\n\n{NO_TOOLS}", request.system).trim().to_string())
     }
 
     /// The id the program is told to use.
@@ -120,7 +125,10 @@ impl Model for CliBackend {
         control: &Control,
         on: &mut dyn FnMut(ModelEvent),
     ) -> Result<ModelReply, ModelError> {
-        let prompt = Prompt::new(&self.backend, request)?;
+        let mut prompt = Prompt::new(&self.backend, request)?;
+        if let Some(system) = self.system(request) {
+            prompt.instruct(&self.backend, &self.reference.provider, system)?;
+        }
         let resuming = self.resumed(&request.session).is_some();
         let output = if resuming { self.backend.resume_output } else { self.backend.output };
         let job = Job {
@@ -130,6 +138,9 @@ impl Model for CliBackend {
             directory: request.session.workspace.as_deref(),
             input: (!prompt.as_argument).then(|| prompt.text.clone()),
         };
+        let stopped = |fault: process::Failure| ModelError::new(fault.kind, fault.text);
+        let turn = self.backend.serialize.then(|| process::turn(&self.reference.provider, control).map_err(stopped));
+        let _turn = turn.transpose()?;
         let mut reading = Reading::new(output, &self.backend.session_id_fields);
         let mut told = false;
         let mut tell = |event| {
@@ -163,11 +174,14 @@ impl Model for CliBackend {
     }
 }
 
-/// What is asked, and the picture files it talks about, which go away with it.
+/// What is asked, and the files it talks about, which go away with it.
 struct Prompt {
     text: String,
     as_argument: bool,
+    /// Arguments that give the system prompt.
+    system: Vec<String>,
     pictures: Vec<PathBuf>,
+    files: Vec<PathBuf>,
 }
 
 impl Prompt {
@@ -175,7 +189,8 @@ impl Prompt {
     fn new(backend: &Backend, request: &ModelRequest) -> Result<Prompt, ModelError> {
         let last = request.messages.iter().rev().find(|message| matches!(message, Message::User(_)));
         let content = last.map(Message::content).unwrap_or_default();
-        let mut prompt = Prompt { text: text_of(content), as_argument: false, pictures: Vec::new() };
+        let (pictures, files) = (Vec::new(), Vec::new());
+        let mut prompt = Prompt { text: text_of(content), as_argument: false, system: Vec::new(), pictures, files };
         for block in content {
             if let Block::Image { data, mime_type, .. } = block {
                 prompt.pictures.push(picture(data, mime_type)?);
@@ -192,26 +207,52 @@ impl Prompt {
             && prompt.text.len() <= backend.max_prompt_arg.min(limits::BACKEND_ARGUMENT_BYTES);
         Ok(prompt)
     }
+
+    /// Gives the system prompt in a file, where the program takes one: other users of the machine see arguments.
+    fn instruct(&mut self, backend: &Backend, id: &str, system: String) -> Result<(), ModelError> {
+        let (size, most) = (system.len(), limits::BACKEND_ARGUMENT_BYTES);
+        if let Some(flag) = &backend.system_prompt_file_arg {
+            let path = keep(system.as_bytes(), "txt")?;
+            self.system = vec![flag.clone(), path.display().to_string()];
+            self.files.push(path);
+        } else if let Some(flag) = &backend.system_prompt_arg {
+            if size > most {
+                let text = format!(
+                    "{id}: the system prompt has {size} bytes, and an argument of a command holds {most}: shorten the \
+                     workspace files, or set agents.defaults.cliBackends.{id}.systemPromptFileArg"
+                );
+                return Err(ModelError::new(ErrorKind::Format, text));
+            }
+            self.system = vec![flag.clone(), system];
+        }
+        Ok(())
+    }
 }
 
 impl Drop for Prompt {
     fn drop(&mut self) {
-        for path in &self.pictures {
+        for path in self.pictures.iter().chain(&self.files) {
             let _ = std::fs::remove_file(path);
         }
     }
 }
 
-/// A picture in a file only this user can read.
+/// A picture in a file.
 fn picture(data: &str, mime_type: &str) -> Result<PathBuf, ModelError> {
-    let refused = |text: String| ModelError::new(ErrorKind::Format, text);
-    let bytes = BASE64.decode(data.as_bytes()).map_err(|fault| refused(format!("a picture is no base64: {fault}")))?;
+    let refused = |fault| ModelError::new(ErrorKind::Format, format!("a picture is no base64: {fault}"));
+    let bytes = BASE64.decode(data.as_bytes()).map_err(refused)?;
     let extension: String =
         mime_type.rsplit('/').next().unwrap_or("bin").chars().filter(char::is_ascii_alphanumeric).collect();
+    keep(&bytes, &extension)
+}
+
+/// Something for the command in a file only this user can read.
+fn keep(bytes: &[u8], extension: &str) -> Result<PathBuf, ModelError> {
+    let refused = |text: String| ModelError::new(ErrorKind::Format, text);
     let mut entropy = crate::sys::id::Entropy::from_os().map_err(|fault| refused(fault.to_string()))?;
     let path = std::env::temp_dir().join(format!("openclaw-{}.{extension}", entropy.hex(16)));
-    crate::store::atomic::write(&path, &bytes, 0o600)
-        .map_err(|fault| refused(format!("cannot keep a picture for the command: {fault}")))?;
+    crate::store::atomic::write(&path, bytes, 0o600)
+        .map_err(|fault| refused(format!("cannot keep a file for the command: {fault}")))?;
     Ok(path)
 }
 

@@ -12,7 +12,9 @@ use super::super::ErrorKind;
 use super::super::fault::clean;
 use crate::agent::control::{Control, Pause};
 use crate::limits;
+use crate::sys::cancel::Registration;
 use crate::sys::child::has_members;
+use crate::sys::turn::{Taken, Turns};
 use crate::sys::{group, thread};
 
 /// Pieces of output waiting for the run; a full queue blocks the program.
@@ -85,6 +87,36 @@ pub(super) fn run(
     }
 }
 
+/// Whose turn it is, by backend: some programs keep one state for all their processes.
+static TURNS: Turns = Turns::new();
+
+/// Waits until no other process of that backend runs here.
+pub(super) fn turn(backend: &str, control: &Control) -> Result<Taken, Failure> {
+    let turn = TURNS.of(backend);
+    let (stopped, _registration) = stop_signal(control);
+    loop {
+        select! {
+            recv(turn.free()) -> _ => return Ok(turn.taken()),
+            recv(stopped) -> _ => return Err(stopped_by(control)),
+            default(control.at_most(Duration::from_secs(3600))) => {
+                if control.stopped().is_some() {
+                    return Err(stopped_by(control));
+                }
+            }
+        }
+    }
+}
+
+/// Brings a message when the run is stopped.
+fn stop_signal(control: &Control) -> (Receiver<()>, Registration) {
+    let (stop, stopped) = bounded(1);
+    let registration = control.on_cancel(move || {
+        // full means it was said before
+        let _ = stop.try_send(());
+    });
+    (stopped, registration)
+}
+
 fn start(job: &Job<'_>) -> Result<Child, Failure> {
     let mut command = Command::new(job.command);
     command.args(&job.args).env_clear().envs(job.env.iter().map(|(name, value)| (name, value)));
@@ -94,12 +126,12 @@ fn start(job: &Job<'_>) -> Result<Child, Failure> {
     command.stdin(if job.input.is_some() { Stdio::piped() } else { Stdio::null() });
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     group::lead(&mut command).spawn().map_err(|fault| {
-        let missing = fault.kind() == IoKind::NotFound;
-        let hint = if missing { ": is it installed and in PATH?" } else { "" };
-        Failure {
-            kind: ErrorKind::NotConfigured,
-            text: format!("cannot run the command \"{}\": {fault}{hint}", job.command),
-        }
+        let (kind, hint) = match fault.kind() {
+            IoKind::NotFound => (ErrorKind::NotConfigured, ": is it installed and in PATH?"),
+            IoKind::ArgumentListTooLong => (ErrorKind::Format, ": give less in args, or prompts through stdin"),
+            _ => (ErrorKind::NotConfigured, ""),
+        };
+        Failure { kind, text: format!("cannot run the command \"{}\": {fault}{hint}", job.command) }
     })
 }
 
@@ -154,11 +186,7 @@ fn collect(
     control: &Control,
     on: &mut dyn FnMut(&[u8]) -> Result<(), String>,
 ) -> Result<(Vec<u8>, bool), Failure> {
-    let (stop, stopped) = bounded(1);
-    let _registration = control.on_cancel(move || {
-        // full means it was said before
-        let _ = stop.try_send(());
-    });
+    let (stopped, _registration) = stop_signal(control);
     let mut stderr = Vec::new();
     // once the program has ended, what it wrote is in the pipes: silence means that all of it was read
     let mut ended: Option<Instant> = None;
@@ -226,4 +254,19 @@ fn end(child: &mut Child) {
     }
     group::kill(leader);
     let _ = child.wait();
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_endless_complaints_the_beginning_is_kept() {
+        let args = vec!["-c".to_string(), "yes complaint | head -c 1000000 >&2; exit 3".to_string()];
+        let env = vec![("PATH".to_string(), "/usr/bin:/bin".to_string())];
+        let job = Job { command: "sh", args, env, directory: None, input: None };
+        let ended = run(&job, &Control::within(Duration::from_secs(20)), &mut |_| Ok(())).unwrap();
+        assert_eq!((ended.success, ended.stderr.len()), (false, limits::BACKEND_ERROR_BYTES));
+        assert!(ended.complaint("").starts_with("complaint"));
+    }
 }

@@ -18,8 +18,9 @@ fn model(backend: Value) -> CliBackend {
     CliBackend::new(ModelRef::new("x", "m1"), configured(&config, "x").expect("a backend").expect("a valid one"), env)
 }
 
+/// Tests run beside each other and must not wait for each other's turn.
 fn script(text: &str) -> Value {
-    json!({"command": "sh", "args": ["-c", text, "sh"], "output": "text"})
+    json!({"command": "sh", "args": ["-c", text, "sh"], "output": "text", "serialize": false})
 }
 
 fn with(mut backend: Value, more: Value) -> Value {
@@ -184,7 +185,8 @@ fn failures_are_errors_with_the_programs_own_words() {
 fn endless_output_is_an_error_and_ends_the_program() {
     let (reply, _) = ask(with(script("yes '{}'"), json!({"output": "jsonl"})), &request("hi"));
     let error = reply.unwrap_err();
-    assert!(error.kind == ErrorKind::Protocol && error.message.contains("more than"), "{error}");
+    let most = limits::BACKEND_OUTPUT_BYTES.to_string();
+    assert!(error.kind == ErrorKind::Protocol && error.message.contains(&most), "{error}");
 }
 
 #[test]
@@ -223,10 +225,81 @@ fn pictures_are_files_that_go_away() {
 }
 
 #[test]
+fn several_pictures_share_a_flag_when_the_program_wants_a_list() {
+    let mut request = request("look");
+    if let Some(Message::User(user)) = request.messages.last_mut() {
+        user.content.extend([Block::image("aGk=", "image/png"), Block::image("aG8=", "image/gif")]);
+    }
+    for (mode, counts) in [("repeat", "5"), ("list", "3")] {
+        let more = json!({"imageArg": "--image", "imageMode": mode});
+        let (reply, _) = ask(with(script("printf '%s %s' \"$#\" \"$2\""), more), &request);
+        let text = text(&reply.unwrap());
+        let (count, first) = text.split_once(' ').unwrap();
+        assert_eq!((count, first.split(',').count() == 2), (counts, mode == "list"), "{text}");
+    }
+}
+
+#[test]
+fn one_process_of_a_backend_runs_at_a_time_unless_it_is_told_otherwise() {
+    let held = process::turn("x", &Control::new()).unwrap();
+    assert_eq!(text(&ask(script("echo hi"), &request("hi")).0.unwrap()), "hi");
+    let serial = with(script("echo hi"), json!({"serialize": true}));
+    let control = Control::within(WATCHDOG);
+    let stop = control.clone();
+    let stopper = std::thread::spawn(move || stop.cancel(AbortReason::Stop));
+    let error = model(serial.clone()).call(&request("hi"), &control, &mut |_| ()).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Aborted, "it waits, and a stop ends the wait");
+    assert!(stopper.join().unwrap());
+    let brief = Control::within(Duration::from_millis(20));
+    let error = model(serial.clone()).call(&request("hi"), &brief, &mut |_| ()).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Aborted, "its time is over");
+    drop(held);
+    assert_eq!(text(&ask(serial, &request("hi")).0.unwrap()), "hi");
+}
+
+#[test]
+fn a_system_prompt_goes_through_a_file_or_is_refused_when_it_is_too_long_for_an_argument() {
+    let mut request = request("hi");
+    request.system = "s".repeat(limits::BACKEND_ARGUMENT_BYTES);
+    let backend = script("wc -c < $2; printf '%s' \"$2\"");
+    let error = ask(with(backend.clone(), json!({"systemPromptArg": "--system"})), &request).0.unwrap_err();
+    assert!(error.kind == ErrorKind::Format && error.message.contains("systemPromptFileArg"), "{error}");
+    let text = text(&ask(with(backend, json!({"systemPromptFileArg": "--file"})), &request).0.unwrap());
+    let (size, path) = text.split_once('\n').unwrap();
+    assert_eq!(size.trim(), (request.system.len() + 2 + NO_TOOLS.len()).to_string());
+    assert!(path.ends_with(".txt") && !std::path::Path::new(path).exists(), "{path}");
+}
+
+#[test]
+fn arguments_that_the_system_does_not_take_are_named() {
+    let backend = json!({"command": "sh", "args": ["-c", "true", "x".repeat(300_000)]});
+    let error = ask(backend, &request("hi")).0.unwrap_err();
+    assert!(error.kind == ErrorKind::Format && error.message.contains("stdin"), "{error}");
+}
+
+#[test]
+fn words_that_mean_nothing_are_refused_and_replacing_changes_the_flags() {
+    let read = |id: &str, backend: Value| {
+        configured(&Config::from_value(json!({"agents": {"defaults": {"cliBackends": {id: backend}}}})), id).unwrap()
+    };
+    for name in ["input", "sessionMode", "systemPromptWhen", "systemPromptMode", "imageMode", "output", "serialize"] {
+        let error = read("x", with(script("true"), json!({name: "nonsense"}))).unwrap_err();
+        assert!(error.message.contains(&format!("cliBackends.x.{name} is")), "{error}");
+    }
+    let claude = read("claude-cli", json!({"systemPromptMode": "replace"})).unwrap();
+    assert_eq!(claude.system_prompt_file_arg.as_deref(), Some("--system-prompt-file"));
+    let own = read("claude-cli", json!({"systemPromptMode": "replace", "systemPromptArg": "--mine"})).unwrap();
+    assert_eq!((own.system_prompt_arg.as_deref(), own.system_prompt_file_arg), (Some("--mine"), None));
+    let error = read("x", with(script("true"), json!({"systemPromptMode": "replace"}))).unwrap_err();
+    assert!(error.message.contains("no systemPromptArg says how"), "{error}");
+}
+
+#[test]
 fn the_built_in_ones_ask_for_no_dangerous_permission() {
     for id in ["claude-cli", "codex-cli"] {
         let backend = configured(&Config::default(), id).unwrap().unwrap();
         assert!(!format!("{backend:?}").contains("dangerous"));
+        assert_eq!((backend.input, backend.serialize), (Input::Stdin, true));
         assert!(backend.resume_args.unwrap().contains(&"{sessionId}".to_string()));
     }
     assert!(configured(&Config::default(), "other").is_none());

@@ -303,6 +303,13 @@ mod tests {
     }
 
     #[test]
+    fn ids_are_plain_and_short() {
+        let longest = "a".repeat(limits::APPROVAL_ID_CHARS);
+        assert!(is_id(&longest) && is_id("a.b_c:d-1"));
+        assert!([longest + "a", String::new(), "a/b".into(), "..".into()].iter().all(|id| !is_id(id)));
+    }
+
+    #[test]
     fn a_decision_reaches_everybody_who_waits_once() {
         let mut approvals = Approvals::default();
         let event = open(&mut approvals, "a", 1000).unwrap();

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::{Child, Input, Keep, Spec, Stderr};
 use crate::agent::tool::approval::command::absolute_path;
 use crate::config::Env;
-use crate::config::env::OURS;
+use crate::config::env::{OURS, is_private};
 use crate::limits;
 use crate::sys::id::Entropy;
 
@@ -67,7 +67,7 @@ pub(super) fn shell(env: &Env) -> PathBuf {
     })
 }
 
-/// Variables that no command gets beside [`OURS`]: files a shell would run first, and what changes its reading.
+/// Variables that no command gets beside the private ones: files a shell would run first, and what changes its reading.
 const REMOVED: &[&str] = &["BASH_ENV", "ENV", "SHELLOPTS", "BASHOPTS", "PS4", "IFS", "CDPATH"];
 
 /// Variables that a model may not set, and beginnings of such.
@@ -87,14 +87,37 @@ pub(super) fn check_variable(name: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// Shortest configured key that is looked for among the values of variables: placeholders like `local` are shorter.
+const KEY_CHARS: usize = 16;
+
+/// Which secrets of the gateway's environment a command may see.
+pub(super) struct Allowed<'a> {
+    /// Variables it gets although they look like secrets.
+    pub(super) pass: &'a [String],
+    /// Configured keys of models, or the names of variables that hold them: no command gets these under another name.
+    pub(super) keys: Vec<&'a str>,
+}
+
+impl Allowed<'_> {
+    fn gets(&self, name: &str, value: &str) -> bool {
+        let is_key = self.keys.iter().any(|key| *key == name || (key.len() >= KEY_CHARS && *key == value.trim()));
+        self.pass.iter().any(|pass| pass == name) || !(is_private(name) || is_key)
+    }
+}
+
 /// The whole environment of a command: the gateway's without what is removed, then the wish. The search path has only
 /// absolute directories, so that a file in the current one is never taken for a program.
-pub(super) fn environment(base: &Env, prepend: &[String], wish: &[(String, String)]) -> Vec<(String, String)> {
+pub(super) fn environment(
+    base: &Env,
+    allowed: &Allowed<'_>,
+    prepend: &[String],
+    wish: &[(String, String)],
+) -> Vec<(String, String)> {
     let removed = |name: &str| OURS.contains(&name) || REMOVED.contains(&name) || name.starts_with("BASH_FUNC_");
-    let kept = |name: &str| !removed(name) && name != "PATH";
+    let kept = |name: &str, value: &str| !removed(name) && name != "PATH" && allowed.gets(name, value);
     let mut all: Vec<(String, String)> = base
         .iter()
-        .filter(|(name, _)| kept(name) && !wish.iter().any(|(wished, _)| wished == name))
+        .filter(|(name, value)| kept(name, value) && !wish.iter().any(|(wished, _)| wished == name))
         .map(|(name, value)| (name.to_string(), value.to_string()))
         .collect();
     let base_path = base.get("PATH").unwrap_or("/usr/local/bin:/usr/bin:/bin");
@@ -149,9 +172,29 @@ mod tests {
             ("LANG", "C"),
             ("PATH", ".:/bin::bin:/usr/bin"),
         ]);
-        let env = environment(&base, &["/opt/x".into(), "rel".into()], &[("LANG".into(), "de".into())]);
+        let allowed = Allowed { pass: &["OPENCLAW_GATEWAY_TOKEN".into()], keys: Vec::new() };
+        let env = environment(&base, &allowed, &["/opt/x".into(), "rel".into()], &[("LANG".into(), "de".into())]);
         let pairs: Vec<String> = env.iter().map(|(name, value)| format!("{name}={value}")).collect();
         assert_eq!(pairs, ["HOME=/h", "PATH=/opt/x:/bin:/usr/bin", "LANG=de"]);
+    }
+
+    #[test]
+    fn keys_of_models_and_what_looks_like_a_secret_are_passed_only_when_configured() {
+        let base = Env::of([
+            ("ANTHROPIC_API_KEY", "a"),
+            ("AWS_SECRET_ACCESS_KEY", "b"),
+            ("GITHUB_TOKEN", "c"),
+            ("MINE", "a-key-of-a-model-0123"),
+            ("MY_LLM", "d"),
+            ("OPENAI_KEY", "e"),
+            ("SSH_AUTH_SOCK", "f"),
+            ("USER", "local"),
+        ]);
+        let allowed =
+            Allowed { pass: &["GITHUB_TOKEN".into()], keys: vec!["a-key-of-a-model-0123", "MY_LLM", "local"] };
+        let env = environment(&base, &allowed, &[], &[]);
+        let names: Vec<&str> = env.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["GITHUB_TOKEN", "SSH_AUTH_SOCK", "USER", "PATH"]);
     }
 
     #[test]

@@ -1,6 +1,13 @@
 //! Requests of HTTP programs on their connection's own thread: admission, body, the interface, the answer. What the
 //! interfaces say is `crate::http::api`'s and `gateway::programs`'; here is only who waits for what.
 
+mod admin;
+mod chat;
+mod embeddings;
+mod metrics;
+mod pictures;
+mod tools;
+
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, TcpStream};
 use std::sync::Arc;
@@ -11,7 +18,8 @@ use super::http::{Server, Turn};
 use crate::gateway::event::{Event, HttpAnswer, HttpAsk, Input, Order};
 use crate::gateway::programs::admit::{Admit, Grant};
 use crate::gateway::programs::feed::{self, FeedEnd, Next};
-use crate::http::api::{Row, Surface};
+use crate::gateway::programs::target::{Aim, Target};
+use crate::http::api::{Row, Surface, models};
 use crate::http::head::{BodyLength, Head};
 use crate::http::reply::{After, Context, Reply};
 use crate::http::route;
@@ -74,6 +82,39 @@ impl Exchange<'_> {
         self.socket.set_nonblocking(false).is_err() || gone
     }
 
+    /// What the request says about whom it is for. `word` names the interface in keys of sessions.
+    pub fn wish(&self, word: &'static str, model: &str, user: &str) -> Aim {
+        let header = |name: &str| self.head.header(name).unwrap_or_default().to_string();
+        let agent = Some(header("x-openclaw-agent-id")).filter(|id| !id.trim().is_empty());
+        Aim {
+            word,
+            model: model.to_string(),
+            user: user.to_string(),
+            agent: agent.unwrap_or_else(|| header("x-openclaw-agent")),
+            session_key: header("x-openclaw-session-key"),
+            other_model: header("x-openclaw-model"),
+            channel: header("x-openclaw-message-channel"),
+            grant: self.grant.clone(),
+        }
+    }
+
+    /// For whom the request is, or the answer that refuses it.
+    pub fn aim(&self, word: &'static str, model: &str, user: &str) -> Result<Box<Target>, Reply> {
+        let aim = self.wish(word, model, user);
+        match self.hub.ask(HttpAsk::Aim(Box::new(aim))) {
+            Some(HttpAnswer::Aimed(target)) => Ok(target),
+            Some(HttpAnswer::Refused(reply)) => Err(*reply),
+            _ => Err(route::unavailable()),
+        }
+    }
+
+    fn models(&self) -> Reply {
+        match self.hub.ask(HttpAsk::Agents) {
+            Some(HttpAnswer::Agents(agents)) => models::answer(self.head.path(), &agents),
+            _ => route::unavailable(),
+        }
+    }
+
     /// Hands an order to the state thread; none when the gateway ends.
     pub fn order(&self, order: Order) -> Option<Ordered<'_>> {
         let (line, end) = feed::line();
@@ -97,7 +138,7 @@ impl Ordered<'_> {
         loop {
             match self.end.next(limits::CLIENT_CHECK) {
                 Next::Feed(feed) => {
-                    self.over |= matches!(feed, feed::Feed::Ended(_));
+                    self.over |= feed.is_last();
                     return Some(feed);
                 }
                 Next::Nothing if exchange.is_gone() => return None,
@@ -132,7 +173,7 @@ impl Server<'_> {
         };
         let body = match self.body(head, row.body) {
             Ok(body) => body,
-            Err(Some(reply)) => return self.refuse(&reply),
+            Err(Some(reply)) => return self.refuse(&row.body_refused(reply)),
             Err(None) => return Turn::Done,
         };
         let date = self.date.at(clock::wall_ms()).to_string();
@@ -140,6 +181,9 @@ impl Server<'_> {
         let exchange = Exchange { head, client, grant: &grant, body: &body, hub, socket, date: &date };
         let answered = serve(&exchange, row.surface);
         drop(body);
+        if matches!(answered, Answered::Streamed(_)) {
+            self.hub.tally.answered(self.place, 200);
+        }
         match answered {
             Answered::Reply(reply) => self.answer(head, &if stays { reply } else { reply.closing() }),
             Answered::Streamed(After::Keep) if stays => Turn::Again,
@@ -172,6 +216,13 @@ impl Server<'_> {
 
 /// The interface's own part.
 fn serve(exchange: &Exchange<'_>, surface: Surface) -> Answered {
-    let _ = (exchange, surface);
-    Answered::Reply(Reply::not_found())
+    match surface {
+        Surface::AdminRpc => admin::serve(exchange),
+        Surface::Tools => tools::serve(exchange),
+        Surface::Models => Answered::Reply(exchange.models()),
+        Surface::Embeddings => embeddings::serve(exchange),
+        Surface::Metrics => metrics::serve(exchange),
+        Surface::Chat => chat::serve(exchange),
+        _ => Answered::Reply(Reply::not_found()),
+    }
 }

@@ -1,9 +1,22 @@
 //! The interfaces for programs: which path is which, the method it takes, the largest body, the scope it needs
 //! (http.md 2, 5.4). One table; whether a surface is switched on and who may use it is decided elsewhere.
 
+pub mod admin;
+pub mod chat;
+pub mod embeddings;
+pub mod fault;
+pub mod fields;
+pub mod messages;
+pub mod models;
+pub mod pictures;
+pub mod tools;
+
+use serde_json::Value;
+
 use crate::http::head::Head;
 use crate::http::reply::Reply;
 use crate::limits;
+use crate::protocol::check;
 use crate::protocol::table::Scope;
 
 /// One interface.
@@ -74,8 +87,37 @@ impl Row {
 
     /// The answer to another method.
     pub fn other_method(&self) -> Reply {
-        Reply::method_not_allowed(self.method)
+        match self.surface {
+            Surface::AdminRpc => admin::other_method(),
+            _ => Reply::method_not_allowed(self.method),
+        }
     }
+
+    /// The answer to a body that was refused, in this interface's words.
+    pub fn body_refused(&self, reply: Reply) -> Reply {
+        match (self.surface, reply.status()) {
+            (Surface::AdminRpc, 413) => admin::body_refused(413, "Payload too large"),
+            (Surface::AdminRpc, 408) => admin::body_refused(408, "Request body timeout"),
+            _ => reply,
+        }
+    }
+}
+
+/// A body as JSON, or what is wrong with it; an empty one is an object without members (http.md 3).
+pub fn object(body: &[u8]) -> Result<Value, String> {
+    if body.iter().all(u8::is_ascii_whitespace) {
+        return Ok(json!({}));
+    }
+    let text = std::str::from_utf8(body).map_err(|_| "the body is not UTF-8".to_string())?;
+    if check::has_too_many_values(text) {
+        return Err(format!("the body has more than {} values", limits::JSON_VALUES));
+    }
+    serde_json::from_str(text).map_err(|error| error.to_string())
+}
+
+/// The answer to a request that says something wrong.
+pub fn invalid(text: &str) -> Reply {
+    Reply::error(400, text, "invalid_request_error")
 }
 
 /// The answer to a caller without the right secret (http.md 3): no challenge, and nothing about what was wrong.
