@@ -396,6 +396,20 @@ pub const STOP_TEXTS: usize = 4;
 pub const ARGUMENT_CHUNK_CHARS: usize = 256;
 /// Bytes of text that wait for a program that reads its stream slowly; beyond them its run is stopped.
 pub const PROGRAM_FEED_BYTES: usize = 4 * MIB;
+/// Largest file it sends (http.md 8.2).
+pub const PROGRAM_FILE_BYTES: usize = 5 * MIB;
+/// Characters of a file that go into the prompt.
+pub const PROGRAM_FILE_CHARS: usize = 60_000;
+/// Files of one request.
+pub const PROGRAM_FILES: usize = 16;
+/// How long an answer of `/v1/responses` can be named (http.md 8.1).
+pub const PREVIOUS_AGE: Duration = Duration::from_secs(30 * 60);
+/// Answers that can be named.
+pub const PREVIOUS_RESPONSES: usize = 500;
+/// Items of them that one request may name: they are looked up while everybody waits.
+pub const PREVIOUS_REFERENCES: usize = 256;
+/// Bytes of them that are kept: 8 KiB each.
+pub const PREVIOUS_BYTES: usize = 4 * MIB;
 /// Entries of the record of trouble (`diagnostics.stability`).
 pub const TROUBLE_ENTRIES: usize = 256;
 

@@ -80,10 +80,10 @@ pub enum Job {
     Profiles(PathBuf, Vec<Change>, u64),
     /// Let old transcripts go.
     Retain(Vec<Retain>),
-    /// Read or write files of scheduled work.
-    Cron(CronJob),
     /// Read what heartbeats need.
     Heartbeat(HeartbeatAsk),
+    /// Read or write files of scheduled work.
+    Cron(CronJob),
     /// Replace session indexes.
     Indexes(Vec<(PathBuf, Arc<Index>)>),
 }
@@ -213,12 +213,12 @@ pub enum Then {
     Answer(Waiting),
     /// Answer `sessions.delete`.
     PutAway(Waiting, String),
+    /// Go on with heartbeats: with the time zones, or with this agent's.
+    Heartbeat(Option<String>),
     /// Take over the schedule, or a time zone for it.
     CronLoaded,
     /// Start this job's turn.
     CronBegun(String),
-    /// Go on with heartbeats: with the time zones, or with this agent's.
-    Heartbeat(Option<String>),
 }
 
 /// What is said once a change is on disk.

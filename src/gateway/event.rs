@@ -19,6 +19,7 @@ use super::programs::admit::{Admit, Grant};
 use super::programs::calls::CallOrder;
 use super::programs::embeddings::{Report, Setting};
 use super::programs::feed::{Feed, FeedLine};
+use super::programs::previous::{Earlier, Given, Known};
 use super::programs::runs::RunOrder;
 use super::programs::target::{Aim, Target};
 use super::programs::tools::Ground;
@@ -130,6 +131,8 @@ pub enum Input {
     Embedded(Box<Report>),
     /// The program has gone, or reads too slowly.
     ProgramGone(u64),
+    /// A program gets an answer that it may name later.
+    Given(Box<Given>),
     /// The disk thread has done a job.
     Stored {
         /// What was to follow.
@@ -240,6 +243,8 @@ pub enum HttpAsk {
     Embeddings(Box<Aim>),
     /// How much of everything is there?
     Metrics,
+    /// What is known of answers that this request names?
+    Earlier(Box<Earlier>),
 }
 
 /// What an HTTP program wants done.
@@ -288,6 +293,8 @@ pub enum HttpAnswer {
     Aimed(Box<Target>),
     /// These.
     Agents(Vec<String>),
+    /// This.
+    Earlier(Known),
 }
 
 /// What the state thread wants to be woken for.

@@ -36,6 +36,7 @@ pub fn handle(state: &mut State, input: Input, now: Now, fx: &mut Vec<Effect>) {
         Input::Program { ticket, order: wish } => order(state, ticket, wish, now, fx),
         Input::Embedded(report) => state.embedded(*report, now, fx),
         Input::ProgramGone(ticket) => state.program_gone(ticket, now, fx),
+        Input::Given(given) => state.previous.note(*given, now.mono),
         Input::Stored { then, done } => stored(state, then, done, now, fx),
         Input::Tool { by, ticket, ask } => state.tool_asks(&by, ticket, ask, now, fx),
         Input::Note(note) => state.tool_notes(note, now, fx),
@@ -165,6 +166,7 @@ fn http(state: &mut State, ask: &HttpAsk, now: Now) -> HttpAnswer {
                 Err(reply) => HttpAnswer::Refused(reply),
             };
         }
+        HttpAsk::Earlier(earlier) => return HttpAnswer::Earlier(state.previous.known(earlier, now.mono)),
     };
     let failing = if state.stopping { vec!["stopping"] } else { Vec::new() };
     HttpAnswer::Probe {
@@ -402,6 +404,7 @@ fn ping(state: &mut State, now: Now, fx: &mut Vec<Effect>) {
 
 fn sweep(state: &mut State, now: Now, fx: &mut Vec<Effect>) {
     state.expire(now);
+    state.previous.sweep(now.mono);
     state.save_unsaved(fx);
     // What could not be written before is tried again, even if nothing else changes.
     state.save_sessions(fx);

@@ -22,6 +22,7 @@ use super::pairing::Change;
 use super::pairing_devices::{DeviceBook, TokenForm};
 use super::pairing_nodes::NodeBook;
 use super::presence::{OwnFacts, Presence, PresenceKey};
+use super::programs::previous::Previous;
 use super::runs::Runs;
 use super::sessions::SessionBook;
 use super::system_events::SystemEvents;
@@ -232,6 +233,8 @@ pub struct State {
     pub memory: Memory,
     /// Failed logins by address.
     pub logins: Logins,
+    /// Answers of `/v1/responses` that programs may name.
+    pub previous: Previous,
     /// Sessions of all agents.
     pub sessions: SessionBook,
     /// Runs that have not ended.
@@ -324,6 +327,7 @@ impl State {
             presence: Presence::new(&facts.own()),
             facts,
             logins: Logins::new(login_limits(&config)),
+            previous: Previous::default(),
             config,
             config_warnings,
             secrets: access.now(),
@@ -370,8 +374,8 @@ impl State {
         self.metrics_begin(now);
         self.refresh_health(now, fx);
         self.load_sessions(fx);
-        self.load_cron(fx);
         self.plan_heartbeats(now, fx);
+        self.load_cron(fx);
         fx.push(Effect::Timer(self.facts.tick, Timer::Tick));
         fx.push(Effect::Timer(limits::PING, Timer::Ping));
         fx.push(Effect::Timer(limits::SWEEP, Timer::Sweep));

@@ -324,10 +324,10 @@ impl Runs {
         self.by_id.get(id).copied()
     }
 
-    /// Who waits for the end of a run, to be told before it has ended; heartbeats and jobs wait for the real end.
+    /// Who waits for the end of a run, to be told before it has ended; scheduled work waits for the real end.
     pub fn take_asker(&mut self, no: RunNo) -> Option<Asker> {
-        let waits = |asker: &mut Asker| !matches!(asker, Asker::Heartbeat(_) | Asker::Cron(_));
-        self.by_no.get_mut(&no)?.asker.take_if(waits)
+        let early = |asker: &mut Asker| !matches!(asker, Asker::Heartbeat(_) | Asker::Cron(_));
+        self.by_no.get_mut(&no)?.asker.take_if(early)
     }
 
     /// The run whose end this tool waits for.

@@ -8,7 +8,7 @@ const CONTEXT: &str = "[Chat messages since your last reply - for context]";
 /// What stands before the current one.
 const CURRENT: &str = "[Current message - respond to this]";
 /// The prompt of a message that is only a picture.
-const ONLY_PICTURES: &str = "User sent image(s) with no text.";
+pub const ONLY_PICTURES: &str = "User sent image(s) with no text.";
 
 /// What the messages of a request say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,12 +24,41 @@ pub struct Conversation {
 }
 
 /// One message of the conversation.
-struct Entry {
+#[derive(Debug)]
+pub struct Entry {
     sender: String,
     text: String,
     /// Whether a person or a tool speaks, so that it wants an answer.
     asks: bool,
     tool: bool,
+}
+
+impl Entry {
+    /// A person speaks.
+    pub fn user(text: String) -> Entry {
+        Entry { sender: "User".to_string(), text, asks: true, tool: false }
+    }
+
+    /// The model spoke.
+    pub fn assistant(text: String) -> Entry {
+        Entry { sender: "Assistant".to_string(), text, asks: false, tool: false }
+    }
+
+    /// A tool gives back what it found; without a name it is just a tool.
+    pub fn tool(who: &str, text: String) -> Entry {
+        let sender = if who.is_empty() { "Tool".to_string() } else { format!("Tool:{who}") };
+        Entry { sender, text, asks: true, tool: true }
+    }
+
+    /// Adds to what was said.
+    pub fn add(&mut self, more: &str) {
+        self.text.push_str(more);
+    }
+}
+
+/// A call of a tool, as it is told.
+pub fn call_line(id: &str, name: &str, arguments: &str) -> String {
+    format!("tool_call id={id} name={name} arguments={arguments}")
 }
 
 /// Reads messages; none when nobody says anything.
@@ -48,7 +77,7 @@ pub fn read(list: &[Value]) -> Option<Conversation> {
                     said.pictures = pictures(message.get("content"));
                 }
                 let text = if text.is_empty() && !said.pictures.is_empty() { ONLY_PICTURES.to_string() } else { text };
-                push(&mut entries, "User".to_string(), text);
+                push(&mut entries, Entry::user(text));
             }
             "assistant" => push_assistant(&mut entries, message, text),
             "tool" | "function" => push_tool(&mut entries, &mut said, message, text),
@@ -60,10 +89,9 @@ pub fn read(list: &[Value]) -> Option<Conversation> {
     Some(said)
 }
 
-fn push(entries: &mut Vec<Entry>, sender: String, text: String) {
-    if !text.is_empty() {
-        let asks = sender == "User";
-        entries.push(Entry { sender, text, asks, tool: false });
+fn push(entries: &mut Vec<Entry>, entry: Entry) {
+    if !entry.text.is_empty() {
+        entries.push(entry);
     }
 }
 
@@ -72,10 +100,10 @@ fn push_assistant(entries: &mut Vec<Entry>, message: &Value, text: String) {
     let calls = message.get("tool_calls").and_then(Value::as_array).into_iter().flatten().map(|call| {
         let word = |pointer: &str| call.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
         let (id, name, arguments) = (word("/id"), word("/function/name"), word("/function/arguments"));
-        format!("tool_call id={id} name={name} arguments={arguments}")
+        call_line(id, name, arguments)
     });
     let lines: Vec<String> = std::iter::once(text).filter(|text| !text.is_empty()).chain(calls).collect();
-    push(entries, "Assistant".to_string(), lines.join("\n"));
+    push(entries, Entry::assistant(lines.join("\n")));
 }
 
 fn push_tool(entries: &mut Vec<Entry>, said: &mut Conversation, message: &Value, text: String) {
@@ -88,8 +116,7 @@ fn push_tool(entries: &mut Vec<Entry>, said: &mut Conversation, message: &Value,
     if let Some(id) = id {
         said.results.push((id.to_string(), text.clone()));
     }
-    let sender = id.or(word("name")).map_or_else(|| "Tool".to_string(), |who| format!("Tool:{who}"));
-    entries.push(Entry { sender, text, asks: true, tool: true });
+    entries.push(Entry::tool(id.or(word("name")).unwrap_or_default(), text));
 }
 
 /// The text of a content: itself, or its parts that are text.
@@ -119,9 +146,14 @@ fn pictures(content: Option<&Value>) -> Vec<String> {
     parts.map(address).collect()
 }
 
+/// Where the last message stands that wants an answer.
+pub fn current(entries: &[Entry]) -> Option<usize> {
+    entries.iter().rposition(|entry| entry.asks).or(entries.len().checked_sub(1))
+}
+
 /// The last message that wants an answer, with everything before it; what follows it is dropped.
-fn prompt(entries: &[Entry]) -> Option<String> {
-    let at = entries.iter().rposition(|entry| entry.asks).or(entries.len().checked_sub(1))?;
+pub fn prompt(entries: &[Entry]) -> Option<String> {
+    let at = current(entries)?;
     let (current, earlier) = entries.get(..=at)?.split_last()?;
     let line = |entry: &Entry| format!("{}: {}", entry.sender, entry.text);
     if earlier.is_empty() {

@@ -9,6 +9,8 @@ pub mod fields;
 pub mod messages;
 pub mod models;
 pub mod pictures;
+pub mod responses;
+pub mod strict;
 pub mod tools;
 
 use serde_json::Value;

@@ -6,6 +6,8 @@ mod chat;
 mod embeddings;
 mod metrics;
 mod pictures;
+mod responses;
+mod telling;
 mod tools;
 
 use std::io::{self, ErrorKind};
@@ -223,6 +225,6 @@ fn serve(exchange: &Exchange<'_>, surface: Surface) -> Answered {
         Surface::Embeddings => embeddings::serve(exchange),
         Surface::Metrics => metrics::serve(exchange),
         Surface::Chat => chat::serve(exchange),
-        _ => Answered::Reply(Reply::not_found()),
+        Surface::Responses => responses::serve(exchange),
     }
 }
