@@ -15,6 +15,7 @@ mod ch05_roster;
 mod ch05_sessions;
 mod ch08_http;
 mod ch09_admin_rpc;
+mod ch09_hooks;
 mod ch09_tools;
 mod ch10_shutdown;
 mod ch11_limits;

@@ -68,6 +68,8 @@ pub struct Intake {
     pub is_first: bool,
     /// Whether the conversation may be over by now, so that this message starts another.
     pub may_renew: bool,
+    /// Whether it begins a conversation of its own under the key.
+    pub fresh: bool,
     /// What the message itself says about waiting.
     pub queue_mode: Option<String>,
     /// What a program brings along.
@@ -99,6 +101,7 @@ impl Intake {
             reasoning: None,
             is_first: false,
             may_renew: false,
+            fresh: false,
             queue_mode: None,
             client_tools: ClientTools::default(),
             channel: None,
@@ -214,7 +217,7 @@ impl State {
         let path = self.config.session_store(&self.facts.paths, agent);
         let fresh = self.session_id_for(key);
         let known = self.sessions.get(agent, key).cloned();
-        let over = intake.may_renew && self.is_over(&intake.place, known.as_ref(), now);
+        let over = intake.fresh || intake.may_renew && self.is_over(&intake.place, known.as_ref(), now);
         let index = self.sessions.open(agent, || path)?;
         let created = over || known.as_ref().and_then(|entry| entry.session_id()).is_none();
         let mut entry = known.unwrap_or_default();
@@ -437,7 +440,8 @@ impl State {
     /// Whoever waits hears it before the connection closes.
     fn answer_interrupted(&mut self, no: RunNo, fx: &mut Vec<Effect>) {
         let Some(run) = self.runs.get_mut(no) else { return };
-        let Some(asker) = run.asker.take() else { return };
+        // A hook's turn is told of when it has really ended.
+        let Some(asker) = run.asker.take_if(|asker| !matches!(asker, Asker::Hook(_))) else { return };
         let id = run.id.clone();
         let error = WireError { retryable: Some(true), ..WireError::unavailable("the gateway is stopping") };
         self.tell_asker(&asker, &id, Err(&error), fx);

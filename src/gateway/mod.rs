@@ -26,6 +26,7 @@ pub mod handshake;
 pub mod health;
 pub mod heartbeats;
 pub mod hello;
+pub mod hooks;
 pub mod intake;
 pub mod journal;
 mod living;

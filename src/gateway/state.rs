@@ -13,6 +13,7 @@ use super::dedupe::Memory;
 use super::event::{Call, ConnId, Effect, Input, Timer};
 use super::health::HealthCache;
 use super::heartbeats::Heartbeats;
+use super::hooks::HookBook;
 use super::journal::{Journal, OpenRun};
 use super::methods::session_write::Deletion;
 use super::model_memory::ModelMemory;
@@ -230,6 +231,8 @@ pub struct State {
     pub memory: Memory,
     /// Failed logins by address.
     pub logins: Logins,
+    /// Hooks: wrong tokens, turns, requests that may be repeated.
+    pub hooks: HookBook,
     /// Sessions of all agents.
     pub sessions: SessionBook,
     /// Runs that have not ended.
@@ -325,6 +328,7 @@ impl State {
             allowed_origins,
             entropy,
             conns: BTreeMap::new(),
+            hooks: HookBook::default(),
             calls: Table::new(),
             handshakes_timed: false,
             presence_gate: PresenceGate::default(),
@@ -361,6 +365,7 @@ impl State {
     pub fn start(&mut self, now: Now, fx: &mut Vec<Effect>) {
         self.refresh_health(now, fx);
         self.load_sessions(fx);
+        fx.push(Effect::Hooks(self.config.hooks.enabled));
         fx.push(Effect::Timer(self.facts.tick, Timer::Tick));
         fx.push(Effect::Timer(limits::PING, Timer::Ping));
         fx.push(Effect::Timer(limits::SWEEP, Timer::Sweep));

@@ -65,6 +65,8 @@ pub struct Hub {
     pub events: Sender<Event>,
     /// Set when the gateway stops: no new connections.
     pub stopping: AtomicBool,
+    /// Set while hooks are served: paths that are nobody's may be theirs.
+    pub hooks: AtomicBool,
     /// Settings that stay for the life of the process.
     pub settings: HubSettings,
     /// Reads first messages: their deep stack (typed parameters, a signature) would stay with every connection.
@@ -92,8 +94,17 @@ impl Hub {
     /// A hub in front of this queue.
     pub fn new(events: Sender<Event>, settings: HubSettings) -> io::Result<Arc<Hub>> {
         let clerk = Worker::start("clerk", limits::STACK_PARSER)?;
-        let (stopping, next) = (AtomicBool::new(false), AtomicU64::new(1));
-        Ok(Arc::new(Hub { events, stopping, settings, clerk, bodies: Arc::default(), tools: Arc::default(), next }))
+        let (stopping, hooks, next) = (AtomicBool::new(false), AtomicBool::new(false), AtomicU64::new(1));
+        Ok(Arc::new(Hub {
+            events,
+            stopping,
+            hooks,
+            settings,
+            clerk,
+            bodies: Arc::default(),
+            tools: Arc::default(),
+            next,
+        }))
     }
 
     /// A number no other connection has.

@@ -108,7 +108,7 @@ impl State {
             retryable: Some(true),
             ..WireError::new(Code::AgentTimeout, "agent timed out and has not stopped yet")
         };
-        let (id, asker) = (run.id.clone(), run.asker.take());
+        let (id, asker) = (run.id.clone(), run.asker.take_if(|asker| !matches!(asker, Asker::Hook(_))));
         fx.push(Effect::StopRun(no, AbortReason::Timeout));
         fx.push(Effect::Timer(limits::RUN_STUCK, Timer::RunStuck(no)));
         if let Some(asker) = asker {
@@ -130,6 +130,8 @@ impl State {
                 let error = end.err().cloned().unwrap_or_else(|| WireError::unavailable("the run has no outcome"));
                 fx.push(Effect::Feed(*ticket, Feed::failed(error)));
             }
+            // It is told with the outcome.
+            (Asker::Hook(_), _) => {}
             (Asker::Tool(ticket), end) => {
                 let value = match end {
                     Ok(payload) => json!({"runId": run_id, "status": "ok", "reply": reply_of(payload)}),
@@ -300,6 +302,7 @@ impl State {
         match &run.asker {
             None => {}
             Some(Asker::Program(ticket)) => self.program_ended(*ticket, run, outcome, error, fx),
+            Some(Asker::Hook(no)) => self.hook_ended(*no, run, outcome, error, now, fx),
             Some(asker) => self.tell_asker(asker, &run.id, error.as_ref().map_or(Ok(&payload), Err), fx),
         }
     }

@@ -45,6 +45,8 @@ pub enum Asker {
     Tool(u64),
     /// An HTTP program, which is told through its feed.
     Program(u64),
+    /// A hook, by its number.
+    Hook(u64),
 }
 
 /// Where a run stands.

@@ -2,6 +2,7 @@
 //! interfaces say is `crate::http::api`'s and `gateway::programs`'; here is only who waits for what.
 
 mod admin;
+mod hooks;
 mod tools;
 
 use std::io::{self, ErrorKind};
