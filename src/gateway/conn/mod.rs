@@ -65,7 +65,7 @@ pub struct Hub {
     pub events: Sender<Event>,
     /// Set when the gateway stops: no new connections.
     pub stopping: AtomicBool,
-    /// Set while hooks are served: paths that are nobody's may be theirs.
+    /// Set while hooks are served, or until it is known: paths that are nobody's may be theirs.
     pub hooks: AtomicBool,
     /// Settings that stay for the life of the process.
     pub settings: HubSettings,
@@ -94,7 +94,7 @@ impl Hub {
     /// A hub in front of this queue.
     pub fn new(events: Sender<Event>, settings: HubSettings) -> io::Result<Arc<Hub>> {
         let clerk = Worker::start("clerk", limits::STACK_PARSER)?;
-        let (stopping, hooks, next) = (AtomicBool::new(false), AtomicBool::new(false), AtomicU64::new(1));
+        let (stopping, hooks, next) = (AtomicBool::new(false), AtomicBool::new(true), AtomicU64::new(1));
         Ok(Arc::new(Hub {
             events,
             stopping,

@@ -280,6 +280,8 @@ impl State {
         self.hooks.next += 1;
         let no = self.hooks.next;
         self.take_in_for(None, Some(Asker::Hook(no)), intake, now, fx).map_err(status_of)?;
+        // The answer waits for this: a session that a caller was told of is there after a crash.
+        self.save_sessions(fx);
         log::info!(target: "gateway/hooks", "turn run={run_id} session={} hook={:?}", place.key, wish.name);
         let TurnWish { name, agent, waits, deliver, to, .. } = wish;
         let run = HookRun { name, agent, place, waits, deliver, to, waiters: Vec::new(), replay: replay.clone() };

@@ -150,6 +150,27 @@ fn a_turn_that_fails_is_told_to_who_waits_and_to_the_main_session() {
 }
 
 #[test]
+fn the_main_session_hears_a_bounded_summary_only_of_what_somebody_wants() {
+    let mut script = script(json!({}));
+    let now = Now { mono: Duration::from_secs(9), wall_ms: 9000 };
+    let tell = |script: &mut Script, deliver, to: Option<(String, String)>, status, text: &str| {
+        let place = Place { agent: "main".into(), key: "agent:main:hook:1".into() };
+        let (name, agent) = ("N".into(), "main".into());
+        let hook = HookRun { name, agent, place, waits: true, deliver, to, waiters: Vec::new(), replay: None };
+        script.state.tell_of_hook(&hook, status, text, now, &mut Vec::new());
+    };
+    tell(&mut script, false, None, "ok", "quiet");
+    assert!(lines(&script).is_empty());
+    tell(&mut script, true, None, "ok", &"ä".repeat(limits::UNDELIVERED_CHARS + 1));
+    assert_eq!(lines(&script)[0], format!("Hook N: {}", "ä".repeat(limits::UNDELIVERED_CHARS)));
+    tell(&mut script, true, None, "ok", "");
+    tell(&mut script, false, None, "error", "broken");
+    assert_eq!(lines(&script)[1..], ["Hook N: ok", "Hook N (error): broken"]);
+    tell(&mut script, true, Some(("telegram".into(), "5".into())), "ok", "hi");
+    assert!(lines(&script)[3].contains("Hook N could not be delivered"), "{:?}", lines(&script));
+}
+
+#[test]
 fn a_request_with_a_name_runs_once() {
     let mut script = script(json!({}));
     let run_id = |answer: Vec<(u64, u16, Value)>| answer[0].2["runId"].as_str().unwrap().to_string();
