@@ -12,6 +12,7 @@
 //! | [`identity`] | Ed25519 keys, device ids, the signed payload forms | who is trusted |
 //! | [`client`] | a blocking WebSocket client that speaks both protocols | the gateway's inside |
 //! | [`cli`] | flag table, parser, help, completions, one file per command | the gateway, except in `cmd::gateway_start` |
+//! | [`cron`] | scheduled jobs: expressions, next moments, what a run leaves behind | clock, files, the gateway |
 //! | [`service`] | read-only look at service managers, ports and other gateways | the protocol |
 //! | [`sys`] | the house's own standard library: clock, ids, threads, signals, log, redaction | everything above it |
 //! | `json` | the `json!` of all files | everything else |
@@ -50,6 +51,7 @@ pub mod agent;
 pub mod cli;
 pub mod client;
 pub mod config;
+pub mod cron;
 pub mod gateway;
 pub mod http;
 pub mod identity;

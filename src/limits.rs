@@ -128,6 +128,22 @@ pub const SYSTEM_EVENT_SESSIONS: usize = 256;
 pub const UNDELIVERED_CHARS: usize = 2000;
 /// Wishes for a heartbeat within this time make one run (agent.md 25).
 pub const HEARTBEAT_COALESCE: Duration = Duration::from_millis(250);
+/// Longest time between two looks at the clock: a clock that was set, or stood still while the machine slept, is seen.
+pub const HEARTBEAT_LOOK: Duration = Duration::from_secs(60);
+/// A clock that went back by more than this was set by somebody.
+pub const HEARTBEAT_CLOCK_SLACK_MS: u64 = 10_000;
+/// After the start heartbeats wait this long, or one interval if that is shorter.
+pub const HEARTBEAT_SETTLING: Duration = Duration::from_secs(60);
+/// Shortest interval of heartbeats.
+pub const HEARTBEAT_SHORTEST: Duration = Duration::from_secs(1);
+/// Longest distance of heartbeats after failures, unless the interval itself is longer.
+pub const HEARTBEAT_PATIENCE_MS: u64 = 24 * 3_600_000;
+/// Heartbeats of one agent that wishes may start within [`HEARTBEAT_WAKE_WINDOW`]; what a turn does can wake it again.
+pub const HEARTBEAT_WAKES: usize = 5;
+/// See [`HEARTBEAT_WAKES`].
+pub const HEARTBEAT_WAKE_WINDOW: Duration = Duration::from_secs(60);
+/// Characters of an answer in the `heartbeat` event.
+pub const HEARTBEAT_PREVIEW_CHARS: usize = 200;
 
 /// Age of a cached health answer after which it is refreshed in the background.
 pub const HEALTH_AGE: Duration = Duration::from_secs(60);
@@ -372,12 +388,46 @@ pub const HTTP_READ_BYTES: usize = 16 * KIB;
 pub const HTTP_BODY: Duration = Duration::from_secs(30);
 /// Bytes of the bodies of all requests together: callers with the secret could else fill the memory of a small machine.
 pub const HTTP_BODIES_BYTES: usize = 128 * MIB;
+/// What a kept connection holds of the memory its last answer took: one with vectors has megabytes.
+pub const HTTP_OUT_BYTES: usize = 16 * KIB;
 /// Time one piece of a streamed answer may wait for its client to read.
 pub const HTTP_WRITE: Duration = Duration::from_secs(30);
 /// How long a client's going away may stay unnoticed while it waits for an answer.
 pub const CLIENT_CHECK: Duration = Duration::from_millis(250);
+/// Pictures of one request of a program (http.md 6.3).
+pub const PICTURES: usize = 8;
+/// Bytes of one of them, without a setting.
+pub const PICTURE_BYTES: usize = 10 * MIB;
+/// Bytes of all of them.
+pub const PICTURES_BYTES: usize = 20 * MIB;
+/// Redirects followed to fetch one, without a setting.
+pub const PICTURE_REDIRECTS: usize = 3;
+/// Time to fetch one, without a setting.
+pub const PICTURE_TIME: Duration = Duration::from_secs(10);
+/// Tools of one request of a program: four times what OpenAI takes.
+pub const CLIENT_TOOLS: usize = 512;
+/// Characters of the name of one of them.
+pub const CLIENT_TOOL_NAME_CHARS: usize = 128;
+/// Texts that end an answer (http.md 6.2).
+pub const STOP_TEXTS: usize = 4;
+/// Characters of a tool call's arguments in one chunk of a stream (http.md 6.5).
+pub const ARGUMENT_CHUNK_CHARS: usize = 256;
 /// Bytes of text that wait for a program that reads its stream slowly; beyond them its run is stopped.
 pub const PROGRAM_FEED_BYTES: usize = 4 * MIB;
+/// Largest file it sends (http.md 8.2).
+pub const PROGRAM_FILE_BYTES: usize = 5 * MIB;
+/// Characters of a file that go into the prompt.
+pub const PROGRAM_FILE_CHARS: usize = 60_000;
+/// Files of one request.
+pub const PROGRAM_FILES: usize = 16;
+/// How long an answer of `/v1/responses` can be named (http.md 8.1).
+pub const PREVIOUS_AGE: Duration = Duration::from_secs(30 * 60);
+/// Answers that can be named.
+pub const PREVIOUS_RESPONSES: usize = 500;
+/// Items of them that one request may name: they are looked up while everybody waits.
+pub const PREVIOUS_REFERENCES: usize = 256;
+/// Bytes of them that are kept: 8 KiB each.
+pub const PREVIOUS_BYTES: usize = 4 * MIB;
 /// Entries of the record of trouble (`diagnostics.stability`).
 pub const TROUBLE_ENTRIES: usize = 256;
 
@@ -543,6 +593,24 @@ pub const DISCOVERY_AGE: Duration = Duration::from_secs(600);
 pub const PROFILE_USED_MS: u64 = 600_000;
 /// Bytes of one such answer: Ollama's description of a model carries its licence.
 pub const DISCOVERY_BYTES: u64 = 1024 * 1024;
+/// Texts of one request for embeddings (http.md 7).
+pub const EMBED_TEXTS: usize = 128;
+/// Characters of one such text, counted as JavaScript does (http.md 7).
+pub const EMBED_TEXT_CHARS: usize = 8192;
+/// Characters of all texts of one request (http.md 7).
+pub const EMBED_CHARS: usize = 65_536;
+/// Texts of one call of a server: with the longest vectors its answer stays below [`JSON_VALUES`].
+pub const EMBED_BATCH: usize = 24;
+/// Bytes of the texts of one call: some providers take 16,384 tokens at once, and a token has at least two bytes.
+pub const EMBED_BATCH_BYTES: usize = 32 * KIB;
+/// Numbers of a vector: twice what today's longest have.
+pub const EMBED_DIMENSIONS: usize = 8192;
+/// Time for a whole request for embeddings, with its retries: a small board needs a minute for a hundred pages.
+pub const EMBED_TIME: Duration = Duration::from_secs(120);
+/// Requests for embeddings that are worked on at once; others wait. Each holds up to 30 MiB.
+pub const EMBED_AT_ONCE: usize = 8;
+/// Models whose tokens are counted apart in `/metrics`; the rest share a place.
+pub const METRIC_MODELS: usize = 32;
 /// Models of a local server that are asked for their abilities.
 pub const DISCOVERY_MODELS: usize = 8;
 /// Bytes of a file of CA certificates; the usual bundle has 220 KiB.
@@ -677,3 +745,53 @@ pub const SESSION_ROWS: usize = 200;
 pub const SESSION_ROWS_MAX: usize = 10_000;
 /// Longest time a tool waits for the gateway; the tools' own steps are shorter.
 pub const TOOL_ANSWER_MAX: Duration = Duration::from_secs(3600);
+
+/// Jobs in the schedule: its file is written whole at each change.
+pub const CRON_JOBS: usize = 500;
+/// Bytes of the schedule's file from which no job is added or changed: it is written whole at each change.
+pub const CRON_FULL_BYTES: usize = 4 * MIB;
+/// Bytes of the schedule's file that are read: a full one has grown by the errors of its jobs' last runs, and not more.
+pub const CRON_STORE_BYTES: usize = 16 * MIB;
+/// Bytes of a cron expression.
+pub const CRON_EXPRESSION_BYTES: usize = 256;
+/// Months in which an expression is looked for: the rarest one (a leap day on a weekday, over a century's turn) needs
+/// forty years.
+pub const CRON_SEARCH_MONTHS: u32 = 12 * 60;
+/// Time zones kept in memory.
+pub const CRON_ZONES: usize = 64;
+/// Shortest interval; a shorter one of a stored job counts as this.
+pub const CRON_EVERY_MS: u64 = 1000;
+/// How far ahead a one-time job may lie, as the original.
+pub const CRON_AHEAD_YEARS: u64 = 10;
+/// Missed runs are counted up to this.
+pub const CRON_COUNTED: u32 = 1000;
+/// A run that begins later than this was missed: a restart takes a second, a look at the clock a minute.
+pub const CRON_LATE: Duration = Duration::from_secs(120);
+/// The clock is looked at this often while a job waits, so that a change of it is seen (as the original).
+pub const CRON_STEP: Duration = Duration::from_secs(60);
+/// A clock that goes back less than this repeats no run.
+pub const CRON_BACK: Duration = Duration::from_secs(3600);
+/// Characters of a job's name.
+pub const CRON_NAME_CHARS: usize = 200;
+/// Characters of its description.
+pub const CRON_DESCRIPTION_CHARS: usize = 2000;
+/// Characters of what it says to an agent.
+pub const CRON_MESSAGE_CHARS: usize = 16 * KIB;
+/// Time of a job's turn without a wish, as the original.
+pub const CRON_TIMEOUT: Duration = Duration::from_secs(600);
+/// Characters of a run's answer and error that are kept, as the original.
+pub const CRON_SUMMARY_CHARS: usize = 2000;
+/// Pauses after failures in a row; the last one stays (as the original).
+pub const CRON_BACKOFF_MS: [u64; 5] = [30_000, 60_000, 300_000, 900_000, 3_600_000];
+/// Bytes of a job's run log from which it is cut, as the original.
+pub const CRON_LOG_BYTES: usize = 2_000_000;
+/// Lines that stay then, as the original.
+pub const CRON_LOG_LINES: usize = 2000;
+/// Run logs; the oldest go first.
+pub const CRON_LOGS: usize = 2000;
+/// Runs that are answered without a wish, and at most.
+pub const CRON_RUNS: usize = 200;
+/// See [`CRON_RUNS`].
+pub const CRON_RUNS_MAX: usize = 5000;
+/// Jobs of one page.
+pub const CRON_PAGE: usize = 200;

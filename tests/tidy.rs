@@ -72,7 +72,9 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("json", &[]),
     ("sys", &["limits"]),
     ("http", &["json", "limits", "sys", "protocol"]),
-    ("store", &["json", "limits", "sys", "protocol"]),
+    ("cron", &["json", "limits", "sys"]),
+    // Of `cron` the lines of a run log.
+    ("store", &["json", "limits", "sys", "protocol", "cron"]),
     ("config", &["json", "limits", "sys"]),
     ("identity", &["json", "limits", "sys", "protocol", "store"]),
     ("client", &["json", "limits", "sys", "protocol", "identity", "store"]),
@@ -80,8 +82,11 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("agent", &["json", "limits", "sys", "protocol", "config", "store", "session"]),
     // Of `agent` the messages only: what a transcript holds.
     ("session", &["json", "limits", "sys", "config", "store", "agent"]),
-    ("gateway", &["json", "limits", "sys", "protocol", "config", "store", "http", "identity", "agent", "session"]),
-    ("cli", &["json", "limits", "sys", "protocol", "config", "store", "client", "identity", "service"]),
+    (
+        "gateway",
+        &["json", "limits", "sys", "protocol", "config", "store", "http", "identity", "agent", "session", "cron"],
+    ),
+    ("cli", &["json", "limits", "sys", "protocol", "config", "store", "client", "identity", "service", "cron"]),
     // The one place where the command line meets the daemon.
     ("cli::cmd::gateway_start", &["gateway"]),
 ];

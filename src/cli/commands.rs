@@ -51,6 +51,36 @@ const SEEN: &[Flag] = &[
 const DEVICE: Flag = text("device", "id", "Device id").required();
 const ROLE: Flag = choice("role", "role", ROLES, "Role of the token").required();
 
+const CRON_ID: &[Arg] =
+    &[Arg { name: "id", required: true, many: false, source: Source::Nothing, about: "The job; see: cron list" }];
+const CRON_DETAILS: &str = "A job is a line for the main session (--system-event) or a turn of an agent in a session of \
+its own (--message). It runs once (--at), at an interval (--every) or by a cron expression (--cron). A run missed while \
+the gateway was down is caught up once, unless --missed skip; both stand in cron runs.";
+const CRON_JOB: &[Flag] = &[
+    text("agent", "id", "Its agent; without it the default one"),
+    switch("announce", "Deliver the turn's answer (the default for turns)"),
+    text("at", "when", "Once: ISO time, UTC without --tz, or a span such as 20m"),
+    text("channel", "channel", "Where the answer goes: last, or a channel"),
+    text("cron", "expr", "Cron expression: minute hour day month weekday"),
+    switch("delete-after-run", "Remove a one-time job once it ended well (the default)"),
+    text("description", "text", "For people"),
+    text("every", "span", "Interval: 10m, 1h, 2d"),
+    switch("keep-after-run", "Keep a one-time job, disabled"),
+    text("message", "text", "Turn: what the agent is told"),
+    choice("missed", "what", MISSED, "What becomes of runs missed while the gateway was down"),
+    text("model", "model", "Turn: its model, provider/model or an alias"),
+    switch("no-deliver", "Keep the turn's answer in its session"),
+    choice("session", "target", SESSION_TARGET, "Where it runs; follows from the payload"),
+    text("system-event", "text", "Line for the main session"),
+    text("thinking", "level", "Turn: how much the model thinks"),
+    text("timeout-seconds", "n", "Turn: its time limit"),
+    text("to", "dest", "Recipient of the answer"),
+    text("tz", "zone", "Time zone of --cron and --at, such as Europe/Berlin"),
+    choice("wake", "mode", WAKE, "When the main session looks at it"),
+];
+const MISSED: &[&str] = &["run", "skip"];
+const SESSION_TARGET: &[&str] = &["main", "isolated"];
+
 const GATEWAY: &[Flag] = &[
     switch("allow-unconfigured", "Start without gateway.mode=local in the config"),
     switch("ambient-channels", "Accepted for compatibility; has no effect"),
@@ -716,6 +746,134 @@ whose comments stay.",
         flags: &[JSON],
         examples: &[("agents list --json", "For a script")],
         run: Run::AgentsList,
+        ..BASE
+    },
+    Command {
+        path: &["cron"],
+        about: "Work on a schedule",
+        details: CRON_DETAILS,
+        examples: &[
+            ("cron add --name plants --every 2d --system-event \"Water the plants\"", "A reminder in the main session"),
+            ("cron list", "What is planned, and what came of it"),
+        ],
+        ..BASE
+    },
+    Command {
+        path: &["cron", "status"],
+        about: "Whether jobs run, and when the next one does",
+        flags: &[JSON, TARGET, TIMEOUT_30],
+        examples: &[("cron status --json", "For a script")],
+        run: Run::CronStatus,
+        ..BASE
+    },
+    Command {
+        path: &["cron", "list"],
+        about: "List jobs with their next and last run",
+        flags: &[
+            &[switch("all", "Disabled jobs too"), text("agent", "id", "Only jobs of this agent")],
+            JSON,
+            TARGET,
+            TIMEOUT_30,
+        ],
+        examples: &[("cron list --all", "Disabled ones too")],
+        run: Run::CronList,
+        ..BASE
+    },
+    Command {
+        path: &["cron", "add"],
+        aliases: &[&["cron", "create"]],
+        about: "Add a job",
+        details: CRON_DETAILS,
+        flags: &[
+            &[switch("disabled", "Do not run it yet"), text("name", "name", "What it is called").required()],
+            CRON_JOB,
+            JSON,
+            TARGET,
+            TIMEOUT_30,
+        ],
+        examples: &[
+            ("cron add --name tea --at 20m --system-event \"Tea is ready\"", "Once, in twenty minutes"),
+            (
+                "cron add --name news --cron \"0 7 * * mon-fri\" --tz Europe/Berlin --message \"Sum up the news\"",
+                "A turn on workdays at seven",
+            ),
+        ],
+        run: Run::CronAdd,
+        ..BASE
+    },
+    Command {
+        path: &["cron", "edit"],
+        about: "Change a job",
+        details: "Changes what the flags name and leaves the rest.",
+        flags: &[
+            &[
+                switch("clear-agent", "Back to the default agent"),
+                switch("disable", "Let it run by hand only"),
+                switch("enable", "Let it run again"),
+                text("name", "name", "What it is called"),
+            ],
+            CRON_JOB,
+            JSON,
+            TARGET,
+            TIMEOUT_30,
+        ],
+        args: CRON_ID,
+        examples: &[("cron edit <id> --every 20m --missed skip", "Another interval, and nothing is caught up")],
+        run: Run::CronEdit,
+        ..BASE
+    },
+    Command {
+        path: &["cron", "enable"],
+        about: "Let a job run again",
+        flags: &[JSON, TARGET, TIMEOUT_30],
+        args: CRON_ID,
+        examples: &[("cron enable <id>", "It runs again at its next time")],
+        run: Run::CronEnable,
+        ..BASE
+    },
+    Command {
+        path: &["cron", "disable"],
+        about: "Let a job run by hand only",
+        flags: &[JSON, TARGET, TIMEOUT_30],
+        args: CRON_ID,
+        examples: &[("cron disable <id>", "It stays in the list, with --all")],
+        run: Run::CronDisable,
+        ..BASE
+    },
+    Command {
+        path: &["cron", "rm"],
+        aliases: &[&["cron", "remove"], &["cron", "delete"]],
+        about: "Remove a job",
+        details: "What it is running goes on, and the log of its runs stays.",
+        flags: &[JSON, TARGET, TIMEOUT_30],
+        args: CRON_ID,
+        examples: &[("cron rm <id>", "No such job any more")],
+        run: Run::CronRemove,
+        ..BASE
+    },
+    Command {
+        path: &["cron", "run"],
+        about: "Run a job now",
+        details: "Returns when a line is in the main session or a turn has begun. Exit status 1 when it is not run.",
+        flags: &[&[switch("due", "Only if it is due")], JSON, TARGET, TIMEOUT_30],
+        args: CRON_ID,
+        examples: &[("cron run <id>", "Try a job out")],
+        run: Run::CronRun,
+        ..BASE
+    },
+    Command {
+        path: &["cron", "runs"],
+        about: "Show what came of a job's runs",
+        details: "Oldest first; also of a job that was removed. Runs missed while the gateway was down stand there too.",
+        flags: &[
+            &[text("id", "id", "The job, instead of the argument"), text("limit", "n", "Most runs").or("50")],
+            JSON,
+            TARGET,
+            TIMEOUT_30,
+        ],
+        args: &[Arg { name: "id", required: false, many: false, source: Source::Nothing, about: "The job" }],
+        examples: &[("cron runs <id> --limit 5", "The last five")],
+        run: Run::CronRuns,
         ..BASE
     },
     Command {

@@ -4,7 +4,6 @@
 /// Path and advice.
 pub const LATER: &[(&str, &str)] = &[
     ("configure", "Edit the config file; check it with: openclaw config validate"),
-    ("cron", "Scheduled work is not in this version."),
     ("dashboard", "Open the address that the gateway prints when it starts."),
     ("doctor", "Check the config with: openclaw config validate, the rest with: openclaw gateway status"),
     ("gateway install", "Install a unit from the folder packaging by hand (see packaging/INSTALL.md)."),

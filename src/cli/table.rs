@@ -240,6 +240,24 @@ pub enum Run {
     AgentsDelete,
     /// `agents set-identity`
     AgentsSetIdentity,
+    /// `cron status`
+    CronStatus,
+    /// `cron list`
+    CronList,
+    /// `cron add`
+    CronAdd,
+    /// `cron edit`
+    CronEdit,
+    /// `cron enable`
+    CronEnable,
+    /// `cron disable`
+    CronDisable,
+    /// `cron rm`
+    CronRemove,
+    /// `cron run`
+    CronRun,
+    /// `cron runs`
+    CronRuns,
     /// `agents list`
     AgentsList,
     /// `sessions`

@@ -19,6 +19,7 @@ use super::model::Config;
 use super::paths::{Paths, Profile};
 use super::substitute::{env_block, substitute};
 use super::validate::validate;
+use super::value::Node;
 use crate::sys::order;
 
 /// What stands in place of a secret in answers (protocol.md 8.1).
@@ -214,7 +215,10 @@ fn resolve(snapshot: &mut Snapshot) {
     snapshot.issues.extend(found.issues);
     snapshot.warnings.extend(found.warnings);
     snapshot.warnings.extend(newer(&value, env!("CARGO_PKG_VERSION")));
-    snapshot.config = Arc::new(Config::from_value(value.clone()));
+    let mut config = Config::from_value(value.clone());
+    let token = snapshot.env.get("ANTHROPIC_OAUTH_TOKEN").is_some_and(|token| !token.trim().is_empty());
+    config.agents.note_payment(Node::root(&value).at("auth"), token);
+    snapshot.config = Arc::new(config);
     snapshot.resolved = value;
 }
 

@@ -15,7 +15,7 @@ use crate::limits;
 
 pub use super::sections::{
     ActiveHours, Agent, AgentDefaults, Agents, Heartbeat, Identity, MAIN_AGENT, Model, ModelChoice, ModelCost,
-    Provider, ResolvedAgent, ResolvedHeartbeat,
+    Provider, ResolvedAgent, ResolvedHeartbeat, raw_agent,
 };
 
 /// The gateway port when nobody says otherwise (lifecycle.md 1).
@@ -231,6 +231,8 @@ pub struct Gateway {
     pub max_connections: usize,
     /// `http.*`.
     pub http: Http,
+    /// `metrics.enabled`.
+    pub metrics: bool,
     /// `nodes.*`.
     pub nodes: Nodes,
     /// Whether the misplaced `gateway.token` is set, for a hint (lifecycle.md 8).
@@ -486,6 +488,7 @@ impl Gateway {
             tls_enabled: at.at("tls").at("enabled").flag().unwrap_or(false),
             max_connections: connections.unwrap_or(limits::CONNECTIONS).clamp(1, limits::CONNECTIONS_MAX),
             http: Http::read(root),
+            metrics: at.at("metrics").at("enabled").flag().unwrap_or(false),
             nodes: Nodes {
                 allow_commands: at.at("nodes").either(&["allowCommands", "commands.allow"]).texts(),
                 deny_commands: at.at("nodes").either(&["denyCommands", "commands.deny"]).texts(),

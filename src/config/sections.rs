@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
+
 use super::secret::Secret;
 use super::value::{Node, duration};
 
@@ -10,6 +12,8 @@ use super::value::{Node, duration};
 pub const MAIN_AGENT: &str = "main";
 /// Heartbeat interval when nothing is said (agent.md 25).
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(30 * 60);
+/// The same where turns come out of a subscription's allowance.
+const HEARTBEAT_EVERY_SUBSCRIBED: Duration = Duration::from_secs(60 * 60);
 /// A reply that is only an acknowledgement may be this long (agent.md 25).
 const ACK_MAX_CHARS: usize = 300;
 /// What a heartbeat turn asks; the token is fixed by the clients, the wording is ours.
@@ -30,6 +34,8 @@ pub struct Agents {
     /// The default agent where none is marked: who `defaults.systemAgent` names, or `main`, of agents that have names
     /// for places.
     unmarked: Option<String>,
+    /// Whether Anthropic's models are paid by a subscription.
+    subscribed: bool,
 }
 
 /// `agents.defaults.*`.
@@ -148,7 +154,7 @@ pub struct ActiveHours {
 /// A heartbeat with defaults filled in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResolvedHeartbeat {
-    /// Interval; never zero.
+    /// Interval; zero means never.
     pub every: Duration,
     /// What the turn asks.
     pub prompt: String,
@@ -249,7 +255,24 @@ impl Agents {
         let wanted = named.into_iter().chain([MAIN_AGENT.to_string()]);
         let unmarked = wanted.into_iter().find(|id| list.is_empty() && keyed.iter().any(|agent| agent.id == *id));
         list.extend(keyed);
-        Agents { defaults: AgentDefaults::read(at.at("defaults")), list, unmarked }
+        Agents { defaults: AgentDefaults::read(at.at("defaults")), list, unmarked, subscribed: false }
+    }
+
+    /// Takes note of how Anthropic's models are paid: by the first profile of the order, else by what all profiles say,
+    /// else by whether there is a token of a subscription in the environment.
+    pub(super) fn note_payment(&mut self, auth: Node<'_>, token: bool) {
+        let profiles = auth.at("profiles");
+        let way = |profile: Node<'_>| match profile.at("mode").text()?.as_str() {
+            "api_key" => Some(false),
+            "oauth" | "token" => Some(true),
+            _ => None,
+        };
+        let own = |profile: &Node<'_>| profile.at("provider").text().as_deref() == Some("anthropic");
+        let order = auth.at("order").at("anthropic").texts();
+        let first = order.iter().map(|id| profiles.at(id)).filter(own).find_map(way);
+        let all: Vec<bool> = profiles.members().map(|(_, profile)| profile).filter(own).filter_map(way).collect();
+        let agreed = all.first().copied().filter(|one| all.iter().all(|other| other == one));
+        self.subscribed = first.or(agreed).unwrap_or(token);
     }
 
     /// The agent marked default, else the first of a list, else `main`.
@@ -300,8 +323,30 @@ impl Agents {
             None if own_blocks || agent.id != self.default_id() => return None,
             None => Heartbeat::default(),
         };
-        own.over(self.defaults.heartbeat.as_ref()).resolved()
+        Some(self.filled(own)).filter(|beat| !beat.every.is_zero())
     }
+
+    /// How an agent's heartbeats are set, whether it has any or not.
+    pub fn heartbeat_settings(&self, id: &str) -> ResolvedHeartbeat {
+        let own = self.list.iter().find(|agent| agent.id == id).and_then(|agent| agent.heartbeat.clone());
+        self.filled(own.unwrap_or_default())
+    }
+
+    fn filled(&self, own: Heartbeat) -> ResolvedHeartbeat {
+        let every = if self.subscribed { HEARTBEAT_EVERY_SUBSCRIBED } else { HEARTBEAT_EVERY };
+        own.over(self.defaults.heartbeat.as_ref()).resolved(every)
+    }
+}
+
+/// What the file says of an agent, for the parts that read their own sections: `agents.list[]`, or
+/// `agents.entries.<id>`.
+pub fn raw_agent<'a>(config: &'a Value, id: &str) -> Option<&'a Value> {
+    let agents = config.get("agents")?;
+    let same = |found: Option<&str>| found.is_some_and(|found| found.trim().eq_ignore_ascii_case(id));
+    let mut listed = agents.get("list").and_then(Value::as_array).into_iter().flatten();
+    let found = listed.find(|agent| same(agent.get("id").and_then(Value::as_str)));
+    let mut entries = agents.get("entries").and_then(Value::as_object).into_iter().flatten();
+    found.or_else(|| entries.find(|(found, _)| same(Some(found))).map(|(_, agent)| agent))
 }
 
 impl Agent {
@@ -398,10 +443,9 @@ impl Heartbeat {
         }
     }
 
-    fn resolved(self) -> Option<ResolvedHeartbeat> {
-        let every = self.every.unwrap_or(HEARTBEAT_EVERY);
-        (!every.is_zero()).then(|| ResolvedHeartbeat {
-            every,
+    fn resolved(self, every: Duration) -> ResolvedHeartbeat {
+        ResolvedHeartbeat {
+            every: self.every.unwrap_or(every),
             prompt: self.prompt.unwrap_or_else(|| HEARTBEAT_PROMPT.to_string()),
             model: self.model,
             target: self.target.unwrap_or_else(|| "last".to_string()),
@@ -411,7 +455,7 @@ impl Heartbeat {
             ack_max_chars: self.ack_max_chars.unwrap_or(ACK_MAX_CHARS),
             active_hours: self.active_hours,
             include_reasoning: self.include_reasoning.unwrap_or(false),
-        })
+        }
     }
 }
 
@@ -495,6 +539,30 @@ mod tests {
         assert_eq!(resolved[0].heartbeat, None);
         let beat = resolved[1].heartbeat.clone().unwrap();
         assert_eq!((beat.every.as_secs(), beat.target.as_str()), (600, "none"));
+    }
+
+    #[test]
+    fn a_subscription_has_heartbeats_once_an_hour() {
+        let minutes = |auth: Value, token: bool| {
+            let mut agents = agents(json!({}));
+            agents.note_payment(Node::root(&auth), token);
+            agents.heartbeat_settings("main").every.as_secs() / 60
+        };
+        let profile = |mode: &str| json!({"provider": "anthropic", "mode": mode});
+        let (key, oauth) = (profile("api_key"), profile("oauth"));
+        assert_eq!(minutes(json!({}), false), 30);
+        assert_eq!(minutes(json!({}), true), 60);
+        assert_eq!(minutes(json!({"profiles": {"a": oauth}}), false), 60);
+        assert_eq!(minutes(json!({"profiles": {"a": {"provider": "openai", "mode": "oauth"}}}), false), 30);
+        assert_eq!(minutes(json!({"profiles": {"a": key}}), true), 30);
+        let both = json!({"profiles": {"a": key, "b": oauth}});
+        assert_eq!((minutes(both.clone(), false), minutes(both.clone(), true)), (30, 60));
+        let mut ordered = both;
+        ordered["order"] = json!({"anthropic": ["b", "a"]});
+        assert_eq!(minutes(ordered, false), 60);
+        let mut set = agents(json!({"defaults": {"heartbeat": {"every": "5m"}}}));
+        set.note_payment(Node::root(&json!({})), true);
+        assert_eq!(set.heartbeat_settings("main").every.as_secs(), 300);
     }
 
     #[test]

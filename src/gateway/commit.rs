@@ -40,6 +40,7 @@ impl State {
     pub fn save_unsaved(&mut self, fx: &mut Vec<Effect>) {
         let mut files = self.device_files();
         files.extend(self.node_files());
+        files.extend(self.cron_files());
         if !files.is_empty() {
             fx.push(Effect::Disk(Job::Write(files), Then::Nothing));
         }
@@ -89,6 +90,7 @@ impl State {
         self.trouble.add(Trouble::WriteFailed, None, now.wall_ms);
         self.devices_unsaved = self.devices_unsaved.and(Change::BOTH);
         self.nodes_unsaved = self.nodes_unsaved.and(Change::BOTH);
+        self.cron.unsaved = true;
         self.sessions.not_saved();
         let refused = match (commit.run, &commit.joined) {
             (Some(no), _) => {

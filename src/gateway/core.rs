@@ -146,6 +146,7 @@ impl Core {
             Event::Http { ask, reply } => {
                 self.next_ticket += 1;
                 self.waiting.insert(self.next_ticket, reply);
+                self.state.metrics.queued = self.events.len();
                 self.step(Input::Http { ticket: self.next_ticket, ask });
             }
             Event::Program { ticket, order, feed } => {
@@ -178,6 +179,7 @@ impl Core {
         handle(&mut self.state, input, self.clock.now(), &mut self.effects);
         self.perform();
         let took = began.elapsed();
+        self.state.metrics.handling.add(took);
         if took > SLOW {
             log::warn!(target: "gateway", "slow event took_ms={} clients={}", took.as_millis(), self.links.len());
         }

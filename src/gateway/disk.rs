@@ -15,8 +15,10 @@ use serde_json::Value;
 
 use super::agent_files::{self, FileAsk};
 use super::approvals_file::{self, ApprovalChange};
+use super::cron::files::{self as cron_files, CronJob, Loaded};
 use super::event::{ConnId, Event, Input};
 use super::handshake::Greeting;
+use super::heartbeats::{HeartbeatAsk, HeartbeatRead};
 use super::journal::{self, OpenRun};
 use super::methods::tools::{self, ToolsAsk};
 use super::notes::Note;
@@ -33,6 +35,7 @@ use crate::config::paths::Paths;
 use crate::http::reply::Reply;
 use crate::limits;
 use crate::protocol::errors::WireError;
+use crate::session::workspace;
 use crate::store::atomic;
 use crate::store::index_file::IndexFiles;
 use crate::store::session::archive::{self, Reason};
@@ -40,6 +43,7 @@ use crate::store::session::retain::{self, Retain};
 use crate::store::sessions::{Arrival, Index};
 use crate::store::tail::{self, Tail, TailRequest};
 use crate::sys::thread;
+use crate::sys::zone::Zone;
 
 /// Something to do with files.
 pub enum Job {
@@ -77,6 +81,10 @@ pub enum Job {
     Profiles(PathBuf, Vec<Change>, u64),
     /// Let old transcripts go.
     Retain(Vec<Retain>),
+    /// Read what heartbeats need.
+    Heartbeat(HeartbeatAsk),
+    /// Read or write files of scheduled work.
+    Cron(CronJob),
     /// Replace session indexes.
     Indexes(Vec<(PathBuf, Arc<Index>)>),
 }
@@ -122,8 +130,14 @@ pub enum Done {
     Answer(Result<String, WireError>),
     /// The configuration to take over.
     Renewed(Box<Result<Renewed, WireError>>),
+    /// What was read for heartbeats.
+    Heartbeat(HeartbeatRead),
     /// Where transcripts are now.
     PutAway(Vec<String>),
+    /// The jobs of the schedule.
+    CronLoaded(Box<Loaded>),
+    /// A time zone, if there is one of that name.
+    CronZone(String, Option<Arc<Zone>>),
     /// It was not done: the queue was full, or a bug got in the way.
     Refused,
 }
@@ -131,7 +145,8 @@ pub enum Done {
 impl Job {
     /// Whether it only reads what a client wants to see; such a job changes nothing and may take long.
     fn reads(&self) -> bool {
-        matches!(self, Job::Tail(_)) || matches!(self, Job::Transcript(ask) if !matches!(ask, Ask::Shorten { .. }))
+        matches!(self, Job::Tail(_) | Job::Cron(CronJob::Runs(..)))
+            || matches!(self, Job::Transcript(ask) if !matches!(ask, Ask::Shorten { .. }))
     }
 }
 
@@ -145,7 +160,11 @@ impl Done {
             Job::Tail(_) => Done::Tail(Err("too many reads are waiting".to_string())),
             Job::Transcript(_) => Done::Transcript(Err("too many reads are waiting".to_string())),
             Job::Add(_) => Done::Added(Err("too many writes are waiting".to_string())),
+            Job::Cron(CronJob::Runs(..)) => {
+                Done::Answer(Err(WireError::unavailable("too many reads are waiting; try again")))
+            }
             Job::Config
+            | Job::Cron(_)
             | Job::Sessions(_)
             | Job::Recover(..)
             | Job::PutAway(..)
@@ -153,6 +172,7 @@ impl Done {
             | Job::Renew(_)
             | Job::AgentFiles(_)
             | Job::Tools(_)
+            | Job::Heartbeat(_)
             | Job::ApprovalsSet(..)
             | Job::ApprovalsChange(_) => Done::Refused,
         }
@@ -196,6 +216,12 @@ pub enum Then {
     Answer(Waiting),
     /// Answer `sessions.delete`.
     PutAway(Waiting, String),
+    /// Go on with heartbeats: with the time zones, or with this agent's.
+    Heartbeat(Option<String>),
+    /// Take over the schedule, or a time zone for it.
+    CronLoaded,
+    /// Start this job's turn.
+    CronBegun(String),
 }
 
 /// What is said once a change is on disk.
@@ -386,9 +412,24 @@ fn perform(hands: &mut Hands, job: Job) -> Done {
             Done::Written(Ok(()))
         }
         Job::PutAway(files, now_ms) => Done::PutAway(put_away(&files, now_ms)),
+        Job::Heartbeat(ask) => Done::Heartbeat(heartbeat_read(&ask, &place.env)),
         Job::Tail(ask) => Done::Tail(read_log(place, ask)),
+        Job::Cron(job) => cron_files::perform(job),
         Job::Config => Done::Config(Box::new(load::load(&place.paths, &place.env))),
         Job::Sessions(stores) => Done::Sessions(sessions::read_all(stores, &mut hands.indexes)),
+    }
+}
+
+fn heartbeat_read(ask: &HeartbeatAsk, env: &Env) -> HeartbeatRead {
+    let zone = |name: &String| match name.as_str() {
+        "local" => Some(Zone::local(|name| env.get(name).map(Into::into))),
+        name => Zone::named(name),
+    };
+    match ask {
+        HeartbeatAsk::Zones(names) => {
+            HeartbeatRead::Zones(names.iter().map(|name| (name.clone(), zone(name))).collect())
+        }
+        HeartbeatAsk::File(folder) => HeartbeatRead::AsksNothing(workspace::heartbeat_asks_nothing(folder)),
     }
 }
 

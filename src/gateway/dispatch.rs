@@ -9,9 +9,10 @@ use super::broadcast;
 use super::dedupe::{self, Remembered};
 use super::event::{Answer, Call, ConnId, Effect, Handled};
 use super::methods::{
-    agent, agents, approvals, channels, chat, config, devices, health, logs, models, nodes, session_read,
+    agent, agents, approvals, channels, chat, config, cron, devices, health, logs, models, nodes, session_read,
     session_write, sessions, system, tools, usage,
 };
+use super::metrics::Answered;
 use super::state::{Role, Session, State};
 use super::trouble::Trouble;
 use crate::limits;
@@ -35,10 +36,12 @@ pub struct Request<'a> {
 /// Answers a request, now or (for handlers that wait for something) later.
 pub fn dispatch(state: &mut State, conn: ConnId, id: &str, call: Call, now: Now, fx: &mut Vec<Effect>) {
     state.counters.requests += 1;
-    let name = match &call {
-        Call::Known(row, _) => row.name,
-        Call::Unknown(_) => "unknown",
+    let row = match &call {
+        Call::Known(row, _) => Some(*row),
+        Call::Unknown(_) => None,
     };
+    let name = row.map_or("unknown", |row| row.name);
+    let held = state.held.len();
     if state.facts.log_requests {
         log::debug!(target: "gateway/ws", "← req {name} conn={conn}");
     }
@@ -51,12 +54,22 @@ pub fn dispatch(state: &mut State, conn: ConnId, id: &str, call: Call, now: Now,
             broadcast::reply_raw(fx, conn, id, &payload);
             Ok(())
         }
-        Ok(Answer::Later) => return,
+        Ok(Answer::Later) => {
+            // one that waits for the session indexes comes here once more
+            if state.held.len() == held {
+                state.metrics.request(row, Answered::Later);
+            }
+            return;
+        }
         Err(error) => Err(error),
     };
     match answer {
-        Ok(()) => log::debug!(target: "gateway/ws", "⇄ res ✓ {name} conn={conn}"),
+        Ok(()) => {
+            state.metrics.request(row, Answered::Ok);
+            log::debug!(target: "gateway/ws", "⇄ res ✓ {name} conn={conn}");
+        }
         Err(error) => {
+            state.metrics.request(row, Answered::Error);
             state.counters.failed += 1;
             let (code, what) = (error.code.row().name, error.for_log());
             log::info!(target: "gateway/ws", "⇄ res ✗ {name} conn={conn} code={code} error={what}");
@@ -196,6 +209,14 @@ fn missing(scope: Scope, protocol: u8) -> WireError {
 fn handler(state: &mut State, handler: Handler, request: Request<'_>, fx: &mut Vec<Effect>) -> Handled {
     match handler {
         Handler::Connect => Err(WireError::invalid("connect is only valid as the first request")),
+        Handler::CronAdd => cron::add(state, &request, fx),
+        Handler::CronGet => cron::get(state, &request),
+        Handler::CronList => cron::list(state, &request),
+        Handler::CronRemove => cron::remove(state, &request, fx),
+        Handler::CronRun => cron::run(state, &request, fx),
+        Handler::CronRuns => cron::runs(state, &request, fx),
+        Handler::CronStatus => cron::status(state, &request),
+        Handler::CronUpdate => cron::update(state, &request, fx),
         Handler::Health => health::health(state, &request, fx),
         Handler::Status => health::status(state, &request),
         Handler::SystemPresence => system::presence(state, &request),

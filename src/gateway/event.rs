@@ -15,9 +15,12 @@ use super::desk::{Behalf, ToolAsk};
 use super::disk::{Done, Job, Then};
 use super::errand::Errand;
 use super::hooks::{HookOrder, Knock};
+use super::metrics::Snapshot;
 use super::programs::admit::{Admit, Grant};
 use super::programs::calls::CallOrder;
+use super::programs::embeddings::{Report, Setting};
 use super::programs::feed::{Feed, FeedLine};
+use super::programs::previous::{Earlier, Given, Known};
 use super::programs::runs::RunOrder;
 use super::programs::target::{Aim, Target};
 use super::programs::tools::Ground;
@@ -126,8 +129,12 @@ pub enum Input {
         /// What.
         order: Order,
     },
+    /// A request for embeddings is over.
+    Embedded(Box<Report>),
     /// The program has gone, or reads too slowly.
     ProgramGone(u64),
+    /// A program gets an answer that it may name later.
+    Given(Box<Given>),
     /// The disk thread has done a job.
     Stored {
         /// What was to follow.
@@ -236,6 +243,12 @@ pub enum HttpAsk {
     Aim(Box<Aim>),
     /// Which agents are there?
     Agents,
+    /// By which settings do texts for this agent become vectors?
+    Embeddings(Box<Aim>),
+    /// How much of everything is there?
+    Metrics,
+    /// What is known of answers that this request names?
+    Earlier(Box<Earlier>),
 }
 
 /// What an HTTP program wants done.
@@ -276,6 +289,10 @@ pub enum HttpAnswer {
     Admitted(Grant),
     /// It is for a hook and may pass, by this configuration, or is refused; none when it is for no hook.
     Hook(Option<Result<Arc<Config>, Box<Reply>>>),
+    /// By these.
+    Embeddings(Box<Setting>),
+    /// So much.
+    Metrics(Box<Snapshot>),
     /// It may not; this is what it is told.
     Refused(Box<Reply>),
     /// What tools need, or why there are none.
@@ -284,6 +301,8 @@ pub enum HttpAnswer {
     Aimed(Box<Target>),
     /// These.
     Agents(Vec<String>),
+    /// This.
+    Earlier(Known),
 }
 
 /// What the state thread wants to be woken for.
@@ -322,6 +341,8 @@ pub enum Timer {
     Runs,
     /// A heartbeat may be due.
     Heartbeat,
+    /// A scheduled job may be due.
+    Cron,
     /// An approval may have expired.
     Approvals,
     /// A tool has waited long enough for a turn.

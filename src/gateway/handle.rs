@@ -35,7 +35,9 @@ pub fn handle(state: &mut State, input: Input, now: Now, fx: &mut Vec<Effect>) {
         Input::Closed { conn, why } => closed(state, conn, &why, now, fx),
         Input::Http { ticket, ask } => fx.push(Effect::Answer(ticket, http(state, &ask, now))),
         Input::Program { ticket, order: wish } => order(state, ticket, wish, now, fx),
+        Input::Embedded(report) => state.embedded(*report, now, fx),
         Input::ProgramGone(ticket) => state.program_gone(ticket, now, fx),
+        Input::Given(given) => state.previous.note(*given, now.mono),
         Input::Stored { then, done } => stored(state, then, done, now, fx),
         Input::Tool { by, ticket, ask } => state.tool_asks(&by, ticket, ask, now, fx),
         Input::Note(note) => state.tool_notes(note, now, fx),
@@ -162,6 +164,14 @@ fn http(state: &mut State, ask: &HttpAsk, now: Now) -> HttpAnswer {
             let agents = state.config.agents.resolved().into_iter().map(|agent| agent.id);
             return HttpAnswer::Agents(agents.collect());
         }
+        HttpAsk::Metrics => return HttpAnswer::Metrics(Box::new(state.metrics_snapshot())),
+        HttpAsk::Embeddings(aim) => {
+            return match state.embedding_setting(aim) {
+                Ok(setting) => HttpAnswer::Embeddings(Box::new(setting)),
+                Err(reply) => HttpAnswer::Refused(reply),
+            };
+        }
+        HttpAsk::Earlier(earlier) => return HttpAnswer::Earlier(state.previous.known(earlier, now.mono)),
     };
     let failing = if state.stopping { vec!["stopping"] } else { Vec::new() };
     HttpAnswer::Probe {
@@ -192,6 +202,10 @@ fn stored(state: &mut State, then: Then, done: Done, now: Now, fx: &mut Vec<Effe
     match (then, done) {
         (Then::Nothing, _) => {}
         (Then::Reply(ticket, reply), _) => fx.push(Effect::Feed(ticket, Feed::Reply(reply))),
+        (Then::CronLoaded, Done::CronZone(name, zone)) => state.cron_zone(name, zone, now, fx),
+        (Then::CronLoaded, Done::CronLoaded(loaded)) => state.cron_loaded(Some(*loaded), now, fx),
+        (Then::CronLoaded, _) => state.cron_loaded(None, now, fx),
+        (Then::CronBegun(id), done) => state.cron_begun(&id, done, now, fx),
         (Then::Commit(commit), Done::Written(Ok(()))) => state.committed(*commit, now, fx),
         (Then::Commit(commit), Done::Written(Err(text))) => state.not_committed(*commit, &text, now, fx),
         (Then::LogsTail(waiting), Done::Tail(tail)) => {
@@ -218,6 +232,7 @@ fn stored(state: &mut State, then: Then, done: Done, now: Now, fx: &mut Vec<Effe
             for input in std::mem::take(&mut state.held_inputs) {
                 handle(state, input, now, fx);
             }
+            state.cron_due(now, fx);
         }
         (Then::Transcript(waiting), Done::Transcript(Ok(payload))) => {
             broadcast::reply_raw(fx, waiting.conn, &waiting.id, &payload);
@@ -226,6 +241,7 @@ fn stored(state: &mut State, then: Then, done: Done, now: Now, fx: &mut Vec<Effe
         (Then::Shortened(waiting, place), done) => shortened(state, &waiting, &place, done, now, fx),
         (Then::Answer(waiting), Done::Answer(result)) => wired(state, &waiting, result, fx),
         (Then::Added(note), Done::Added(result)) => state.messages_added(*note, result, now, fx),
+        (Then::Heartbeat(agent), done) => state.heartbeat_read(agent.as_deref(), done, now, fx),
         (Then::PutAway(waiting, key), Done::PutAway(archived)) => {
             let payload = json!({"ok": true, "key": key, "deleted": true, "archived": archived});
             broadcast::reply(fx, waiting.conn, &waiting.id, &payload);
@@ -339,6 +355,7 @@ fn due(state: &mut State, timer: Timer, now: Now, fx: &mut Vec<Effect>) {
             fx.push(Effect::Exit);
         }
         Timer::Heartbeat => state.heartbeats_due(now, fx),
+        Timer::Cron => state.cron_due(now, fx),
         Timer::Approvals => state.approvals_due(now, fx),
         Timer::ToolWait(ticket) => state.tool_wait_is_over(ticket, fx),
         Timer::SaveSessions => state.save_sessions(fx),
@@ -394,6 +411,7 @@ fn ping(state: &mut State, now: Now, fx: &mut Vec<Effect>) {
 
 fn sweep(state: &mut State, now: Now, fx: &mut Vec<Effect>) {
     state.expire(now);
+    state.previous.sweep(now.mono);
     state.save_unsaved(fx);
     // What could not be written before is tried again, even if nothing else changes.
     state.save_sessions(fx);

@@ -7,12 +7,12 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::event::{Effect, Timer};
-use super::sessions::SessionRow;
 use super::state::State;
 use crate::agent::model::ModelRef;
 use crate::agent::model::discover::Found;
-use crate::config::sections::{ResolvedAgent, ResolvedHeartbeat};
+use crate::config::sections::ResolvedAgent;
 use crate::limits;
+use crate::session::list;
 use crate::session::row::{self, Defaults};
 use crate::sys::clock::Now;
 
@@ -81,24 +81,28 @@ impl State {
             row.insert("name".into(), name.as_str().into());
         }
         row.insert("isDefault".into(), agent.is_default.into());
-        row.insert("heartbeat".into(), self.heartbeat(agent.heartbeat.as_ref()));
+        row.insert("heartbeat".into(), self.heartbeat(agent));
         row.insert("sessions".into(), self.agent_sessions(&agent.id, now, RECENT));
         Value::Object(row)
     }
 
     /// A heartbeat as clients show it; an agent without one has it disabled (protocol.md 11.1).
-    fn heartbeat(&self, beat: Option<&ResolvedHeartbeat>) -> Value {
-        let Some(beat) = beat else {
-            return json!({"enabled": false, "every": "disabled", "everyMs": null, "prompt": "", "target": "none", "ackMaxChars": 0});
-        };
-        json!({
-            "enabled": self.heartbeats.enabled && !beat.every.is_zero(),
-            "every": interval(beat.every),
-            "everyMs": millis(beat.every),
+    fn heartbeat(&self, agent: &ResolvedAgent) -> Value {
+        let beat = self.config.agents.heartbeat_settings(&agent.id);
+        let on = agent.heartbeat.is_some();
+        let mut row = json!({
+            "enabled": self.heartbeats.enabled && on,
+            "every": if on { interval(beat.every) } else { "disabled".to_string() },
+            "everyMs": on.then(|| millis(beat.every)),
             "prompt": beat.prompt,
             "target": beat.target,
             "ackMaxChars": beat.ack_max_chars,
-        })
+        });
+        let told = [("model", beat.model), ("session", beat.session)];
+        if let Some(members) = row.as_object_mut() {
+            members.extend(told.into_iter().filter_map(|(name, value)| Some((name.to_string(), value?.into()))));
+        }
+        row
     }
 
     fn agent_sessions(&self, agent: &str, now: Now, most: usize) -> Value {
@@ -118,7 +122,7 @@ impl State {
         let beats: Vec<Value> = agents
             .iter()
             .map(|agent| {
-                let Value::Object(mut beat) = self.heartbeat(agent.heartbeat.as_ref()) else { return Value::Null };
+                let Value::Object(mut beat) = self.heartbeat(agent) else { return Value::Null };
                 beat.retain(|name, _| ["enabled", "every", "everyMs"].contains(&name.as_str()));
                 beat.insert("agentId".into(), agent.id.as_str().into());
                 Value::Object(beat)
@@ -188,7 +192,7 @@ fn interval(every: Duration) -> String {
     }
 }
 
-fn status_row(row: &SessionRow<'_>, defaults: &Defaults, now: Now) -> Value {
+fn status_row(row: &list::Found<'_>, defaults: &Defaults, now: Now) -> Value {
     let mut entry = row::row(row.key, row.entry, defaults);
     entry.retain(|name, _| {
         [
@@ -208,7 +212,7 @@ fn status_row(row: &SessionRow<'_>, defaults: &Defaults, now: Now) -> Value {
         .contains(&name.as_str())
     });
     entry.insert("agentId".into(), row.agent.into());
-    entry.insert("age".into(), now.wall_ms.saturating_sub(row.updated_ms()).into());
+    entry.insert("age".into(), now.wall_ms.saturating_sub(row.entry.updated_ms()).into());
     for name in ["totalTokens", "remainingTokens", "percentUsed", "model", "contextTokens"] {
         entry.entry(name).or_insert(Value::Null);
     }

@@ -17,6 +17,7 @@ use crate::agent::message::Block;
 use crate::agent::model::failover::Cooldowns;
 use crate::agent::model::{ModelRef, Thinking};
 use crate::agent::run::{ClientTools, Prompt, RunSpec, Task};
+use crate::agent::tool::approval::judge::Origin as Speaker;
 use crate::limits;
 use crate::protocol::errors::WireError;
 use crate::session::key::KeyRules;
@@ -36,6 +37,8 @@ pub struct Intake {
     pub run_id: String,
     /// How it was asked for.
     pub origin: Origin,
+    /// Who speaks: what a stranger says gets fewer tools, also by way of another session.
+    pub speaker: Speaker,
     /// What the person says.
     pub prompt: Vec<Block>,
     /// How much the model thinks, for this turn.
@@ -85,6 +88,7 @@ impl Intake {
             place,
             run_id,
             origin,
+            speaker: Speaker::Operator,
             prompt,
             limit,
             thinking: None,
@@ -278,7 +282,7 @@ impl State {
 
     /// The id a new session gets: the one its key asks for, unless another session has it.
     fn session_id_for(&mut self, key: &str) -> String {
-        let taken = |id: &&str| self.sessions.rows().iter().any(|row| row.entry.session_id().as_deref() == Some(*id));
+        let taken = |id: &&str| self.sessions.all().any(|row| row.entry.session_id().as_deref() == Some(*id));
         match session_key::explicit_id(key).filter(|id| !taken(id)) {
             Some(id) => id.to_string(),
             None => self.entropy.uuid(),
@@ -308,7 +312,7 @@ impl State {
         let mut seed = [0_u8; 32];
         self.entropy.fill(&mut seed);
         let prompts = match intake.task {
-            Task::Answer => {
+            Task::Answer | Task::Heartbeat => {
                 let content = self.note_block(&place).into_iter().chain(intake.prompt).collect();
                 vec![Prompt { run_id: intake.run_id.clone(), content }]
             }
@@ -327,6 +331,7 @@ impl State {
             transcript,
             workspace: self.config.workspace(&self.facts.paths, &agent),
             prompts,
+            speaker: intake.speaker,
             task: intake.task,
             shows_thoughts: reasoning.as_deref() == Some("stream"),
             exec_security: word("execSecurity"),
@@ -355,6 +360,7 @@ impl State {
             not_before: None,
             lost: Lost::default(),
             origin: intake.origin,
+            speaker: intake.speaker,
             session_key: key,
             agent_id: agent,
             session_id,
@@ -430,7 +436,7 @@ impl State {
     }
 
     fn mark_interrupted(&mut self, no: RunNo) {
-        let Some(run) = self.runs.get(no) else { return };
+        let Some(run) = self.runs.get(no).filter(|run| !run.is_heartbeat()) else { return };
         let (agent, key) = (run.agent_id.clone(), run.session_key.clone());
         if let Some(entry) = self.sessions.get_mut(&agent, &key) {
             entry.set("abortedLastRun", true);
@@ -439,10 +445,8 @@ impl State {
 
     /// Whoever waits hears it before the connection closes.
     fn answer_interrupted(&mut self, no: RunNo, fx: &mut Vec<Effect>) {
-        let Some(run) = self.runs.get_mut(no) else { return };
-        // A hook's turn is told of when it has really ended.
-        let Some(asker) = run.asker.take_if(|asker| !matches!(asker, Asker::Hook(_))) else { return };
-        let id = run.id.clone();
+        let Some(asker) = self.runs.take_asker(no) else { return };
+        let id = self.runs.get(no).map_or(String::new(), |run| run.id.clone());
         let error = WireError { retryable: Some(true), ..WireError::unavailable("the gateway is stopping") };
         self.tell_asker(&asker, &id, Err(&error), fx);
     }

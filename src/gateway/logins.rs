@@ -38,6 +38,7 @@ pub struct Logins {
     entries: HashMap<IpAddr, Entry>,
     /// (last failure, address), oldest first.
     order: BTreeSet<(u64, IpAddr)>,
+    failures: u64,
 }
 
 #[derive(Debug)]
@@ -51,7 +52,7 @@ struct Entry {
 impl Logins {
     /// An empty count with these limits.
     pub fn new(limits: LoginLimits) -> Logins {
-        Logins { limits, entries: HashMap::new(), order: BTreeSet::new() }
+        Logins { limits, entries: HashMap::new(), order: BTreeSet::new(), failures: 0 }
     }
 
     /// Takes new limits, e.g. after a configuration change; existing lockouts end as announced.
@@ -69,8 +70,14 @@ impl Logins {
         (until > now_ms).then(|| (until - now_ms).min(self.limits.lockout_ms))
     }
 
+    /// Failures of all addresses since the start, those without a limit included.
+    pub fn failures(&self) -> u64 {
+        self.failures
+    }
+
     /// Counts a failure; answers the length of the lockout it caused.
     pub fn failed(&mut self, address: IpAddr, now_ms: u64) -> Option<u64> {
+        self.failures += 1;
         if self.is_exempt(address) || self.limits.attempts == 0 {
             return None;
         }

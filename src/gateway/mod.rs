@@ -12,6 +12,7 @@ mod commit;
 pub mod conn;
 pub mod connect_params;
 pub mod core;
+pub mod cron;
 pub mod dedupe;
 pub mod deliver;
 pub mod desk;
@@ -24,6 +25,9 @@ pub mod field;
 pub mod handle;
 pub mod handshake;
 pub mod health;
+#[cfg(test)]
+mod heartbeat_tests;
+mod heartbeat_turns;
 pub mod heartbeats;
 pub mod hello;
 pub mod hooks;
@@ -32,6 +36,7 @@ pub mod journal;
 mod living;
 pub mod logins;
 pub mod methods;
+pub mod metrics;
 mod model_memory;
 pub mod no_device;
 pub mod node_commands;
@@ -187,12 +192,13 @@ pub fn run(boot: Boot, listeners: Listeners, ready: impl FnOnce()) -> Result<(),
         real_ip: if state.config.gateway.allow_real_ip_fallback { RealIp::Fallback } else { RealIp::Ignore },
         hsts: state.config.gateway.http.strict_transport_security.clone(),
     };
-    let hub = Hub::new(events.clone(), settings).map_err(|e| StartError::System("cannot start a thread", e))?;
+    let total = Total::new(start::room(plan.max_connections, host::open_files_limit()));
+    let hub = Hub::new(events.clone(), settings, total.clone())
+        .map_err(|e| StartError::System("cannot start a thread", e))?;
     let queue = (events.clone(), queue);
     let place = Place { paths, env, log_file };
     let store = disk::spawn(place, events.clone()).map_err(|e| StartError::System("cannot start a thread", e))?;
     install_signals(events)?;
-    let total = Total::new(start::room(plan.max_connections, host::open_files_limit()));
     let mut addresses = Vec::new();
     for (socket, addr) in listeners.sockets {
         addresses.push(addr);

@@ -29,8 +29,10 @@ impl State {
         fx.push(Effect::Hooks(self.config.hooks.enabled));
         self.sessions.keep(|agent| self.config.agents.find(agent).is_some());
         self.sessions.fill(shelves);
+        self.plan_heartbeats(now, fx);
         self.refresh_health(now, fx);
         self.start_due_runs(now, fx);
+        self.cron_renewed(now, fx);
     }
 
     fn adopt(&mut self, snapshot: Snapshot) {

@@ -80,10 +80,25 @@ impl Script {
         Script { state, now, effects: Vec::new() }
     }
 
+    /// Sets the clock.
+    pub fn set_now(&mut self, now: Now) {
+        self.now = now;
+    }
+
     /// Lets time pass.
     pub fn wait(&mut self, time: Duration) {
         self.now.mono += time;
         self.now.wall_ms += u64::try_from(time.as_millis()).unwrap();
+    }
+
+    /// What both clocks say.
+    pub fn now(&self) -> Now {
+        self.now
+    }
+
+    /// Sets the clock on the wall; what counts the time since the start goes on.
+    pub fn set_clock(&mut self, wall_ms: u64) {
+        self.now.wall_ms = wall_ms;
     }
 
     /// Feeds one input and says what was done; disk jobs are done at once and succeed.

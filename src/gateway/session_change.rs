@@ -46,7 +46,11 @@ impl State {
     pub fn sessions_arrived(&mut self, path: &Path, arrivals: Vec<Arrival>, now: Now, fx: &mut Vec<Effect>) {
         let Some((agent, keys)) = self.sessions.arrived(path, arrivals) else { return };
         log::info!(target: "store", "{} sessions were changed by another program file={}", keys.len(), path.display());
-        let changed: Vec<Value> = keys.iter().filter_map(|key| self.change_of(&agent, key, "send", now)).collect();
+        let change = |key: &String| {
+            let reason = if self.sessions.get(&agent, key).is_some() { "send" } else { "delete" };
+            self.change_of(&agent, key, reason, now)
+        };
+        let changed: Vec<Value> = keys.iter().filter_map(change).collect();
         self.tell_changes(&changed, fx);
         self.save_sessions_soon(fx);
     }
@@ -103,6 +107,7 @@ impl State {
     /// What a run leaves in its session's entry (agent.md 9): model, tokens of the last call, whether it was stopped.
     pub fn session_after_run(&mut self, run: &Run, outcome: &Outcome, now: Now, fx: &mut Vec<Effect>) {
         let account = &outcome.account;
+        let kept = self.heartbeats.age_kept(run);
         let Some(entry) = self.sessions.get_mut(&run.agent_id, &run.session_key) else { return };
         // A reset or a new session meanwhile: this run belongs to the transcript before it.
         if entry.session_id().as_deref() != Some(run.session_id.as_str()) {
@@ -115,11 +120,15 @@ impl State {
             model: model.model,
             context_tokens: Some(account.context_window).filter(|tokens| *tokens > 0),
             tokens: (last.total_tokens > 0).then(|| (last.input, last.output, last.prompt_tokens())),
-            aborted: outcome.stopped().is_some(),
+            aborted: outcome.stopped().is_some() && !run.is_heartbeat(),
             cli_session: account.cli_session.clone(),
             compactions: account.compactions,
         };
+        let age = kept.filter(|(touched, _)| *touched == entry.updated_ms()).map(|(_, before)| before);
         lifecycle::finish(entry, &finished, now.wall_ms);
+        if let Some(before) = age {
+            entry.set("updatedAt", before);
+        }
         if let Some(tokens) = account.shortened_to {
             entry.set("totalTokens", tokens);
         }

@@ -4,12 +4,16 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::desk::Behalf;
+use super::desk::ToolAsk;
 use super::disk::{Done, Job, Then};
 use super::event::{ConnId, Effect, Input, Timer};
 use super::runs::RunNo;
 use super::script::{Script, request};
 use super::sessions::Shelf;
 use crate::agent::run::{RunEvent, begin};
+use crate::agent::tool::approval::judge::Origin as Speaker;
+use crate::agent::tool::desk::{Ask, Target};
 use crate::limits;
 use crate::store::session::entry::Entry;
 use crate::store::session::object::Object;
@@ -339,6 +343,42 @@ fn the_answer_to_a_command_is_told_even_when_it_cannot_be_written() {
 }
 
 #[test]
+fn a_strangers_turn_stays_a_strangers_in_every_session_it_speaks_to() {
+    let mut script = gateway();
+    ["agent:main:x", "agent:main:y"].iter().for_each(|key| create(&mut script, key));
+    let no = RunNo(started(&send(&mut script, say("a", "agent:main:x")))[0]);
+    script.state.runs.get_mut(no).unwrap().speaker = Speaker::Channel;
+    let target = Target::Key("agent:main:y".into());
+    let ask = ToolAsk::Ask(Ask::Send { target, message: "run it".into(), wait: Duration::ZERO });
+    let effects = script.raw(Input::Tool { by: Behalf::Run(no), ticket: 1, ask });
+    let started = effects.iter().find_map(|effect| match effect {
+        Effect::StartRun(no, spec) => Some((*no, spec.speaker)),
+        _ => None,
+    });
+    let (other, speaker) = started.expect("a turn in the other session");
+    assert_eq!((speaker, script.state.runs.get(other).unwrap().speaker), (Speaker::Channel, Speaker::Channel));
+}
+
+#[test]
+fn what_different_people_say_is_neither_joined_nor_steered() {
+    let mut script = gateway();
+    let key = "agent:main:x";
+    create(&mut script, key);
+    let no = RunNo(started(&send(&mut script, say("runs", key)))[0]);
+    send(&mut script, say("strange", key));
+    let strange = script.state.runs.find("strange").unwrap();
+    script.state.runs.get_mut(strange).unwrap().speaker = Speaker::Channel;
+    send(&mut script, say("own", key));
+    let own = script.state.runs.find("own").unwrap();
+    assert_ne!(own, strange, "a turn each");
+    for waiting in [own, strange] {
+        script.state.runs.get_mut(waiting).unwrap().waits = super::runs::Waits::Steers;
+    }
+    assert_eq!(script.state.steering(no).len(), 1);
+    assert!(script.state.runs.get(strange).is_some() && script.state.runs.get(own).is_none(), "only the person's own");
+}
+
+#[test]
 fn many_approvals_need_one_timer() {
     let mut script = gateway();
     let timers = |effects: &[Effect]| {
@@ -371,7 +411,7 @@ fn what_another_program_wrote_is_taken_in_unless_it_was_deleted_here_since() {
     let ours = script.state.sessions.index("main").unwrap();
     let theirs = r#"{"agent:main:x": {"updatedAt": 9e12, "label": "X"}, "agent:main:y": {"updatedAt": 9e12},
         "agent:main:new": {"sessionId": "n", "updatedAt": 1}}"#;
-    let arrivals = ours.arrivals(Index::parse(theirs.as_bytes()).unwrap(), &|_| false);
+    let arrivals = ours.arrivals(&Index::parse(theirs.as_bytes()).unwrap(), &|_| None);
     drop(ours);
     call(&mut script, "sessions.delete", json!({"key": "agent:main:y"}));
     let effects = stored(&mut script, Then::Sessions, Done::Arrived("x".into(), arrivals));
@@ -477,6 +517,21 @@ fn a_session_whose_turn_does_not_stop_in_time_stays() {
     assert!(started(&send(&mut script, say("next", key))).is_empty(), "the turn has not ended");
     assert_eq!(started(&script.raw(Input::Run(no, stopped()))).len(), 1, "the session goes on");
     assert!(answers(&script.raw(Input::Timer(timer))).is_empty());
+}
+
+#[test]
+fn a_turn_that_is_stopped_again_and_again_is_told_once() {
+    let mut script = gateway();
+    let key = "agent:main:x";
+    create(&mut script, key);
+    send(&mut script, say("works", key));
+    let mut told = 0;
+    for _ in 0..3 {
+        let effects = call(&mut script, "sessions.delete", json!({"key": key}));
+        told += events(&effects, "chat").len();
+        assert!(script.state.runs.find("works").is_some(), "its thread works");
+    }
+    assert_eq!(told, 1);
 }
 
 #[test]

@@ -1,16 +1,15 @@
 //! The sessions of all agents as the state thread owns them: one index per agent, read once, changed here, written by
 //! the disk thread. Lists and finds; what a session's transcript says is not its business.
 
-use std::cmp::Reverse;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::disk::Job;
 use crate::protocol::errors::WireError;
+use crate::session::list::{self, Found};
 use crate::store::index_file::IndexFiles;
 use crate::store::session::entry::Entry;
 use crate::store::sessions::{Arrival, Index};
-use crate::sys::order;
 use crate::sys::table::Table;
 
 /// One agent's index, as it was read or why it could not be.
@@ -49,24 +48,25 @@ pub struct SessionBook {
     pub ready: bool,
 }
 
-/// One session of a list.
-#[derive(Clone, Copy)]
-pub struct SessionRow<'a> {
-    /// Agent it belongs to.
-    pub agent: &'a str,
-    /// Session key.
-    pub key: &'a str,
-    /// Its entry.
-    pub entry: &'a Entry,
-}
-
 impl SessionBook {
     /// Takes over what was read; what is known already counts more, unless it could not be read before.
     pub fn fill(&mut self, shelves: Vec<(String, Shelf)>) {
-        for (agent, shelf) in shelves {
+        for (agent, mut shelf) in shelves {
             if self.shelves.get(&agent).is_none_or(|known| known.fault.is_some()) {
+                self.check_shared(&agent, &mut shelf);
                 self.shelves.insert(agent, shelf);
             }
+        }
+    }
+
+    /// One index has one owner: two would write over each other what they do not know.
+    fn check_shared(&self, agent: &str, shelf: &mut Shelf) {
+        let owns = |(id, other): &(&String, &Shelf)| *id != agent && other.fault.is_none() && other.path == shelf.path;
+        if let Some((owner, _)) = self.shelves.iter().find(owns) {
+            let text = format!("agent \"{owner}\" has the same index; put {{agentId}} into session.store");
+            log::error!(target: "store", "sessions are not available agent={agent} error={text}");
+            shelf.fault = Some(text);
+            shelf.index = Arc::default();
         }
     }
 
@@ -77,12 +77,13 @@ impl SessionBook {
 
     /// The index of an agent, to change; refused when its file could not be read.
     pub fn open(&mut self, agent: &str, path: impl FnOnce() -> PathBuf) -> Result<&mut Index, WireError> {
-        let shelf = self.shelves.get_or_insert_with(agent.to_string(), || Shelf {
-            path: path(),
-            index: Arc::default(),
-            fault: None,
-            unsaved: false,
-        });
+        if self.shelves.get(agent).is_none() {
+            let mut shelf = Shelf { path: path(), index: Arc::default(), fault: None, unsaved: false };
+            self.check_shared(agent, &mut shelf);
+            self.shelves.insert(agent.to_string(), shelf);
+        }
+        let gone = || WireError::unavailable("sessions are not available");
+        let shelf = self.shelves.get_mut(agent).ok_or_else(gone)?;
         if let Some(fault) = &shelf.fault {
             return Err(WireError::unavailable(format!("sessions of agent \"{agent}\" are not available: {fault}")));
         }
@@ -146,45 +147,27 @@ impl SessionBook {
         self.shelves.iter().map(|(agent, shelf)| (agent.as_str(), shelf.index.as_ref()))
     }
 
-    /// All sessions, newest first.
-    pub fn rows(&self) -> Vec<SessionRow<'_>> {
-        let all = self
-            .shelves
-            .iter()
-            .flat_map(|(agent, shelf)| shelf.index.iter().map(move |(key, entry)| SessionRow { agent, key, entry }));
-        let mut rows: Vec<SessionRow<'_>> = all.collect();
-        order::by(&mut rows, |a, b| b.entry.updated_ms().cmp(&a.entry.updated_ms()).then_with(|| a.key.cmp(b.key)));
-        rows
+    /// All sessions, by agent and key.
+    pub fn all(&self) -> impl Iterator<Item = Found<'_>> {
+        list::found_in(self.indexes())
     }
 
-    /// How many sessions there are, of one agent or of all, and the newest of them. Health asks for this all the time:
-    /// nothing is sorted but what is shown.
-    pub fn newest(&self, agent: Option<&str>, most: usize) -> (usize, Vec<SessionRow<'_>>) {
-        let shelves = self.shelves.iter().filter(|(id, _)| agent.is_none_or(|wanted| wanted == id.as_str()));
-        let mut rows: Vec<(Reverse<u64>, &str, SessionRow<'_>)> = shelves
-            .flat_map(|(agent, shelf)| {
-                shelf.index.iter().map(move |(key, entry)| {
-                    (Reverse(entry.updated_ms()), key, SessionRow { agent: agent.as_str(), key, entry })
-                })
-            })
-            .collect();
-        let count = rows.len();
-        let newer = |a: &(Reverse<u64>, &str, SessionRow<'_>), b: &(Reverse<u64>, &str, SessionRow<'_>)| {
-            (a.0, a.1).cmp(&(b.0, b.1))
-        };
-        if count > most {
-            rows.select_nth_unstable_by(most, newer);
-            rows.truncate(most);
-        }
-        order::by(&mut rows, newer);
-        (count, rows.into_iter().map(|(_, _, row)| row).collect())
+    /// The newest of the sessions that fit.
+    pub fn newest_of(&self, fits: impl Fn(&Found<'_>) -> bool) -> Option<Found<'_>> {
+        list::newest(self.all().filter(fits), 1).1.pop()
+    }
+
+    /// How many sessions there are, of one agent or of all, and the newest of them. Health asks for this all the time.
+    pub fn newest(&self, agent: Option<&str>, most: usize) -> (usize, Vec<Found<'_>>) {
+        let indexes = self.indexes().filter(|(id, _)| agent.is_none_or(|wanted| wanted == *id));
+        list::newest(list::found_in(indexes), most)
     }
 
     /// The row of a session.
-    pub fn row(&self, agent: &str, key: &str) -> Option<SessionRow<'_>> {
+    pub fn row(&self, agent: &str, key: &str) -> Option<Found<'_>> {
         let (agent, shelf) = self.shelves.get_key_value(agent)?;
         let (key, entry) = shelf.index.find(key)?;
-        Some(SessionRow { agent, key, entry })
+        Some(Found { agent, key, entry })
     }
 
     /// Number of sessions.
@@ -195,13 +178,6 @@ impl SessionBook {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
-    }
-}
-
-impl SessionRow<'_> {
-    /// Last change, milliseconds since the epoch.
-    pub fn updated_ms(&self) -> u64 {
-        self.entry.updated_ms()
     }
 }
 
@@ -237,11 +213,24 @@ mod tests {
     }
 
     #[test]
+    fn an_index_that_two_agents_would_share_belongs_to_the_first() {
+        let mut book = book(r#"{"k": {"updatedAt": 1}}"#);
+        let index = Arc::new(Index::parse(br#"{"k": {"updatedAt": 1}}"#).unwrap());
+        book.fill(vec![("ops".into(), Shelf { path: "x".into(), index, fault: None, unsaved: false })]);
+        for agent in ["ops", "new"] {
+            let refused = book.open(agent, || "x".into()).unwrap_err().message;
+            assert!(refused.contains("agent \"main\" has the same index; put {agentId} into"), "{refused}");
+        }
+        assert!(book.open("main", || "x".into()).is_ok() && book.open("other", || "y".into()).is_ok());
+        assert_eq!(book.len(), 1, "no session is listed twice");
+    }
+
+    #[test]
     fn the_newest_are_found_among_many() {
         let entries: Vec<String> =
             (0..100).map(|n| format!("\"k{n:02}\": {{\"updatedAt\": {}}}", n * 37 % 50)).collect();
         let book = book(&format!("{{{}}}", entries.join(",")));
-        let all: Vec<&str> = book.rows().iter().map(|row| row.key).collect();
+        let all: Vec<&str> = book.newest(None, 200).1.iter().map(|row| row.key).collect();
         for most in [0, 1, 7, 99, 100, 500] {
             let (count, rows) = book.newest(Some("main"), most);
             let found: Vec<&str> = rows.iter().map(|row| row.key).collect();
@@ -254,6 +243,7 @@ mod tests {
     #[test]
     fn newest_first() {
         let book = book(r#"{"a": {"updatedAt": 1}, "b": {"updatedAt": 3}, "c": {"updatedAt": 2}}"#);
-        assert_eq!(book.rows().iter().map(|row| row.key).collect::<Vec<_>>(), ["b", "c", "a"]);
+        assert_eq!(book.newest(None, 9).1.iter().map(|row| row.key).collect::<Vec<_>>(), ["b", "c", "a"]);
+        assert_eq!(book.newest_of(|row| row.key != "b").map(|row| row.key), Some("c"));
     }
 }

@@ -9,6 +9,7 @@ use super::access::Access;
 use super::auth::{LoginLimits, Logins, Secrets};
 use super::conn::Peer;
 use super::connect_params::Client;
+use super::cron::Cron;
 use super::dedupe::Memory;
 use super::event::{Call, ConnId, Effect, Input, Timer};
 use super::health::HealthCache;
@@ -16,11 +17,13 @@ use super::heartbeats::Heartbeats;
 use super::hooks::HookBook;
 use super::journal::{Journal, OpenRun};
 use super::methods::session_write::Deletion;
+use super::metrics::Counts;
 use super::model_memory::ModelMemory;
 use super::pairing::Change;
 use super::pairing_devices::{DeviceBook, TokenForm};
 use super::pairing_nodes::NodeBook;
 use super::presence::{OwnFacts, Presence, PresenceKey};
+use super::programs::previous::Previous;
 use super::runs::Runs;
 use super::sessions::SessionBook;
 use super::system_events::SystemEvents;
@@ -233,6 +236,8 @@ pub struct State {
     pub logins: Logins,
     /// Hooks: wrong tokens, turns, requests that may be repeated.
     pub hooks: HookBook,
+    /// Answers of `/v1/responses` that programs may name.
+    pub previous: Previous,
     /// Sessions of all agents.
     pub sessions: SessionBook,
     /// Runs that have not ended.
@@ -265,8 +270,12 @@ pub struct State {
     pub heartbeats: Heartbeats,
     /// Lines waiting for the next turns of sessions.
     pub system_events: SystemEvents,
+    /// Scheduled work.
+    pub cron: Cron,
     /// Numbers.
     pub counters: Counters,
+    /// More numbers, for `/metrics` alone.
+    pub metrics: Counts,
     /// What went wrong.
     pub trouble: Record,
     /// The gateway is on its way out.
@@ -321,6 +330,7 @@ impl State {
             presence: Presence::new(&facts.own()),
             facts,
             logins: Logins::new(login_limits(&config)),
+            previous: Previous::default(),
             config,
             config_warnings,
             secrets: access.now(),
@@ -355,7 +365,9 @@ impl State {
             watch: Watch::default(),
             heartbeats: Heartbeats::default(),
             system_events: SystemEvents::default(),
+            cron: Cron::default(),
             counters: Counters::default(),
+            metrics: Counts::default(),
             trouble: Record::default(),
             stopping: false,
         }
@@ -363,9 +375,12 @@ impl State {
 
     /// What is to be done before the first event.
     pub fn start(&mut self, now: Now, fx: &mut Vec<Effect>) {
+        self.metrics_begin(now);
         self.refresh_health(now, fx);
         self.load_sessions(fx);
         fx.push(Effect::Hooks(self.config.hooks.enabled));
+        self.plan_heartbeats(now, fx);
+        self.load_cron(fx);
         fx.push(Effect::Timer(self.facts.tick, Timer::Tick));
         fx.push(Effect::Timer(limits::PING, Timer::Ping));
         fx.push(Effect::Timer(limits::SWEEP, Timer::Sweep));

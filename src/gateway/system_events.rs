@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use super::session_key::Place;
 use super::state::State;
 use crate::limits;
+use crate::session::heartbeat::LINE_HEAD;
 use crate::session::key::KeyRules;
 use crate::session::stamp;
 use crate::sys::clock::Now;
@@ -85,7 +86,7 @@ impl State {
     /// The lines waiting for a session's next turn, taken, each with the time it was queued.
     pub fn take_system_events(&mut self, place: &Place) -> Vec<String> {
         let zone = &self.facts.zone;
-        let told = |line: Line| format!("System: [{}] {}", stamp::moment(line.ms, zone), line.text);
+        let told = |line: Line| format!("{LINE_HEAD}[{}] {}", stamp::moment(line.ms, zone), line.text);
         self.system_events.take(&place.key).map(told).collect()
     }
 

@@ -13,6 +13,7 @@ use super::programs::tools::allowed_agents;
 use super::runs::{Asker, Origin};
 use super::session_key::{self, Place};
 use super::state::State;
+use crate::agent::tool::approval::judge::Origin as Speaker;
 use crate::agent::tool::approval::pending::{Request, Settled};
 use crate::agent::tool::desk::{Ask, DeskFault, Note, Target};
 use crate::protocol::table::Scope;
@@ -172,7 +173,12 @@ impl State {
         let note = format!("(from session {}) {message}", own.key);
         let prompt = agent::prompt(self, &note, Vec::new(), Some(&run_id), now);
         let limit = Some(self.config.agents.defaults.timeout);
-        let intake = Intake::new(place.clone(), run_id.clone(), Origin::Agent, prompt, limit);
+        let speaker = match by {
+            Behalf::Run(run) => self.runs.get(*run).map(|run| run.speaker).ok_or(DeskFault::Silent)?,
+            // Programs that call tools hold an operator's scope.
+            Behalf::Place(_) => Speaker::Operator,
+        };
+        let intake = Intake { speaker, ..Intake::new(place.clone(), run_id.clone(), Origin::Agent, prompt, limit) };
         let asker = (!wait.is_zero()).then_some(Asker::Tool(ticket));
         let waits = asker.is_some();
         self.take_in_for(None, asker, intake, now, fx).map_err(refused)?;

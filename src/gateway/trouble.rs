@@ -30,6 +30,17 @@ pub enum Trouble {
 }
 
 impl Trouble {
+    /// Every kind.
+    pub const ALL: [Trouble; 7] = [
+        Trouble::SlowConsumer,
+        Trouble::ConnectRefused,
+        Trouble::BadInput,
+        Trouble::HandshakeTimeout,
+        Trouble::PingTimeout,
+        Trouble::Panic,
+        Trouble::WriteFailed,
+    ];
+
     /// The entry's `type`.
     pub fn name(self) -> &'static str {
         match self {

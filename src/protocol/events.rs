@@ -1,10 +1,11 @@
 //! One row per event that is really sent, sorted by name.
 //! Owns names, guards and payload shapes (`spec/protocol.md` section 9); knows nobody who sends.
 
-use super::defs::{HEALTH, PENDING_DEVICE, PENDING_NODE, PRESENCE_ENTRY, closed};
+use super::defs::{HEALTH, HEARTBEAT, PENDING_DEVICE, PENDING_NODE, PRESENCE_ENTRY, closed};
 use super::defs_agent::{
     AGENT_EVENT, CHAT_EVENT, EXEC_APPROVAL, SESSION_MESSAGE_EVENT, SESSION_OPERATION_EVENT, SESSIONS_CHANGED_EVENT,
 };
+use super::defs_cron::CRON_EVENT;
 use super::kinds::{COUNT, Field, Kind, NULLABLE_TEXT, TEXT, TEXTS, list, opt, req};
 use super::table::{Event, Scope};
 
@@ -54,6 +55,10 @@ pub const EVENTS: &[Event] = &[
         ],
         "The first frame of every connection.",
     ),
+    Event {
+        drop_if_slow: true,
+        ..reading("cron", 3, &CRON_EVENT, "A scheduled job was changed, started or finished.")
+    },
     pairing("device.pair.requested", &Kind::Ref(&PENDING_DEVICE), "A device asks to be paired."),
     pairing(
         "device.pair.resolved",
@@ -72,6 +77,7 @@ pub const EVENTS: &[Event] = &[
         "A command was decided about.",
     ),
     Event { versioned: true, ..row("health", &Kind::Ref(&HEALTH), "The health snapshot was refreshed.") },
+    Event { drop_if_slow: true, ..row("heartbeat", &Kind::Ref(&HEARTBEAT), "A heartbeat has ended, or was skipped.") },
     pairing("node.pair.requested", &Kind::Ref(&PENDING_NODE), "A node asks to be paired."),
     pairing(
         "node.pair.resolved",

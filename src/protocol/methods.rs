@@ -13,6 +13,10 @@ use super::defs_agent::{
     CHAT_SEND_PARAMS, EXEC_APPROVAL, EXEC_APPROVAL_PARAMS, EXEC_APPROVALS_FILE, EXEC_DECISION, KEY, PROVIDER_AUTH,
     RUN_ID, SESSION_KEY, SESSION_PREVIEW, SESSIONS_PATCH_PARAMS, USAGE_TOTALS,
 };
+use super::defs_cron::{
+    CRON_ADD, CRON_ADDED, CRON_ID, CRON_JOB, CRON_JOBS, CRON_LIST, CRON_RUN, CRON_RUN_PAGE, CRON_RUNS_PARAMS,
+    CRON_UPDATE,
+};
 use super::kinds::{
     BOOL, COUNT, EMPTY, Field, Kind, NULLABLE_COUNT, NULLABLE_TEXT, OPEN, POSITIVE, STRING, STRINGS, TEXT, TEXTS, list,
     opt, req, short,
@@ -321,6 +325,37 @@ pub const METHODS: &[Method] = &[
     .scope_both(Scope::None)
     .takes(&Kind::Ref(&CONNECT_PARAMS))
     .gives(&Kind::Ref(&HELLO_OK)),
+    row("cron.add", Handler::CronAdd, "Adds a scheduled job.").takes(&CRON_ADD).gives(&CRON_ADDED),
+    row("cron.get", Handler::CronGet, "A scheduled job.")
+        .only_v4(Scope::Read)
+        .takes(&CRON_ID)
+        .gives(&Kind::Ref(&CRON_JOB)),
+    row("cron.list", Handler::CronList, "Scheduled jobs.").scope_both(Scope::Read).takes(&CRON_LIST).gives(&CRON_JOBS),
+    row("cron.remove", Handler::CronRemove, "Removes a scheduled job; its run log stays.")
+        .takes(&CRON_ID)
+        .gives(&open![OK, req("removed", BOOL).doc("Whether there was one.")]),
+    row("cron.run", Handler::CronRun, "Runs a scheduled job now; a turn is answered when it begins.")
+        .takes(&CRON_RUN)
+        .gives(&open![
+            OK,
+            opt("ran", BOOL).doc("Whether it runs."),
+            opt("reason", TEXT).doc("Why not."),
+            opt("enqueued", BOOL).doc("It is a turn, which goes on."),
+            opt("runId", TEXT).doc("The turn."),
+        ]),
+    row("cron.runs", Handler::CronRuns, "What came of a job's runs.")
+        .scope_both(Scope::Read)
+        .takes(&CRON_RUNS_PARAMS)
+        .gives(&CRON_RUN_PAGE),
+    row("cron.status", Handler::CronStatus, "Whether scheduled jobs run.").scope_both(Scope::Read).gives(&open![
+        req("enabled", BOOL).doc("Whether they run by themselves."),
+        req("storePath", TEXT).doc("Their file."),
+        req("jobs", COUNT).doc("How many there are."),
+        req("nextWakeAtMs", NULLABLE_COUNT).doc("When the next one runs."),
+    ]),
+    row("cron.update", Handler::CronUpdate, "Changes a scheduled job.")
+        .takes(&CRON_UPDATE)
+        .gives(&Kind::Ref(&CRON_JOB)),
     row("device.pair.approve", Handler::DevicePairApprove, "Approves a device.")
         .scope_both(Scope::Pairing)
         .takes(&closed![REQUEST_ID])

@@ -7,6 +7,7 @@ pub mod check;
 mod conformance;
 pub mod defs;
 pub mod defs_agent;
+pub mod defs_cron;
 pub mod emit;
 pub mod errors;
 pub mod events;

@@ -180,6 +180,14 @@ impl Event {
 #[allow(missing_docs, reason = "each variant is the row of the same name, which has the sentence")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Handler {
+    CronAdd,
+    CronGet,
+    CronList,
+    CronRemove,
+    CronRun,
+    CronRuns,
+    CronStatus,
+    CronUpdate,
     Connect,
     Health,
     Status,

@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::agent::message::{AssistantMessage, Block, Message, StopReason, ToolResultMessage};
 use crate::store::transcript::{Branch, Kind, Transcript};
 
+use super::heartbeat;
 use super::member;
 use crate::sys::order;
 
@@ -54,6 +55,15 @@ impl Context {
     /// The messages alone.
     pub fn messages(&self) -> Vec<Message> {
         self.items.iter().map(|item| item.message.clone()).collect()
+    }
+
+    /// Leaves out heartbeats that found nothing; see [`heartbeat::without_quiet`].
+    pub fn forget_quiet_heartbeats(&mut self, ack_chars: usize) {
+        let fresh = self.items.len().saturating_sub(self.fresh_from);
+        let latest = self.items.split_off(self.items.len() - fresh);
+        self.items = heartbeat::without_quiet(std::mem::take(&mut self.items), ack_chars);
+        self.fresh_from = self.items.len();
+        self.items.extend(heartbeat::without_quiet(latest, ack_chars));
     }
 
     /// Puts a note in place of the pictures that go beyond these bytes; the newest stay.

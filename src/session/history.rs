@@ -9,7 +9,7 @@ use crate::store::transcript::{Kind, Transcript};
 use crate::sys::date;
 
 use super::member::number;
-use super::prompt::{SILENT, is_silence};
+use super::prompt::{HEARTBEAT_OK, SILENT, is_silence};
 use super::stamp;
 
 /// What is shown of a message no answer can carry.
@@ -155,8 +155,12 @@ fn shown(transcript: &Transcript, at: usize) -> Option<Shown> {
 /// that says nothing to people.
 pub fn message(json: &str) -> Option<String> {
     let mut object = Object::parse(json).ok()?;
+    if object.get("provenance").is_some() && serde_json::from_str(json).is_ok_and(|value| is_silence(&value)) {
+        return None;
+    }
     if object.text("role").as_deref() != Some("user") {
-        let silent = json.contains(SILENT) && serde_json::from_str(json).is_ok_and(|value| is_silence(&value));
+        let told = json.contains(SILENT) || json.contains(HEARTBEAT_OK);
+        let silent = told && serde_json::from_str(json).is_ok_and(|value| is_silence(&value));
         return (!silent).then(|| object.print());
     }
     match object.get("content")? {

@@ -1,6 +1,8 @@
 //! `sessions.list` and `sessions.resolve`: which sessions are meant (agent.md 11). Pure: indexes in, keys out; the
 //! transcripts for titles and last words are read elsewhere.
 
+use std::cmp::Reverse;
+
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -65,6 +67,26 @@ pub struct Page<'a> {
     pub offset: usize,
 }
 
+/// Every session of these indexes, by agent and key.
+pub fn found_in<'a>(indexes: impl Iterator<Item = (&'a str, &'a Index)>) -> impl Iterator<Item = Found<'a>> {
+    indexes.flat_map(|(agent, index)| index.iter().map(move |(key, entry)| Found { agent, key, entry }))
+}
+
+/// How many sessions there are, and so many of the newest, newest first. Of ten thousand nothing is sorted but what is
+/// shown.
+pub fn newest<'a>(all: impl Iterator<Item = Found<'a>>, most: usize) -> (usize, Vec<Found<'a>>) {
+    type Row<'a> = (Reverse<u64>, Found<'a>);
+    let newer = |a: &Row<'_>, b: &Row<'_>| (a.0, a.1.key).cmp(&(b.0, b.1.key));
+    let mut rows: Vec<Row<'a>> = all.map(|found| (Reverse(found.entry.updated_ms()), found)).collect();
+    let count = rows.len();
+    if count > most {
+        rows.select_nth_unstable_by(most, newer);
+        rows.truncate(most);
+    }
+    order::by(&mut rows, newer);
+    (count, rows.into_iter().map(|(_, found)| found).collect())
+}
+
 impl Filter {
     /// Reads parameters that passed the schema.
     pub fn of(params: &Value) -> Filter {
@@ -74,13 +96,11 @@ impl Filter {
     /// Finds the page among the agents' indexes.
     pub fn page<'a>(&self, indexes: impl Iterator<Item = (&'a str, &'a Index)>, now_ms: u64) -> Page<'a> {
         let search = self.search.as_deref().map(str::trim).filter(|text| !text.is_empty()).map(str::to_lowercase);
-        let all = indexes.flat_map(|(agent, index)| index.iter().map(move |(key, entry)| Found { agent, key, entry }));
-        let mut rows: Vec<Found<'a>> = all.filter(|found| self.wants(found, search.as_deref(), now_ms)).collect();
-        order::by(&mut rows, |a, b| b.entry.updated_ms().cmp(&a.entry.updated_ms()).then_with(|| a.key.cmp(b.key)));
-        let total = rows.len();
+        let all = found_in(indexes).filter(|found| self.wants(found, search.as_deref(), now_ms));
         let limit = self.limit.unwrap_or(limits::SESSION_ROWS).clamp(1, limits::SESSION_ROWS_MAX);
         let offset = self.offset.unwrap_or(0);
-        Page { rows: rows.into_iter().skip(offset).take(limit).collect(), total, limit, offset }
+        let (total, rows) = newest(all, offset.saturating_add(limit));
+        Page { rows: rows.into_iter().skip(offset).collect(), total, limit, offset }
     }
 
     fn wants(&self, found: &Found<'_>, search: Option<&str>, now_ms: u64) -> bool {
@@ -217,8 +237,8 @@ impl Named {
             agent_id: self.agent_id.clone(),
             ..Filter::default()
         };
-        let all = indexes.flat_map(|(agent, index)| index.iter().map(move |(key, entry)| Found { agent, key, entry }));
-        let found: Vec<Found<'a>> = all.filter(|found| fits(found) && filter.wants(found, None, 0)).collect();
+        let found: Vec<Found<'a>> =
+            found_in(indexes).filter(|found| fits(found) && filter.wants(found, None, 0)).collect();
         let key = |found: &Found<'_>| rules.canonical_for(found.key, found.agent).ok_or(Refusal::KeyRequired);
         match found.as_slice() {
             [] => Err(none),

@@ -7,6 +7,7 @@ pub mod compact;
 pub mod context;
 pub mod fault;
 pub mod freshness;
+pub mod heartbeat;
 pub mod history;
 pub mod key;
 pub mod lifecycle;

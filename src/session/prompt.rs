@@ -5,6 +5,7 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
+use super::heartbeat;
 use super::workspace::{Content, Found};
 
 /// The whole answer of a run that has nothing to say.
@@ -150,21 +151,25 @@ fn put(out: &mut String, piece: std::fmt::Arguments<'_>) {
     out.write_fmt(piece).expect("writing to a String cannot fail");
 }
 
-/// An answer without the token of silence; `None` when nothing else was in it.
+/// An answer that says something to people; `None` when it is a token of silence or of a quiet heartbeat.
 pub fn spoken(answer: &str) -> Option<&str> {
     let text = answer.trim();
     let bare = text.trim_matches(|c: char| matches!(c, '*' | '`' | '_' | '"' | '.' | '!') || c.is_whitespace());
-    (!text.is_empty() && bare != SILENT).then_some(text)
+    (!text.is_empty() && bare != SILENT && bare != HEARTBEAT_OK).then_some(text)
 }
 
-/// Whether the beginning of an answer may become the token of silence.
+/// Whether the beginning of an answer may become such a token.
 pub fn may_be_silence(beginning: &str) -> bool {
     let bare = beginning.trim_matches(|c: char| matches!(c, '*' | '`' | '_' | '"') || c.is_whitespace());
-    SILENT.starts_with(bare) || spoken(beginning).is_none()
+    SILENT.starts_with(bare) || HEARTBEAT_OK.starts_with(bare) || spoken(beginning).is_none()
 }
 
-/// Whether a message of a transcript is an answer of silence: the model sees it again, people do not.
+/// Whether a message of a transcript is an answer of silence, or what a heartbeat asked: the model may see it again,
+/// people do not.
 pub fn is_silence(message: &Value) -> bool {
+    if heartbeat::is_marked(message) {
+        return true;
+    }
     let blocks = message.get("content").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let silent = |block: &Value| block.get("text").and_then(Value::as_str).is_some_and(|text| spoken(text).is_none());
     message.get("role").and_then(Value::as_str) == Some("assistant")

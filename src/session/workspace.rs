@@ -150,12 +150,19 @@ pub fn cut(text: &str, name: &str, max_chars: usize) -> String {
     format!("{first}\n\n[{left_out} characters of {name} left out here; read the file for them]\n\n{last}")
 }
 
+/// Whether a workspace's heartbeat file is there and asks for nothing.
+pub fn heartbeat_asks_nothing(folder: &Path) -> bool {
+    matches!(text(&folder.join("HEARTBEAT.md")), Ok(Some(text)) if asks_nothing(&text))
+}
+
 /// Whether a heartbeat file asks for nothing: headings, blank lines and empty list items only (agent.md 25).
 pub fn asks_nothing(heartbeat: &str) -> bool {
     let empty = |line: &str| {
         let line = line.trim();
         let item = line.trim_start_matches(['-', '*', '+', ' ']).trim();
-        line.is_empty() || line.starts_with('#') || matches!(item, "" | "[ ]" | "[x]" | "[X]" | "[]")
+        let heading = line.trim_start_matches('#');
+        let heading = heading.len() < line.len() && (heading.is_empty() || heading.starts_with(char::is_whitespace));
+        line.is_empty() || heading || matches!(item, "" | "[ ]" | "[x]" | "[X]" | "[]")
     };
     heartbeat.lines().all(empty)
 }
@@ -240,7 +247,7 @@ mod tests {
     fn a_heartbeat_file_of_headings_asks_nothing() {
         assert!(asks_nothing(include_str!("templates/HEARTBEAT.md")));
         assert!(asks_nothing("# H\n\n- [ ]\n* \n"));
-        assert!(!asks_nothing("# H\n- [ ] look at the mail\n"));
+        assert!(!asks_nothing("# H\n- [ ] look at the mail\n") && !asks_nothing("#todo buy milk"));
     }
 
     #[test]

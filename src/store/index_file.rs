@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::atomic;
+use super::session::entry::Entry;
 use super::sessions::{Arrival, Index, IndexFault};
 use crate::limits;
 use crate::sys::clock::wall_ms;
@@ -30,8 +31,9 @@ struct Stamp {
 #[derive(Default)]
 struct Known {
     stamp: Option<Stamp>,
-    /// Hashes of its keys, sorted: what is missing from a new index was deleted here, anything else came from outside.
-    keys: Vec<u64>,
+    /// Hashes of its keys with the last change of each, sorted: what is missing from a new index was deleted here, what
+    /// is missing from a changed file was deleted outside, anything else came from there.
+    keys: Vec<(u64, u64)>,
 }
 
 /// All index files.
@@ -62,8 +64,14 @@ impl IndexFiles {
             let theirs = Index::read(path).map_err(|fault| {
                 io::Error::new(ErrorKind::InvalidData, format!("{fault}; another program has changed it: repair it"))
             })?;
-            let is_known = |key: &str| known.keys.binary_search(&hash(key)).is_ok();
-            arrived = index.arrivals(theirs, &is_known);
+            let last_change = |key: &str| {
+                let at = known.keys.binary_search_by_key(&hash(key), |(hash, _)| *hash).ok()?;
+                known.keys.get(at).map(|(_, changed)| *changed)
+            };
+            // a file that is gone as a whole says nothing about its entries
+            let exists = path.exists();
+            arrived = index.arrivals(&theirs, &last_change);
+            arrived.retain(|arrival| exists || !arrival.is_deletion());
             let merged = Arc::make_mut(&mut index);
             arrived.iter().for_each(|arrival| merged.take(arrival.clone()));
         }
@@ -92,8 +100,9 @@ fn stamp(path: &Path) -> Option<Stamp> {
     Some(Stamp { inode: facts.ino(), length: facts.len(), changed: (facts.mtime(), facts.mtime_nsec()) })
 }
 
-fn hashes(index: &Index) -> Vec<u64> {
-    let mut hashes: Vec<u64> = index.keys().map(hash).collect();
+fn hashes(index: &Index) -> Vec<(u64, u64)> {
+    let changed = |key| index.get(key).map_or(0, Entry::updated_ms);
+    let mut hashes: Vec<(u64, u64)> = index.keys().map(|key| (hash(key), changed(key))).collect();
     order::by(&mut hashes, |one, two| one.cmp(two));
     hashes
 }
@@ -189,6 +198,28 @@ mod tests {
         fs::write(&path, ours.print().replace("\"updatedAt\": 7", "\"updatedAt\": 8")).unwrap();
         assert_eq!(files.write(&path, Arc::new(ours)).unwrap().len(), 1);
         assert_eq!(in_file(&path), all(&[("a", 5), ("b", 8)]));
+        fs::remove_dir_all(path.parent().unwrap()).unwrap();
+    }
+
+    #[test]
+    fn what_others_deleted_goes_unless_it_changed_here_or_the_whole_file_is_gone() {
+        let path = folder("deleted");
+        let mut files = IndexFiles::default();
+        let mut ours = index(r#"{"idle": {"updatedAt": 1}, "busy": {"updatedAt": 1}, "stays": {"updatedAt": 1}}"#);
+        files.write(&path, Arc::new(ours.clone())).unwrap();
+        fs::write(&path, r#"{"stays": {"updatedAt": 1}}"#).unwrap();
+        ours.get_mut("busy").unwrap().touch(2);
+        let arrived = files.write(&path, Arc::new(ours.clone())).unwrap();
+        assert_eq!(arrived.iter().map(Arrival::key).collect::<Vec<_>>(), ["idle"]);
+        assert_eq!(in_file(&path), all(&[("busy", 2), ("stays", 1)]));
+        arrived.clone().into_iter().for_each(|arrival| ours.take(arrival));
+        assert_eq!(ours.print(), fs::read_to_string(&path).unwrap());
+        ours.insert("idle", Entry::new("s", 9));
+        arrived.into_iter().for_each(|arrival| ours.take(arrival));
+        assert!(ours.get("idle").is_some(), "a new one of that name stays");
+        fs::remove_file(&path).unwrap();
+        assert!(files.write(&path, Arc::new(ours)).unwrap().is_empty());
+        assert_eq!(in_file(&path).len(), 3);
         fs::remove_dir_all(path.parent().unwrap()).unwrap();
     }
 

@@ -7,6 +7,7 @@ pub mod index_file;
 pub mod lock;
 pub mod nodes;
 pub mod records;
+pub mod run_log;
 pub mod session;
 pub mod sessions;
 pub mod tail;

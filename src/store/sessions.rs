@@ -42,7 +42,8 @@ impl std::error::Error for IndexFault {
     }
 }
 
-/// A place in the file: its rank, and an entry or something else that is kept for whoever wrote it.
+/// A place in the file: its rank, and an entry or something else that is kept for whoever wrote it. Indexes share what
+/// has not changed: the thread that writes one needs its own copy while the sessions go on.
 #[derive(Clone, Debug)]
 struct Slot {
     rank: u64,
@@ -55,13 +56,21 @@ enum Held {
     Foreign(Field),
 }
 
-/// Something another program has put into the file.
+/// Something another program has put into the file, or taken out.
 #[derive(Clone, Debug)]
 pub struct Arrival {
     key: String,
-    held: Held,
-    /// Whether it replaces an entry that was known.
-    replaces: bool,
+    news: News,
+}
+
+#[derive(Clone, Debug)]
+enum News {
+    /// A key that was not known.
+    New(Held),
+    /// A newer state of an entry.
+    Newer(Entry),
+    /// The entry was deleted; this is when it had changed last.
+    Gone(u64),
 }
 
 impl Arrival {
@@ -69,14 +78,19 @@ impl Arrival {
     pub fn key(&self) -> &str {
         &self.key
     }
+
+    /// Whether it was taken out.
+    pub fn is_deletion(&self) -> bool {
+        matches!(self.news, News::Gone(_))
+    }
 }
 
 /// The sessions of one agent.
 #[derive(Clone, Debug, Default)]
 pub struct Index {
-    slots: BTreeMap<String, Slot>,
+    slots: BTreeMap<Arc<str>, Arc<Slot>>,
     /// Keys stored in another spelling than ours, by our spelling.
-    spellings: BTreeMap<String, String>,
+    spellings: BTreeMap<String, Arc<str>>,
     next: u64,
 }
 
@@ -112,7 +126,7 @@ impl Index {
 
     /// The file's text: two-space JSON without a final line end, as the original writes it.
     pub fn print(&self) -> String {
-        let mut slots: Vec<(&String, &Slot)> = self.slots.iter().collect();
+        let mut slots: Vec<(&Arc<str>, &Arc<Slot>)> = self.slots.iter().collect();
         order::by_key(&mut slots, |(_, slot)| slot.rank);
         if slots.is_empty() {
             return "{}".to_string();
@@ -150,7 +164,7 @@ impl Index {
     /// The entry of a key, to change.
     pub fn get_mut(&mut self, key: &str) -> Option<&mut Entry> {
         let stored = self.stored(key)?.to_string();
-        match &mut self.slots.get_mut(&stored)?.held {
+        match &mut Arc::make_mut(self.slots.get_mut(stored.as_str())?).held {
             Held::Entry(entry) => Some(entry),
             Held::Foreign(_) => None,
         }
@@ -159,8 +173,8 @@ impl Index {
     /// Puts an entry in place: under the stored spelling of its key if there is one, else at the end.
     pub fn insert(&mut self, key: &str, entry: Entry) {
         let stored = self.stored(key).unwrap_or(key).to_string();
-        match self.slots.get_mut(&stored) {
-            Some(slot) => slot.held = Held::Entry(entry),
+        match self.slots.get_mut(stored.as_str()) {
+            Some(slot) => *slot = Arc::new(Slot { rank: slot.rank, held: Held::Entry(entry) }),
             None => self.add(stored, Held::Entry(entry)),
         }
     }
@@ -168,58 +182,58 @@ impl Index {
     /// Takes an entry out.
     pub fn remove(&mut self, key: &str) -> Option<Entry> {
         let stored = self.stored(key)?.to_string();
-        if !matches!(self.slots.get(&stored)?.held, Held::Entry(_)) {
-            return None;
-        }
-        self.spellings.retain(|_, known| *known != stored);
-        match self.slots.remove(&stored)?.held {
-            Held::Entry(entry) => Some(entry),
-            Held::Foreign(_) => None,
-        }
+        let Held::Entry(entry) = self.slots.get(stored.as_str())?.held.clone() else { return None };
+        self.spellings.retain(|_, known| known.as_ref() != stored);
+        self.slots.remove(stored.as_str());
+        Some(entry)
     }
 
-    /// What `theirs` has that counts more than what is here: keys neither here nor known before, and newer entries. A
-    /// key that was known and is not here any more was deleted.
-    pub fn arrivals(&self, theirs: Index, known: &dyn Fn(&str) -> bool) -> Vec<Arrival> {
-        let mut slots: Vec<(String, Slot)> = theirs.slots.into_iter().collect();
+    /// What `theirs` has that counts more than what is here: keys neither here nor known before, newer entries, and
+    /// deletions of entries that are here as they were known. A key that was known and is not here any more was deleted
+    /// here. `known` says when an entry of the file had changed last.
+    pub fn arrivals(&self, theirs: &Index, known: &dyn Fn(&str) -> Option<u64>) -> Vec<Arrival> {
+        let mut slots: Vec<(&Arc<str>, &Arc<Slot>)> = theirs.slots.iter().collect();
         order::by_key(&mut slots, |(_, slot)| slot.rank);
-        let arrivals = slots.into_iter().filter_map(|(key, slot)| {
-            let replaces = self.stored(&key).is_some();
-            let counts = if replaces { self.is_older(&key, &slot.held) } else { !known(&key) };
-            counts.then_some(Arrival { key, held: slot.held, replaces })
+        let came = slots.into_iter().filter_map(|(key, slot)| {
+            let news = match (self.find(key), &slot.held) {
+                (Some((_, ours)), Held::Entry(entry)) if ours.updated_ms() < entry.updated_ms() => {
+                    News::Newer(entry.clone())
+                }
+                (None, held) if self.stored(key).is_none() && known(key).is_none() => News::New(held.clone()),
+                _ => return None,
+            };
+            Some(Arrival { key: key.to_string(), news })
         });
-        arrivals.collect()
+        let gone = self.iter().filter_map(|(key, entry)| {
+            let unchanged = known(key).filter(|at| *at == entry.updated_ms() && theirs.stored(key).is_none());
+            unchanged.map(|at| Arrival { key: key.to_string(), news: News::Gone(at) })
+        });
+        came.chain(gone).collect()
     }
 
     /// Takes in what another program wrote, unless it was deleted or changed here since.
     pub fn take(&mut self, arrival: Arrival) {
-        match (self.stored(&arrival.key), arrival.held) {
-            (None, held) if !arrival.replaces => self.add(arrival.key, held),
-            (Some(_), held) if self.is_older(&arrival.key, &held) => {
-                if let Held::Entry(entry) = held {
-                    self.insert(&arrival.key, entry);
-                }
+        let Arrival { key, news } = arrival;
+        let ours = self.get(&key).map(Entry::updated_ms);
+        match news {
+            News::New(held) if self.stored(&key).is_none() => self.add(key, held),
+            News::New(Held::Entry(entry)) | News::Newer(entry) if ours.is_some_and(|at| at < entry.updated_ms()) => {
+                self.insert(&key, entry);
             }
+            News::Gone(at) if ours == Some(at) => drop(self.remove(&key)),
             _ => {}
-        }
-    }
-
-    fn is_older(&self, key: &str, held: &Held) -> bool {
-        match (self.get(key), held) {
-            (Some(ours), Held::Entry(theirs)) => ours.updated_ms() < theirs.updated_ms(),
-            _ => false,
         }
     }
 
     /// Every key as it is stored, those of no entry included.
     pub fn keys(&self) -> impl Iterator<Item = &str> {
-        self.slots.keys().map(String::as_str)
+        self.slots.keys().map(Arc::as_ref)
     }
 
     /// All entries by key, sorted by key.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Entry)> {
         self.slots.iter().filter_map(|(key, slot)| match &slot.held {
-            Held::Entry(entry) => Some((key.as_str(), entry)),
+            Held::Entry(entry) => Some((key.as_ref(), entry)),
             Held::Foreign(_) => None,
         })
     }
@@ -241,16 +255,17 @@ impl Index {
         }
         let ours = spelling(key);
         if self.slots.contains_key(ours.as_ref()) {
-            return self.slots.get_key_value(ours.as_ref()).map(|(stored, _)| stored.as_str());
+            return self.slots.get_key_value(ours.as_ref()).map(|(stored, _)| stored.as_ref());
         }
-        self.spellings.get(ours.as_ref()).map(String::as_str)
+        self.spellings.get(ours.as_ref()).map(Arc::as_ref)
     }
 
     fn add(&mut self, key: String, held: Held) {
+        let key: Arc<str> = key.into();
         if let Cow::Owned(ours) = spelling(&key) {
-            self.spellings.insert(ours, key.clone());
+            self.spellings.insert(ours, Arc::clone(&key));
         }
-        self.slots.insert(key, Slot { rank: self.next, held });
+        self.slots.insert(key, Arc::new(Slot { rank: self.next, held }));
         self.next += 1;
     }
 }
@@ -304,6 +319,16 @@ mod tests {
         assert!(
             index.print().ends_with("\"agent:main:new\": {\n    \"sessionId\": \"s-3\",\n    \"updatedAt\": 1\n  }\n}")
         );
+    }
+
+    #[test]
+    fn a_copy_shares_what_does_not_change() {
+        let mut index = Index::parse(SAMPLE.as_bytes()).unwrap();
+        let copy = index.clone();
+        index.get_mut("agent:main:main").unwrap().touch(9);
+        index.insert("agent:main:foo", Entry::new("s-9", 9));
+        let kept = copy.slots.iter().filter(|(key, slot)| Arc::ptr_eq(slot, &index.slots[*key])).count();
+        assert_eq!((kept, copy.print().as_str()), (copy.slots.len() - 2, SAMPLE));
     }
 
     #[test]

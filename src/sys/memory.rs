@@ -1,4 +1,4 @@
-//! How the C library's allocator behaves, which can be told through the environment only: by starting the program once
+//! The process's memory: how much it is, and how the C library's allocator behaves, which can be told through the environment only: by starting the program once
 //! more in the same process. Knows nothing of who uses the memory.
 //!
 //! glibc raises its thresholds with every large block that is freed, after which large blocks come from the heap and
@@ -27,6 +27,16 @@ pub fn settle() {
     let _ = std::os::unix::process::CommandExt::exec(&mut again);
 }
 
+/// Memory in use, bytes, where the system tells.
+pub fn resident() -> Option<u64> {
+    resident_of(&std::fs::read_to_string("/proc/self/status").ok()?)
+}
+
+fn resident_of(status: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
+}
+
 fn needed(get: impl Fn(&str) -> Option<OsString>) -> bool {
     SETTINGS.iter().all(|(name, _)| get(name).is_none())
 }
@@ -34,6 +44,13 @@ fn needed(get: impl Fn(&str) -> Option<OsString>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_kernels_report_is_read() {
+        assert_eq!(resident_of("Name:\tx\nVmRSS:\t    5300 kB\nThreads:\t4\n"), Some(5_427_200));
+        assert_eq!(resident_of("VmRSS: many kB"), None);
+        assert!(!cfg!(target_os = "linux") || resident().is_some_and(|bytes| bytes > 100_000));
+    }
 
     #[test]
     fn an_operators_own_setting_is_left_alone() {

@@ -3,7 +3,7 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 
-use super::PATIENCE;
+use super::{PATIENCE, TOKEN};
 
 /// One connection.
 pub struct Wire {
@@ -97,28 +97,29 @@ impl Wire {
 
     /// A chunked body, its pieces joined.
     fn read_chunks(&mut self) -> String {
-        let mut body = Vec::new();
-        loop {
-            let size = usize::from_str_radix(&self.read_line(), 16).unwrap();
-            while self.buffer.len() < size + 2 {
-                assert!(self.fill() > 0, "the body ended early");
-            }
-            body.extend(self.buffer.drain(..size + 2).take(size));
-            if size == 0 {
-                return String::from_utf8(body).unwrap();
-            }
-        }
+        std::iter::from_fn(|| self.chunk()).collect()
     }
 
-    fn read_line(&mut self) -> String {
+    /// Reads the head of an answer alone: what follows is a stream.
+    pub fn head(&mut self) -> Answer {
+        self.read_answer(true).expect("the connection ended without an answer")
+    }
+
+    /// One chunk of a chunked body as it came; none at its end, which has to be a proper one.
+    pub fn chunk(&mut self) -> Option<String> {
         let end = loop {
-            match self.buffer.windows(2).position(|two| two == b"\r\n") {
-                Some(at) => break at,
-                None => assert!(self.fill() > 0, "the body ended early"),
+            if let Some(at) = self.buffer.windows(2).position(|two| two == b"\r\n") {
+                break at;
             }
+            assert!(self.fill() > 0, "the stream was cut: {:?}", String::from_utf8_lossy(&self.buffer));
         };
-        let line: Vec<u8> = self.buffer.drain(..end + 2).take(end).collect();
-        String::from_utf8(line).unwrap()
+        let line: Vec<u8> = self.buffer.drain(..end + 2).collect();
+        let size = usize::from_str_radix(std::str::from_utf8(&line).unwrap().trim(), 16).unwrap();
+        while self.buffer.len() < size + 2 {
+            assert!(self.fill() > 0, "a chunk was cut");
+        }
+        let chunk: Vec<u8> = self.buffer.drain(..size + 2).take(size).collect();
+        (size > 0).then(|| String::from_utf8(chunk).unwrap())
     }
 
     /// One request, one answer.
@@ -166,6 +167,15 @@ fn parse_head(text: &str) -> Answer {
         .map(|(name, value)| (name.to_string(), value.trim().to_string()))
         .collect();
     Answer { status, headers, body: String::new() }
+}
+
+/// A POST request of a program that knows the token, with further header lines.
+pub fn post(path: &str, headers: &str, body: &str) -> String {
+    format!(
+        "POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {TOKEN}\r\n{headers}Content-Type: application/json\r\n\
+         Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
 }
 
 /// A GET request with the usual head.

@@ -91,6 +91,11 @@ impl Upstream {
         self.asked.try_recv().is_ok()
     }
 
+    /// Whether nobody asks for a while.
+    pub fn is_left_alone(&self) -> bool {
+        self.asked.recv_timeout(std::time::Duration::from_millis(150)).is_err()
+    }
+
     /// Waits until the asker of a hanging answer has hung up.
     pub fn hung_up(&self) {
         self.gone.recv_timeout(PATIENCE).expect("the asker did not hang up");

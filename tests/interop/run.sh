@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The interop stage: the original clients against our gateway, our command line against the original gateways.
 #   run.sh BIN                 everything
-#   run.sh BIN schema client   only these parts: schema, client, chat, clis, turns, ui, programs, reverse (stage.mjs has the list)
+#   run.sh BIN schema client   only these parts: schema, client, chat, clis, turns, cron, ui, programs, reverse (stage.mjs has the list)
 #   run.sh --originals         checks the checks: each original command line against its own gateway
 # Nothing is installed into the repository: the pinned packages go to a cache folder named by the lock files' hash
 # (${XDG_CACHE_HOME:-~/.cache}/openclaw-interop), about 2 GB and 1 to 4 minutes the first time.

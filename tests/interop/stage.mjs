@@ -8,6 +8,7 @@ const PARTS = {
   chat: () => import("./chat.mjs").then((m) => m.run(bin)),
   clis: () => import("./original-clis.mjs").then((m) => m.againstOurs(bin)),
   turns: () => import("./turns.mjs").then((m) => m.run(bin)),
+  cron: () => import("./cron.mjs").then((m) => m.run(bin)),
   ui: () => import("./control-ui.mjs").then((m) => m.run(bin)),
   litellm: () => import("./litellm.mjs").then((m) => m.run(bin)),
   programs: () => import("./programs.mjs").then((m) => m.run(bin)),

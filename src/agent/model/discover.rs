@@ -127,6 +127,14 @@ fn nothing(tried: &[String]) -> ModelError {
     ModelError { message, ..ModelError::new(ErrorKind::NotConfigured, "") }
 }
 
+/// The first model of the Ollama at this address that turns text into numbers, or why there is none.
+pub(super) fn look_for_embeddings(base: &str, patience: Duration, control: &Control) -> Result<String, String> {
+    let tags = ask(&format!("{base}/api/tags"), None, &Asker { control, patience })?;
+    let mut names = list(&tags, "models").filter_map(|model| member(model, "name"));
+    let found = names.find(|name| is_embedding(name) && !name.contains("rerank"));
+    found.map(str::to_string).ok_or_else(|| "it has no embedding model (`ollama pull nomic-embed-text`)".to_string())
+}
+
 /// Who asks, and how long it may take.
 struct Asker<'a> {
     control: &'a Control,

@@ -196,28 +196,49 @@ impl Endpoint {
         out: &mut Collector<'_>,
         control: &Control,
     ) -> Result<Ending, ModelError> {
-        let url = format!("{}{}", self.base_url, wire.path);
-        let body = wire.body.to_string();
-        let headers = self.with_headers(&wire.headers);
+        let mut answer = self.begin(wire.path, &wire.headers, &wire.body, control)?;
+        let media = answer.media_type();
+        let in_one_piece = wire.framing == Framing::Sse && (media == "application/json" || media.ends_with("+json"));
+        if in_one_piece {
+            decoder.whole(&self.rest(&mut answer)?, out)?;
+        } else {
+            self.stream(&mut answer, wire.framing, decoder, out)?;
+        }
+        decoder.ending(out)
+    }
+
+    /// Sends a request; an answer that says it failed is the error it tells of.
+    fn begin(
+        &self,
+        path: &str,
+        headers: &[(String, Secret)],
+        body: &Value,
+        control: &Control,
+    ) -> Result<Answer, ModelError> {
+        let url = format!("{}{path}", self.base_url);
+        let body = body.to_string();
+        let headers = self.with_headers(headers);
         let request = Request { url: &url, headers: &headers, body: Some(body.as_bytes()), deadlines: http::MODEL };
         let mut answer = self.client.send(&request, control).map_err(|fault| self.transport(&fault))?;
         if !(200..300).contains(&answer.status) {
             return Err(self.refusal(&mut answer));
         }
-        let media = answer.media_type();
         // a login page, a proxy, the server's own web interface: they say 200 as well
-        if media == "text/html" {
+        if answer.media_type() == "text/html" {
             return Err(self.unusable("it is a web page, so this is not a model server; look at baseUrl"));
         }
-        let in_one_piece = wire.framing == Framing::Sse && (media == "application/json" || media.ends_with("+json"));
-        if in_one_piece {
-            let text = answer.read_all(limits::MODEL_WHOLE_BYTES).map_err(|fault| self.transport(&fault))?;
-            let text = std::str::from_utf8(&text).map_err(|fault| self.unusable(fault))?;
-            decoder.whole(&self.json(text)?, out)?;
-        } else {
-            self.stream(&mut answer, wire.framing, decoder, out)?;
-        }
-        decoder.ending(out)
+        Ok(answer)
+    }
+
+    /// Asks with the key for an answer that is one JSON value.
+    pub(super) fn ask(&self, path: &str, body: &Value, control: &Control) -> Result<Value, ModelError> {
+        let mut answer = self.begin(path, &self.bearer(), body, control)?;
+        self.rest(&mut answer)
+    }
+
+    fn rest(&self, answer: &mut Answer) -> Result<Value, ModelError> {
+        let text = answer.read_all(limits::MODEL_WHOLE_BYTES).map_err(|fault| self.transport(&fault))?;
+        self.json(std::str::from_utf8(&text).map_err(|fault| self.unusable(fault))?)
     }
 
     fn stream(

@@ -147,6 +147,11 @@ impl Failover {
         &self.order
     }
 
+    /// A candidate by its number.
+    pub fn candidate(&self, at: usize) -> Option<&Candidate> {
+        self.candidates.get(at)
+    }
+
     /// The first step.
     pub fn begin(&self) -> Step {
         match self.order.first() {

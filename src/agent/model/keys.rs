@@ -306,21 +306,24 @@ impl KeyRing<'_> {
         Some(Key { secret: Some(secret), source: KeySource::Env(name.to_string()) })
     }
 
-    /// A literal, the name of a variable, or `{source: "env", id}`; `${VAR}` was replaced when the file was read.
     fn configured(&self, provider: &str) -> Option<Key> {
-        let raw = self.config.raw.pointer(&format!("/models/providers/{}/apiKey", pointer(provider)));
-        if let Some(reference) = raw.filter(|raw| raw.is_object()) {
-            let source = reference.get("source").and_then(Value::as_str);
-            let id = reference.get("id").and_then(Value::as_str).filter(|_| source == Some("env"))?;
+        self.written(self.config.raw.pointer(&format!("/models/providers/{}/apiKey", pointer(provider)))?)
+    }
+
+    /// A key as configurations write it: a literal, the name of a variable, or `{source: "env", id}`; `${VAR}` was
+    /// replaced when the file was read.
+    pub fn written(&self, raw: &Value) -> Option<Key> {
+        if raw.is_object() {
+            let source = raw.get("source").and_then(Value::as_str);
+            let id = raw.get("id").and_then(Value::as_str).filter(|_| source == Some("env"))?;
             return self.variable(id);
         }
-        let found = self.config.providers.iter().find(|known| known.id == provider)?;
-        let written = found.api_key.as_ref()?.expose().trim();
+        let written = raw.as_str()?.trim();
         if is_variable_name(written) {
             // a literal key never looks like this; an unset variable must not be sent as a key
             return self.variable(written);
         }
-        Some(Key { secret: Some(Secret::new(written)), source: KeySource::Config })
+        (!written.is_empty()).then(|| Key { secret: Some(Secret::new(written)), source: KeySource::Config })
     }
 }
 

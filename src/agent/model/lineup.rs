@@ -151,51 +151,21 @@ impl<'a> Lineup<'a> {
         if let Some(note) = course.note() {
             notice(Notice::Note(note.to_string()));
         }
-        let mut step = course.begin();
-        let outcome = loop {
-            let at = match step {
-                Step::Fail(error) => break Err(error),
-                Step::Call(at) => at,
-                Step::Pause(time, at) => match world.pause(time, control) {
-                    Pause::Over => at,
-                    Pause::Stopped(reason) => {
-                        let text = format!("stopped ({})", reason.name());
-                        break Err(ModelError::new(ErrorKind::Aborted, text));
-                    }
-                },
-            };
-            match self.model(at).and_then(|model| call(model, request, control, on)) {
-                Ok(reply) => {
-                    course.succeeded();
-                    self.preferred = Some(at);
-                    break Ok((reply, at));
-                }
-                Err(error) => {
-                    step = course.failed(error, world.now_ms(), world.chance());
-                    self.tell(&course, &step, notice);
-                }
-            }
+        let mut reply = None;
+        let mut ask = |at| {
+            reply = Some(call(self.model(at)?, request, control, on)?);
+            Ok(())
         };
+        let outcome = follow(&mut course, control, world, &mut ask, &mut |course, step| tell(course, step, notice));
+        self.preferred = outcome.as_ref().ok().copied().or(self.preferred);
         for change in course.changes() {
             self.cooldowns.apply(change);
             self.changes.push(change.clone());
         }
-        let (reply, at) = outcome?;
+        let at = outcome?;
+        let reply = reply.ok_or_else(|| ModelError::new(ErrorKind::NotConfigured, "no model to call"))?;
         let key_source = self.entries.get(at).map_or(KeySource::None, |entry| entry.key.source.clone());
         Ok(Answered { reply, key_source, failures: course.failures().to_vec() })
-    }
-
-    fn tell(&self, course: &Failover, step: &Step, notice: &mut dyn FnMut(Notice)) {
-        let Some(failure) = course.failures().last().cloned() else { return };
-        match step {
-            Step::Pause(time, _) => notice(Notice::Retry(failure, *time)),
-            Step::Call(at) => {
-                if let Some(next) = self.entries.get(*at) {
-                    notice(Notice::Fallback(failure, next.candidate.clone()));
-                }
-            }
-            Step::Fail(_) => {}
-        }
     }
 
     fn failover(&self, now_ms: u64) -> Failover {
@@ -226,6 +196,53 @@ fn call(
         return Err(ModelError::new(ErrorKind::Format, text));
     }
     model.call(request, control, on)
+}
+
+/// Calls the candidates of a course, with its pauses, until one of them answers: which one.
+pub(super) fn follow(
+    course: &mut Failover,
+    control: &Control,
+    world: &mut dyn World,
+    call: &mut dyn FnMut(usize) -> Result<(), ModelError>,
+    tell: &mut dyn FnMut(&Failover, &Step),
+) -> Result<usize, ModelError> {
+    let mut step = course.begin();
+    loop {
+        let at = match step {
+            Step::Fail(error) => return Err(error),
+            Step::Call(at) => at,
+            Step::Pause(time, at) => match world.pause(time, control) {
+                Pause::Over => at,
+                Pause::Stopped(reason) => {
+                    let text = format!("stopped ({})", reason.name());
+                    return Err(ModelError::new(ErrorKind::Aborted, text));
+                }
+            },
+        };
+        match call(at) {
+            Ok(()) => {
+                course.succeeded();
+                return Ok(at);
+            }
+            Err(error) => {
+                step = course.failed(error, world.now_ms(), world.chance());
+                tell(course, &step);
+            }
+        }
+    }
+}
+
+fn tell(course: &Failover, step: &Step, notice: &mut dyn FnMut(Notice)) {
+    let Some(failure) = course.failures().last().cloned() else { return };
+    match step {
+        Step::Pause(time, _) => notice(Notice::Retry(failure, *time)),
+        Step::Call(at) => {
+            if let Some(next) = course.candidate(*at) {
+                notice(Notice::Fallback(failure, next.clone()));
+            }
+        }
+        Step::Fail(_) => {}
+    }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ pub mod anthropic;
 pub mod cli_backend;
 mod collect;
 pub mod discover;
+pub mod embed;
 pub mod endpoint;
 pub mod failover;
 mod fault;

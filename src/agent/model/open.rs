@@ -14,7 +14,7 @@ use crate::config::target::is_loopback_url;
 use crate::config::{Config, Env, Secret};
 
 /// Providers that need no `baseUrl`: id, address, wire form, context of a model nobody described.
-const PROVIDERS: [(&str, &str, &str, u64); 16] = [
+const PROVIDERS: [(&str, &str, &str, u64); 17] = [
     ("anthropic", "https://api.anthropic.com", anthropic::API, 200_000),
     ("cerebras", "https://api.cerebras.ai/v1", openai_completions::API, 128_000),
     ("deepseek", "https://api.deepseek.com/v1", openai_completions::API, 64_000),
@@ -29,6 +29,8 @@ const PROVIDERS: [(&str, &str, &str, u64); 16] = [
     ("ollama", "http://127.0.0.1:11434", ollama::API, 32_768),
     ("openai", "https://api.openai.com/v1", openai_responses::API, 200_000),
     ("openrouter", "https://openrouter.ai/api/v1", openai_completions::API, 128_000),
+    // for embeddings only
+    ("voyage", "https://api.voyageai.com/v1", openai_completions::API, 32_000),
     ("xai", "https://api.x.ai/v1", openai_completions::API, 128_000),
     ("zai", "https://api.z.ai/api/paas/v4", openai_completions::API, 128_000),
 ];
@@ -52,14 +54,20 @@ impl Opener<'_> {
         if let Some(backend) = cli_backend::configured(self.config, &reference.provider) {
             return Ok(Box::new(CliBackend::new(reference.clone(), backend?, self.env.clone())));
         }
+        let (endpoint, form) = self.endpoint(reference, key)?;
+        let endpoint = if form.api == ollama::API { native(endpoint) } else { endpoint };
+        Ok(Box::new(Served { form, endpoint }))
+    }
+
+    /// The server of a model and its wire form.
+    pub(super) fn endpoint(&self, reference: &ModelRef, key: &Key) -> Result<(Endpoint, &'static Form), ModelError> {
         let (base_url, form, context) = self.place(reference)?;
         let local = is_loopback_url(&base_url);
         let custom = self.config.providers.iter().any(|provider| provider.id == reference.provider);
         if key.secret.is_none() && !local && !custom {
             return Err(no_key(&reference.provider));
         }
-        let client = Client::new(&base_url, self.http, Reach::Anywhere)
-            .map_err(|fault| ModelError::transport(&reference.provider, &fault))?;
+        let client = self.client(reference, &base_url)?;
         let endpoint = Endpoint {
             reference: reference.clone(),
             compat: self.compat(reference, &base_url),
@@ -69,12 +77,34 @@ impl Opener<'_> {
             base_url,
             client,
         };
-        let endpoint = if form.api == ollama::API { native(endpoint) } else { endpoint };
-        Ok(Box::new(Served { form, endpoint }))
+        Ok((endpoint, form))
+    }
+
+    /// A server at an address of its own: nothing that belongs to the provider goes there.
+    pub(super) fn elsewhere(
+        &self,
+        reference: &ModelRef,
+        base_url: &str,
+        key: Option<Secret>,
+    ) -> Result<Endpoint, ModelError> {
+        Ok(Endpoint {
+            reference: reference.clone(),
+            compat: Compat::CAUTIOUS,
+            headers: Vec::new(),
+            facts: Facts::default(),
+            key,
+            base_url: base_url.to_string(),
+            client: self.client(reference, base_url)?,
+        })
+    }
+
+    fn client(&self, reference: &ModelRef, base_url: &str) -> Result<Client, ModelError> {
+        Client::new(base_url, self.http, Reach::Anywhere)
+            .map_err(|fault| ModelError::transport(&reference.provider, &fault))
     }
 
     /// Address, wire form and guessed context.
-    fn place(&self, reference: &ModelRef) -> Result<(String, &'static Form, Option<u64>), ModelError> {
+    pub(super) fn place(&self, reference: &ModelRef) -> Result<(String, &'static Form, Option<u64>), ModelError> {
         let id = reference.provider.as_str();
         let configured = self.config.providers.iter().find(|provider| provider.id == id);
         let known = PROVIDERS.iter().find(|(known, ..)| *known == id);
@@ -155,7 +185,7 @@ impl Opener<'_> {
 }
 
 /// People write Ollama's address with the path of its other interface.
-fn native(mut endpoint: Endpoint) -> Endpoint {
+pub(super) fn native(mut endpoint: Endpoint) -> Endpoint {
     if let Some(base) = endpoint.base_url.strip_suffix("/v1") {
         endpoint.base_url = base.to_string();
     }

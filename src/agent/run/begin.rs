@@ -51,6 +51,7 @@ fn work(
     let mut desk = Desk::open(&ground, hands)?;
     let end = match task {
         Task::Answer => turn::answer(&mut desk, prompts, thoughts, control, tell),
+        Task::Heartbeat => turn::look_around(&mut desk, prompts, control, tell),
         Task::Compact(mind) => turn::compact(&mut desk, mind.as_deref(), control, tell),
     };
     let gone = |failure: &RunFailure| matches!(failure.cause, Cause::Model(ErrorKind::Network | ErrorKind::NotFound));

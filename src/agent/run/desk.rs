@@ -19,7 +19,7 @@ use crate::agent::model::resolve::{self, Selection};
 use crate::agent::model::{
     CallSession, ErrorKind, ModelError, ModelEvent, ModelReply, ModelRequest, Thinking, ToolSpec,
 };
-use crate::agent::tool::approval::judge::{Origin as Asked, Rules};
+use crate::agent::tool::approval::judge::Rules;
 use crate::agent::tool::desk as tool_desk;
 use crate::agent::tool::web::HttpWeb;
 use crate::agent::tool::{Call, Setup, Toolbox, table};
@@ -107,7 +107,7 @@ impl<'a> Desk<'a> {
         let workspace = spec.workspace.display().to_string();
         let start = Start { session_id: &spec.session_id, cwd: &workspace, now_ms };
         let writer = Writer::open(&spec.transcript, &start, branch(&mut entropy)).map_err(|error| storage(&error))?;
-        let context = conversation(&spec.transcript).map_err(|error| storage(&error))?;
+        let context = conversation(&spec.transcript, ack_chars(spec)).map_err(|error| storage(&error))?;
         let ring = KeyRing { config: &spec.config, env: &spec.env, profiles: &ground.profiles, now_ms };
         let opener = Opener { config: &spec.config, env: &spec.env, http: &spec.http, found: ground.found.as_ref() };
         let cooldowns = Cooldowns::of_profiles(&ground.profiles).with(&spec.cooldowns);
@@ -212,7 +212,7 @@ fn will_stay(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::ContextOverflow | ErrorKind::Format | ErrorKind::Protocol)
 }
 
-/// The tools of this run. Who may start a run over the gateway's socket is an operator.
+/// The tools of this run.
 fn toolbox(ground: &Ground, hands: Hands, window: u64, entropy: Entropy) -> std::io::Result<Toolbox> {
     let spec = &ground.spec;
     let toolbox = Toolbox::new(Setup {
@@ -223,7 +223,7 @@ fn toolbox(ground: &Ground, hands: Hands, window: u64, entropy: Entropy) -> std:
         workspace: spec.workspace.clone(),
         approvals_file: spec.paths.state_dir.join("exec-approvals.json"),
         home: spec.paths.home.clone(),
-        origin: Asked::Operator,
+        origin: spec.speaker,
         provider: ground.selection.primary.provider.clone(),
         model: ground.selection.primary.model.clone(),
         context_tokens: window,
@@ -248,11 +248,18 @@ fn hidden(spec: &RunSpec) -> Vec<String> {
 }
 
 /// What the model gets of a transcript. Pictures are held several times while they are sent, so only some are kept.
-fn conversation(transcript: &Path) -> std::io::Result<Context> {
+fn conversation(transcript: &Path, ack_chars: usize) -> std::io::Result<Context> {
     let read = Transcript::read_until(transcript, context::suffices)?;
     let mut context = read.map(|transcript| context::context(&transcript, None)).unwrap_or_default();
+    context.forget_quiet_heartbeats(ack_chars);
     context.shed_pictures(limits::CONTEXT_PICTURE_BYTES);
     Ok(context)
+}
+
+/// How much beside its token a quiet heartbeat of the agent may say.
+fn ack_chars(spec: &RunSpec) -> usize {
+    let agent = spec.config.agents.find(&spec.agent_id);
+    agent.and_then(|agent| agent.heartbeat).map_or(0, |beat| beat.ack_max_chars)
 }
 
 /// A second source that never gives the numbers of the first.
@@ -384,7 +391,7 @@ impl Parts for Desk<'_> {
             NewLine::Compaction { summary: &summary, first_kept: &plan.first_kept, tokens_before: plan.tokens_before };
         let failed = |error: std::io::Error| ModelError::new(ErrorKind::Protocol, format!("cannot compact: {error}"));
         self.writer.append(&line, self.now_ms(), Safety::Power).map_err(failed)?;
-        self.context = conversation(self.writer.path()).map_err(failed)?;
+        self.context = conversation(self.writer.path(), ack_chars(self.spec)).map_err(failed)?;
         Ok(Some(how))
     }
 

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::agent::model::ToolChoice;
-use crate::agent::run::{ClientResult, ClientTools, Task};
+use crate::agent::run::{ClientResult, ClientTools, Speaker, Task};
 use crate::agent::tool::approval::pending::Request;
 use crate::agent::tool::desk::{Ask, Desk as Gateway, DeskFault, Note, Waiting};
 use crate::config::load::testing::TempDir;
@@ -50,6 +50,7 @@ fn ground(dir: &TempDir, backend: Value, lines: &[Value]) -> Ground {
         prompts: Vec::new(),
         model: None,
         auth_profile: None,
+        speaker: Speaker::Operator,
         cooldowns: Cooldowns::default(),
         client_tools: ClientTools::default(),
         channel: None,
@@ -218,7 +219,7 @@ fn results_of_open_calls_take_the_place_of_those_that_were_made_up() {
     desk.append(&Message::user("go on", 1)).unwrap();
     assert!(desk.brought_results().is_empty(), "further back they answer nothing");
     drop(desk);
-    let read = conversation(&ground.spec.transcript).unwrap().messages();
+    let read = conversation(&ground.spec.transcript, 0).unwrap().messages();
     let errors = read.iter().filter_map(|message| match message {
         Message::ToolResult(result) => Some((result.tool_call_id.as_str(), result.is_error)),
         _ => None,

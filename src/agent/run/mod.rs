@@ -20,6 +20,7 @@ use super::model::discover::Found;
 use super::model::failover::{Change, Cooldowns};
 use super::model::{ErrorKind, ModelRef, Sampling, Thinking, ToolChoice, ToolSpec};
 use super::tool::Jobs;
+use super::tool::approval::judge::Origin as Speaker;
 use super::tool::desk::Desk;
 use crate::config::env::Env;
 use crate::config::model::Config;
@@ -43,6 +44,8 @@ pub struct RunSpec {
     pub task: Task,
     /// Whether the model's thoughts are told while it thinks.
     pub shows_thoughts: bool,
+    /// Who speaks: decides which tools there are and what commands may do.
+    pub speaker: Speaker,
     /// What the person said, stamped; several messages when some waited together.
     pub prompts: Vec<Prompt>,
     /// The session's model, if another than the agent's.
@@ -136,6 +139,8 @@ pub enum Task {
     /// To answer what the person said.
     #[default]
     Answer,
+    /// To look around without anybody asking: what it asks is the gateway's own word.
+    Heartbeat,
     /// To shorten the conversation, minding what the person asks to mind.
     Compact(Option<String>),
 }

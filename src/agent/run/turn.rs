@@ -9,11 +9,13 @@ use super::begin::failure;
 use super::pieces::Pieces;
 use super::{Account, Cause, ClientCall, RunEvent, RunFailure, RunResult, ToolEnd, ToolStart, ToolUpdate};
 use crate::agent::control::{AbortReason, Control};
-use crate::agent::message::{AssistantMessage, Block, Message, StopReason, ToolResultMessage, UserMessage, text_of};
+use crate::agent::message::{
+    AssistantMessage, Block, Extra, Message, StopReason, ToolResultMessage, UserMessage, text_of,
+};
 use crate::agent::model::failover::Change;
 use crate::agent::model::{ErrorKind, ModelError, ModelEvent, ModelRef, ModelReply, ModelRequest};
 use crate::limits;
-use crate::session::made;
+use crate::session::{heartbeat, made};
 
 /// What a tool gave back.
 pub struct ToolAnswer {
@@ -104,7 +106,8 @@ pub(super) fn answer(
     control: &Control,
     tell: &dyn Fn(RunEvent),
 ) -> Result<RunResult, Box<RunFailure>> {
-    let mut turn = Turn { parts, control, tell, thoughts, account: Account::default(), model: None };
+    let mut turn =
+        Turn { parts, control, tell, thoughts, mark: Extra::new(), account: Account::default(), model: None };
     let stop = turn.run(prompts);
     turn.end(stop)
 }
@@ -116,7 +119,8 @@ pub(super) fn compact(
     control: &Control,
     tell: &dyn Fn(RunEvent),
 ) -> Result<RunResult, Box<RunFailure>> {
-    let mut turn = Turn { parts, control, tell, thoughts: false, account: Account::default(), model: None };
+    let mut turn =
+        Turn { parts, control, tell, thoughts: false, mark: Extra::new(), account: Account::default(), model: None };
     let stop = turn.shorten(mind);
     turn.end(stop)
 }
@@ -156,6 +160,8 @@ struct Turn<'a> {
     control: &'a Control,
     tell: &'a dyn Fn(RunEvent),
     thoughts: bool,
+    /// Members of what is said to the model.
+    mark: Extra,
     account: Account,
     model: Option<ModelRef>,
 }
@@ -324,7 +330,7 @@ impl Turn<'_> {
     fn hear(&mut self, prompts: Vec<Vec<Block>>) -> Result<(), End> {
         for content in prompts {
             let timestamp = self.parts.now_ms();
-            self.append(Message::User(UserMessage { content, timestamp, ..UserMessage::default() }))?;
+            self.append(Message::User(UserMessage { content, timestamp, extra: self.mark.clone() }))?;
         }
         Ok(())
     }
@@ -424,6 +430,19 @@ impl Turn<'_> {
         (self.tell)(RunEvent::Appended { id, message });
         Ok(())
     }
+}
+
+/// Answers what the gateway asks in a person's place; the transcript says so.
+pub(super) fn look_around(
+    parts: &mut dyn Parts,
+    prompts: Vec<Vec<Block>>,
+    control: &Control,
+    tell: &dyn Fn(RunEvent),
+) -> Result<RunResult, Box<RunFailure>> {
+    let mark = heartbeat::mark();
+    let mut turn = Turn { parts, control, tell, thoughts: false, mark, account: Account::default(), model: None };
+    let stop = turn.run(prompts);
+    turn.end(stop)
 }
 
 impl Shortened {

@@ -4,6 +4,7 @@
 use serde_json::Value;
 
 use super::table::{Group, TOOLS, Tool, find};
+use crate::config::model::raw_agent;
 use crate::limits;
 
 /// Members of a profile; `None` is everything.
@@ -161,13 +162,7 @@ pub fn profiles_of(tool: &Tool) -> impl Iterator<Item = &'static str> {
 
 /// `agents.list[].tools`, or `agents.entries.<id>.tools`.
 pub(super) fn agent_tools<'a>(config: &'a Value, agent_id: &str) -> Option<&'a Value> {
-    let agents = config.get("agents")?;
-    let listed = agents.get("list").and_then(Value::as_array).into_iter().flatten();
-    let same = |id: Option<&str>| id.is_some_and(|id| id.trim().eq_ignore_ascii_case(agent_id));
-    let found = listed.into_iter().find(|agent| same(agent.get("id").and_then(Value::as_str)));
-    let entries = agents.get("entries").and_then(Value::as_object).into_iter().flatten();
-    let found = found.or_else(|| entries.into_iter().find(|(id, _)| same(Some(id))).map(|(_, agent)| agent));
-    found?.get("tools")
+    raw_agent(config, agent_id)?.get("tools")
 }
 
 /// The entry of `provider/model`, else of the provider.

@@ -6,6 +6,7 @@ pub mod agents;
 pub mod approvals;
 pub mod channels;
 pub mod config;
+pub mod cron;
 pub mod devices;
 pub mod gateway_call;
 pub mod gateway_discover;

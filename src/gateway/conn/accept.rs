@@ -88,6 +88,7 @@ impl Door {
 
     fn warn(&mut self, why: Refused, address: std::net::IpAddr) {
         self.refused += 1;
+        self.hub.tally.refused(why == Refused::Full);
         if self.warned.is_some_and(|at| at.elapsed() < WARN_EVERY) {
             return;
         }

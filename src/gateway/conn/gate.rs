@@ -84,6 +84,11 @@ impl Total {
     pub fn new(max: usize) -> Total {
         Total { count: Arc::new(AtomicUsize::new(0)), max }
     }
+
+    /// Connections that are in.
+    pub fn taken(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
+    }
 }
 
 /// The gate of one listener; owned by its accept loop.

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use tungstenite::handshake::derive_accept_key;
 
 use super::gate::{Address, Permit, Slot};
+use super::tally::Place;
 use super::{Hub, Peer, SHORTEST};
 use crate::gateway::event::{Caller, HttpAnswer, HttpAsk};
 use crate::http::head::{BodyLength, Head, HeadFault, HeadReader};
@@ -44,6 +45,7 @@ pub fn serve(
         slot,
         standing: Standing::New(permit),
         timeout: Duration::ZERO,
+        place: Place::default(),
     };
     server.run()
 }
@@ -59,6 +61,8 @@ pub(super) struct Server<'a> {
     slot: &'a Slot,
     standing: Standing,
     timeout: Duration,
+    /// Where the current request is counted.
+    pub(super) place: Place,
 }
 
 /// How a connection counts at the gate.
@@ -110,6 +114,7 @@ impl Server<'_> {
     fn run(mut self) -> Option<(Upgrade, Permit)> {
         let mut idle = limits::HTTP_HEAD;
         loop {
+            self.place = Place::default();
             let turn = match self.next_head(idle) {
                 Next::Head(head) => self.request(&head),
                 Next::Fault(fault) => self.refuse(&Reply::head_fault(fault)),
@@ -173,6 +178,7 @@ impl Server<'_> {
         let settings = &self.hub.settings;
         let client = locality::client_address(self.addr.ip(), head, &settings.proxies, settings.real_ip);
         let route = route(head);
+        self.place = Place::of(route);
         let client = match (client, route) {
             (Ok(client), _) => client,
             (Err(_), Route::Probe(Probe::Live)) => self.addr.ip(),
@@ -250,6 +256,7 @@ impl Server<'_> {
         };
         self.out.clear();
         write_switching(&mut self.out, &derive_accept_key(key.as_bytes()), websocket_protocol(head));
+        self.hub.tally.answered(self.place, 101);
         if (&mut self.socket).write_all(&self.out).is_err() {
             return Turn::Done;
         }
@@ -268,9 +275,11 @@ impl Server<'_> {
         self.out.clear();
         let context = Context::of(head, self.date.at(clock::wall_ms()), self.hub.settings.hsts.as_deref());
         let after = reply.write_to(&mut self.out, &context);
+        self.hub.tally.answered(self.place, reply.status());
         if (&mut self.socket).write_all(&self.out).is_err() {
             return Turn::Done;
         }
+        let_go(&mut self.out);
         match after {
             After::Keep => Turn::Again,
             After::Close => self.end(),
@@ -282,6 +291,7 @@ impl Server<'_> {
         self.out.clear();
         let context = Context::closing(self.date.at(clock::wall_ms()), self.hub.settings.hsts.as_deref());
         reply.write_to(&mut self.out, &context);
+        self.hub.tally.answered(self.place, reply.status());
         if (&mut self.socket).write_all(&self.out).is_err() {
             return Turn::Done;
         }
@@ -315,4 +325,25 @@ fn too_large(head: &Head) -> bool {
 
 fn detail(detailed: bool) -> Detail {
     if detailed { Detail::Full } else { Detail::Plain }
+}
+
+/// Forgets an answer that was written, and does not hold on to the memory of a large one.
+fn let_go(out: &mut Vec<u8>) {
+    out.clear();
+    out.shrink_to(limits::HTTP_OUT_BYTES);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_large_answer_leaves_little_behind() {
+        let mut out = vec![0; limits::HTTP_OUT_BYTES * 10];
+        let_go(&mut out);
+        assert!(out.is_empty() && out.capacity() <= limits::HTTP_OUT_BYTES * 2);
+        let mut small = Vec::with_capacity(64);
+        let_go(&mut small);
+        assert_eq!(small.capacity(), 64);
+    }
 }

@@ -11,6 +11,7 @@ mod program;
 pub mod reader;
 pub mod refusals;
 pub mod session;
+pub mod tally;
 pub mod writer;
 
 use std::io;
@@ -27,8 +28,9 @@ use crate::http::locality::{Proxies, RealIp};
 use crate::http::proxy_login::ProxyLogin;
 use crate::limits;
 use crate::sys::thread::Worker;
-use gate::Permit;
+use gate::{Permit, Total};
 use outbox::Outbox;
+use tally::Tally;
 
 /// What the upgrade request says about the peer.
 #[derive(Debug, Clone)]
@@ -69,10 +71,16 @@ pub struct Hub {
     pub hooks: AtomicBool,
     /// Settings that stay for the life of the process.
     pub settings: HubSettings,
+    /// How many connections there are.
+    pub total: Total,
+    /// What is counted for `/metrics`.
+    pub tally: Tally,
     /// Reads first messages: their deep stack (typed parameters, a signature) would stay with every connection.
     pub clerk: Worker,
     /// Bytes of request bodies in memory.
     pub bodies: Arc<AtomicUsize>,
+    /// Requests for embeddings that are worked on: one message for each.
+    pub embeddings: (Sender<()>, Receiver<()>),
     /// Tools that run for programs.
     pub tools: Arc<AtomicUsize>,
     next: AtomicU64,
@@ -92,18 +100,19 @@ pub struct HubSettings {
 
 impl Hub {
     /// A hub in front of this queue.
-    pub fn new(events: Sender<Event>, settings: HubSettings) -> io::Result<Arc<Hub>> {
-        let clerk = Worker::start("clerk", limits::STACK_PARSER)?;
-        let (stopping, hooks, next) = (AtomicBool::new(false), AtomicBool::new(true), AtomicU64::new(1));
+    pub fn new(events: Sender<Event>, settings: HubSettings, total: Total) -> io::Result<Arc<Hub>> {
         Ok(Arc::new(Hub {
             events,
-            stopping,
-            hooks,
+            stopping: AtomicBool::new(false),
+            hooks: AtomicBool::new(true),
             settings,
-            clerk,
+            total,
+            tally: Tally::default(),
+            clerk: Worker::start("clerk", limits::STACK_PARSER)?,
             bodies: Arc::default(),
             tools: Arc::default(),
-            next,
+            embeddings: bounded(limits::EMBED_AT_ONCE),
+            next: AtomicU64::new(1),
         }))
     }
 

@@ -132,7 +132,7 @@ fn place(state: &State, request: &Request<'_>) -> Result<Place, WireError> {
     if id.is_empty() {
         return Ok(of_peer(state, request, place));
     }
-    let found = state.sessions.rows().into_iter().find(|row| row.entry.session_id().as_deref() == Some(id));
+    let found = state.sessions.newest_of(|row| row.entry.session_id().as_deref() == Some(id));
     match found {
         Some(row) => Ok(Place { agent: row.agent.to_string(), key: row.key.to_string() }),
         None if written => Ok(place),

@@ -107,7 +107,9 @@ pub fn send_to(state: &mut State, method: &str, place: Place, request: &Request<
         may_renew: true,
         // Work on the conversation itself waits for its turn, whatever the mode.
         queue_mode: match task {
-            Task::Answer => request.params.get("queueMode").and_then(Value::as_str).map(str::to_string),
+            Task::Answer | Task::Heartbeat => {
+                request.params.get("queueMode").and_then(Value::as_str).map(str::to_string)
+            }
             Task::Compact(_) => Some(Mode::Followup.name().to_string()),
         },
         task,

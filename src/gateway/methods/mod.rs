@@ -8,6 +8,7 @@ pub mod channels;
 pub mod chat;
 pub mod commands;
 pub mod config;
+pub mod cron;
 pub mod devices;
 pub mod health;
 pub mod logs;

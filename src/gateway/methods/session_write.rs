@@ -20,6 +20,7 @@ use crate::limits;
 use crate::protocol::errors::WireError;
 use crate::session::key::{KeyRules, SessionKey};
 use crate::session::lifecycle;
+use crate::session::list::Found;
 use crate::session::patch::{self, Asks};
 use crate::store::session::entry::Entry;
 use crate::sys::clock::Now;
@@ -47,10 +48,9 @@ pub struct ModelWorld<'a> {
 
 impl Asks for ModelWorld<'_> {
     fn label_in_use(&self, label: &str, key: &SessionKey) -> bool {
-        let other = |row: &crate::gateway::sessions::SessionRow<'_>| {
-            row.key != key.as_str() && row.entry.text("label").is_some_and(|own| own == label)
-        };
-        self.state.sessions.rows().iter().any(other)
+        let other =
+            |row: &Found<'_>| row.key != key.as_str() && row.entry.text("label").is_some_and(|own| own == label);
+        self.state.sessions.all().any(|row| other(&row))
     }
 
     fn model(&self, written: &str) -> Result<(String, String), String> {
@@ -250,10 +250,8 @@ pub fn create(state: &mut State, request: &Request<'_>, fx: &mut Vec<Effect>) ->
         _ => place(state, "sessions.create", request)?,
     };
     let label = request.text("label").trim().to_string();
-    let taken = |row: &crate::gateway::sessions::SessionRow<'_>| {
-        row.key != place.key && row.entry.text("label").as_deref() == Some(label.as_str())
-    };
-    if !label.is_empty() && state.sessions.rows().iter().any(taken) {
+    let taken = |row: &Found<'_>| row.key != place.key && row.entry.text("label").as_deref() == Some(label.as_str());
+    if !label.is_empty() && state.sessions.all().any(|row| taken(&row)) {
         return Err(WireError::invalid(format!("label already in use: {label}")));
     }
     let entry = make(state, &place, request)?;

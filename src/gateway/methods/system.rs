@@ -39,7 +39,7 @@ pub fn last_heartbeat(state: &State) -> Handled {
 /// Switches heartbeats on or off for the life of the process.
 pub fn set_heartbeats(state: &mut State, request: &Request<'_>, fx: &mut Vec<Effect>) -> Handled {
     let enabled = request.flag("enabled").unwrap_or(state.heartbeats.enabled);
-    state.heartbeats.enabled = enabled;
+    state.set_heartbeats(enabled, request.now, fx);
     state.health_soon(fx);
     Ok(Answer::Json(json!({"ok": true, "enabled": enabled})))
 }

@@ -84,7 +84,7 @@ impl State {
             Surface::Models | Surface::Embeddings => http.chat_completions || http.responses,
             Surface::AdminRpc => http.admin_rpc,
             Surface::Tools => true,
-            Surface::Metrics => false,
+            Surface::Metrics => self.config.gateway.metrics,
         }
     }
 

@@ -3,7 +3,10 @@
 
 pub mod admit;
 pub mod calls;
+pub mod embeddings;
+pub mod failure;
 pub mod feed;
+pub mod previous;
 pub mod runs;
 pub mod target;
 pub mod tools;

@@ -8,6 +8,7 @@ use super::runs::RunOrder;
 use crate::agent::message::Block;
 use crate::agent::model::{ModelRef, resolve};
 use crate::agent::run::ClientTools;
+use crate::config::env::Env;
 use crate::config::model::Config;
 use crate::gateway::session_key;
 use crate::gateway::state::State;
@@ -55,6 +56,8 @@ pub struct Target {
     pub id: String,
     /// The configuration in force.
     pub config: Arc<Config>,
+    /// The environment, for what is fetched on the request's behalf.
+    pub env: Arc<Env>,
 }
 
 impl Target {
@@ -84,8 +87,21 @@ impl State {
         let named = agent(config, aim)?;
         let (agent, session_key) = session(config, aim, named, &id)?;
         let model = model(config, aim, &agent)?;
-        Ok(Target { agent, session_key, model, channel: channel(aim)?, id, config: config.clone() })
+        Ok(Target {
+            agent,
+            session_key,
+            model,
+            channel: channel(aim)?,
+            id,
+            config: config.clone(),
+            env: self.facts.env.clone(),
+        })
     }
+}
+
+/// The agent alone, for an interface without sessions.
+pub fn aimed_agent(config: &Config, aim: &Aim) -> Result<String, Refused> {
+    Ok(agent(config, aim)?.unwrap_or_else(|| config.default_agent_id().to_string()))
 }
 
 fn refuse<T>(text: &str) -> Result<T, Refused> {

@@ -108,7 +108,8 @@ impl State {
             retryable: Some(true),
             ..WireError::new(Code::AgentTimeout, "agent timed out and has not stopped yet")
         };
-        let (id, asker) = (run.id.clone(), run.asker.take_if(|asker| !matches!(asker, Asker::Hook(_))));
+        let id = run.id.clone();
+        let asker = self.runs.take_asker(no);
         fx.push(Effect::StopRun(no, AbortReason::Timeout));
         fx.push(Effect::Timer(limits::RUN_STUCK, Timer::RunStuck(no)));
         if let Some(asker) = asker {
@@ -125,6 +126,7 @@ impl State {
                 self.counters.failed += 1;
                 broadcast::fail_with(fx, waiting.conn, &waiting.id, error, &payload);
             }
+            (Asker::Heartbeat(_), _) => {}
             // A run that is given up tells its program so before its thread ends.
             (Asker::Program(ticket), end) => {
                 let error = end.err().cloned().unwrap_or_else(|| WireError::unavailable("the run has no outcome"));
@@ -132,6 +134,8 @@ impl State {
             }
             // It is told with the outcome.
             (Asker::Hook(_), _) => {}
+            // Its record is made with the outcome.
+            (Asker::Cron(_), _) => {}
             (Asker::Tool(ticket), end) => {
                 let value = match end {
                     Ok(payload) => json!({"runId": run_id, "status": "ok", "reply": reply_of(payload)}),
@@ -186,6 +190,10 @@ impl State {
     /// Stops one run: clients hear of it at once; its lane is free when its thread has ended.
     pub fn stop_run(&mut self, no: RunNo, reason: AbortReason, now: Now, fx: &mut Vec<Effect>) {
         let Some(run) = self.runs.get_mut(no) else { return };
+        // who was told once is not told again; of a time limit nobody was told yet
+        if matches!(run.phase, Phase::Stopping(known) if known != AbortReason::Timeout) {
+            return;
+        }
         let waits = run.phase == Phase::Queued;
         run.phase = Phase::Stopping(reason);
         run.said.reserve();
@@ -243,6 +251,7 @@ impl State {
             target: "agent", "run ended run={} session={} durationMs={} outcome={}",
             run.id, run.session_key, outcome.account.took.as_millis(), outcome.name()
         );
+        self.metrics.run(&outcome);
         self.tell_lifecycle(no, &outcome.lifecycle(run.started_ms, now.wall_ms), now, fx);
         if !told {
             self.tell_outcome(no, &outcome, error.as_ref(), now, fx);
@@ -256,6 +265,7 @@ impl State {
         self.session_after_run(&run, &outcome, now, fx);
         self.deletions_go_on(&run.session_key, now, fx);
         self.start_due_runs(now, fx);
+        self.heartbeats_have_room(now, fx);
         if self.stopping {
             self.exit_when_empty(fx);
         }
@@ -301,8 +311,10 @@ impl State {
         }
         match &run.asker {
             None => {}
+            Some(Asker::Heartbeat(agent)) => self.heartbeat_ended(agent, run, outcome, error, now, fx),
             Some(Asker::Program(ticket)) => self.program_ended(*ticket, run, outcome, error, fx),
             Some(Asker::Hook(no)) => self.hook_ended(*no, run, outcome, error, now, fx),
+            Some(Asker::Cron(job)) => self.cron_ended(job, run, outcome, error, now, fx),
             Some(asker) => self.tell_asker(asker, &run.id, error.as_ref().map_or(Ok(&payload), Err), fx),
         }
     }

@@ -20,6 +20,7 @@ use super::event::ConnId;
 use crate::agent::control::AbortReason;
 use crate::agent::message::Block;
 use crate::agent::run::{Prompt, RunSpec};
+use crate::agent::tool::approval::judge::Origin as Speaker;
 use crate::session::queue::Lost;
 use crate::sys::table::Table;
 
@@ -43,10 +44,14 @@ pub enum Asker {
     Client(Waiting),
     /// A tool of another run.
     Tool(u64),
+    /// Nobody: the named agent's heartbeat is due.
+    Heartbeat(String),
     /// An HTTP program, which is told through its feed.
     Program(u64),
     /// A hook, by its number.
     Hook(u64),
+    /// A job of the schedule.
+    Cron(String),
 }
 
 /// Where a run stands.
@@ -99,6 +104,8 @@ pub struct Run {
     pub lost: Lost,
     /// How it was asked for.
     pub origin: Origin,
+    /// Who speaks in it.
+    pub speaker: Speaker,
     /// Canonical key of its session; also its lane.
     pub session_key: String,
     /// Its agent.
@@ -141,6 +148,11 @@ impl Run {
     /// Its messages, while it waits.
     pub fn waiting(&self) -> &[Prompt] {
         self.spec.as_ref().map_or(&[], |spec| &spec.prompts)
+    }
+
+    /// Whether nobody asked for it, so that people hear of it only if there is something to hear.
+    pub fn is_heartbeat(&self) -> bool {
+        matches!(self.asker, Some(Asker::Heartbeat(_)))
     }
 
     /// All names clients have for it, its own first.
@@ -312,6 +324,12 @@ impl Runs {
     /// A run by the client's id.
     pub fn find(&self, id: &str) -> Option<RunNo> {
         self.by_id.get(id).copied()
+    }
+
+    /// Who waits for the end of a run, to be told before it has ended; scheduled work waits for the real end.
+    pub fn take_asker(&mut self, no: RunNo) -> Option<Asker> {
+        let early = |asker: &mut Asker| !matches!(asker, Asker::Heartbeat(_) | Asker::Cron(_) | Asker::Hook(_));
+        self.by_no.get_mut(&no)?.asker.take_if(early)
     }
 
     /// The run whose end this tool waits for.

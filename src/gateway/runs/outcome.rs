@@ -76,6 +76,11 @@ impl Outcome {
         texts
     }
 
+    /// Whether a person, or something a person did, ended it.
+    pub fn stopped_by_person(&self) -> bool {
+        self.stopped().is_some_and(|reason| !matches!(reason, AbortReason::Timeout))
+    }
+
     /// One word for the log.
     pub fn name(&self) -> &'static str {
         self.failure.as_ref().map_or("ok", |failure| failure.cause.name())

@@ -68,7 +68,9 @@ impl State {
             Mode::Followup | Mode::Interrupt => Waits::Turn,
         };
         let last = self.runs.of_session(key).last();
-        let gathers = |run: &Run| run.waits == Waits::Gathers && run.phase == Phase::Queued;
+        // what different people say does not become one message: the tools of a turn depend on who speaks
+        let gathers =
+            |run: &Run| run.waits == Waits::Gathers && run.phase == Phase::Queued && run.speaker == intake.speaker;
         let join = last.filter(|(_, run)| waits == Waits::Gathers && gathers(run)).map(|(no, _)| no);
         Ok(Way { rules: Some(rules), join, waits })
     }
@@ -137,9 +139,11 @@ impl State {
 
     /// What waits to be heard by a running turn: its run takes those messages in.
     pub fn steering(&mut self, no: RunNo) -> Vec<Vec<Block>> {
-        let Some(run) = self.runs.get(no).filter(|run| run.phase == Phase::Running) else { return Vec::new() };
-        let key = run.session_key.clone();
-        let steers = |run: &Run| matches!(run.waits, Waits::Steers | Waits::SteersAndStays);
+        // What a person says is not answered by a turn that people may never hear of.
+        let hears = |run: &&Run| run.phase == Phase::Running && !run.is_heartbeat();
+        let Some(run) = self.runs.get(no).filter(hears) else { return Vec::new() };
+        let (key, speaker) = (run.session_key.clone(), run.speaker);
+        let steers = |run: &Run| matches!(run.waits, Waits::Steers | Waits::SteersAndStays) && run.speaker == speaker;
         let waiting: Vec<RunNo> = self.waiting_chats(&key).filter(|(_, run)| steers(run)).map(|(no, _)| no).collect();
         let mut said = Vec::new();
         for other in waiting {

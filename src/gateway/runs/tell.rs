@@ -148,7 +148,7 @@ impl State {
         self.tell_thought(no, now, fx);
         let Some(run) = self.runs.get_mut(no) else { return };
         run.said.add(delta);
-        if run.said.is_hidden(false) {
+        if run.is_heartbeat() || run.said.is_hidden(false) {
             return;
         }
         let (due, paid) = (run.said.due(now.mono), run.said.may_show(now.mono));
@@ -173,7 +173,7 @@ impl State {
     pub fn tell_message_end(&mut self, no: RunNo, now: Now, fx: &mut Vec<Effect>) {
         self.tell_thought(no, now, fx);
         let Some(run) = self.runs.get_mut(no) else { return };
-        if !run.said.is_hidden(true) {
+        if !run.is_heartbeat() && !run.said.is_hidden(true) {
             self.feed_text(no, fx);
             self.tell_said(no, now, fx);
         }
@@ -186,6 +186,10 @@ impl State {
         let Some(run) = self.runs.get_mut(no).filter(|run| run.said.has_more()) else { return };
         let seq = run.said.next_seq();
         let (delta, text) = run.said.show();
+        // The whole text is written out each time: not for nobody.
+        if self.conns.is_empty() {
+            return;
+        }
         let payload = text_of(&AgentEvent {
             run_id: &run.id,
             stream: "assistant",
@@ -204,6 +208,9 @@ impl State {
         let Some(run) = self.runs.get_mut(no) else { return };
         let seq = run.said.seq();
         let Some(delta) = run.said.take(now.mono) else { return };
+        if self.conns.is_empty() {
+            return;
+        }
         let payload = text_of(&ChatEvent {
             run_id: &run.id,
             session_key: &run.session_key,
@@ -221,7 +228,7 @@ impl State {
 
     /// The run's last `chat` event.
     pub fn tell_chat_end(&mut self, no: RunNo, end: &ChatEnd<'_>, now: Now, fx: &mut Vec<Effect>) {
-        let Some(run) = self.runs.get(no) else { return };
+        let Some(run) = self.runs.get(no).filter(|run| !run.is_heartbeat()) else { return };
         let bare = ChatEvent {
             run_id: &run.id,
             session_key: &run.session_key,

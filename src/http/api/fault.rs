@@ -40,7 +40,12 @@ impl Fault {
 
     /// The answer.
     pub fn reply(&self) -> Reply {
-        let reply = Reply::json(self.status, self.object().to_string());
+        self.reply_with(self.object().to_string())
+    }
+
+    /// The answer in another shape.
+    pub fn reply_with(&self, body: String) -> Reply {
+        let reply = Reply::json(self.status, body);
         match self.retry_after {
             Some(seconds) => reply.header("Retry-After", seconds.max(1).to_string()).no_store(),
             None => reply,

@@ -2,11 +2,18 @@
 //! (http.md 2, 5.4). One table; whether a surface is switched on and who may use it is decided elsewhere.
 
 pub mod admin;
+pub mod chat;
+pub mod embeddings;
+pub mod fault;
+pub mod fields;
+pub mod messages;
+pub mod models;
+pub mod pictures;
+pub mod responses;
+pub mod strict;
 pub mod tools;
 
 use serde_json::Value;
-pub mod fault;
-pub mod models;
 
 use crate::http::head::Head;
 use crate::http::reply::Reply;

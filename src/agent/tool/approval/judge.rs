@@ -67,10 +67,11 @@ impl AskMode {
     }
 }
 
-/// Who started the turn.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Who started the turn, directly or through another session's turn.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Origin {
     /// A client of the operator: command line, control UI, a program with the token.
+    #[default]
     Operator,
     /// A message of a channel, a hook, or anything else a stranger may write.
     Channel,

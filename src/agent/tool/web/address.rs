@@ -10,7 +10,7 @@ use crate::limits;
 const LOCAL_ENDS: &[&str] = &["localhost", "local", "internal", "localdomain", "lan", "home.arpa", "intranet"];
 
 /// Refuses what is not an address of a public page.
-pub(super) fn check(url: &str) -> Result<(), String> {
+pub fn check(url: &str) -> Result<(), String> {
     if url.len() > limits::WEB_URL_BYTES {
         return Err("the address is too long".to_string());
     }

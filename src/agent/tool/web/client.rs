@@ -11,12 +11,19 @@ pub struct HttpWeb {
     settings: Settings,
     /// Anything but public addresses is for tests, whose servers are on this machine.
     reach: Reach,
+    /// Bytes of a body that are read.
+    most: usize,
 }
 
 impl HttpWeb {
     /// A client with the process's HTTP settings; proxies are not used, because a proxy would look up names itself.
     pub fn new(settings: Settings) -> HttpWeb {
-        HttpWeb { settings, reach: Reach::Public }
+        HttpWeb { settings, reach: Reach::Public, most: limits::WEB_BYTES }
+    }
+
+    /// A client that reads so many bytes of a body.
+    pub fn reading(self, most: usize) -> HttpWeb {
+        HttpWeb { most, ..self }
     }
 
     fn fetch(&self, url: &str, control: &Control) -> Result<Page, HttpError> {
@@ -39,7 +46,7 @@ impl HttpWeb {
             if count == 0 {
                 break;
             }
-            let room = limits::WEB_BYTES.saturating_sub(page.body.len());
+            let room = self.most.saturating_sub(page.body.len());
             page.body.extend_from_slice(buf.get(..count.min(room)).unwrap_or_default());
             page.cut = count > room;
         }
@@ -51,7 +58,7 @@ impl HttpWeb {
 impl HttpWeb {
     /// A client that may also ask this machine.
     pub(super) fn anywhere() -> HttpWeb {
-        HttpWeb { settings: Settings::default(), reach: Reach::Anywhere }
+        HttpWeb { settings: Settings::default(), reach: Reach::Anywhere, most: limits::WEB_BYTES }
     }
 }
 

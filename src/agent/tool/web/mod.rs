@@ -7,6 +7,7 @@ mod client;
 
 use std::time::Instant;
 
+pub use self::address::check as check_address;
 pub use self::client::HttpWeb;
 use super::Work;
 use super::outcome::{ToolOutcome, floor};
@@ -43,7 +44,7 @@ pub(super) fn run(web: &dyn Web, work: &Work<'_>, settings: &Settings) -> ToolOu
     let url = work.args.text("url").trim();
     let started = Instant::now();
     let control = work.control.step(limits::WEB_TIME);
-    let outcome = match fetch(web, url, &control) {
+    let outcome = match fetch(web, url, limits::WEB_REDIRECTS, &address::check, &control) {
         Ok((last, page)) => show(url, &last, &page, work, settings, started),
         Err(text) => ToolOutcome::error(format!("web_fetch: {text}")),
     };
@@ -51,10 +52,16 @@ pub(super) fn run(web: &dyn Web, work: &Work<'_>, settings: &Settings) -> ToolOu
 }
 
 /// Follows redirects, each address checked like the first one.
-fn fetch(web: &dyn Web, url: &str, control: &Control) -> Result<(String, Page), String> {
+pub fn fetch(
+    web: &dyn Web,
+    url: &str,
+    redirects: usize,
+    check: &dyn Fn(&str) -> Result<(), String>,
+    control: &Control,
+) -> Result<(String, Page), String> {
     let mut url = url.to_string();
-    for _ in 0..=limits::WEB_REDIRECTS {
-        address::check(&url)?;
+    for _ in 0..=redirects {
+        check(&url)?;
         if let Some(reason) = control.stopped() {
             return Err(format!("stopped ({})", reason.name()));
         }
@@ -65,7 +72,7 @@ fn fetch(web: &dyn Web, url: &str, control: &Control) -> Result<(String, Page), 
             Some(target) => url = address::join(&url, target)?,
         }
     }
-    Err(format!("more than {} redirects", limits::WEB_REDIRECTS))
+    Err(format!("more than {redirects} redirects"))
 }
 
 fn show(url: &str, last: &str, page: &Page, work: &Work<'_>, settings: &Settings, started: Instant) -> ToolOutcome {

@@ -46,17 +46,10 @@ impl Server<'_> {
                 return Some(self.answer(head, &if stays { *reply } else { reply.closing() }));
             }
         };
-        Some(self.admitted(head, client, &config, &query, stays))
+        Some(self.admitted(head, &config, &query, stays))
     }
 
-    fn admitted(
-        &mut self,
-        head: &Head,
-        client: IpAddr,
-        config: &Arc<Config>,
-        query: &[(String, String)],
-        stays: bool,
-    ) -> Turn {
+    fn admitted(&mut self, head: &Head, config: &Arc<Config>, query: &[(String, String)], stays: bool) -> Turn {
         let body = match self.body(head, config.hooks.max_body) {
             Ok(body) => body,
             Err(Some(reply)) => return self.refuse(&body_refused(reply)),
@@ -66,7 +59,7 @@ impl Server<'_> {
         let (socket, hub) = (self.socket, self.hub);
         // Hooks have a token of their own and no scopes.
         let grant = Grant { scopes: Vec::new(), owner: false };
-        let exchange = Exchange { head, client, grant: &grant, body: &body, hub, socket, date: &date };
+        let exchange = Exchange { head, grant: &grant, body: &body, hub, socket, date: &date };
         match serve(&exchange, config, query) {
             Answered::Reply(reply) => self.answer(head, &if stays { reply } else { reply.closing() }),
             Answered::Streamed(After::Keep) if stays => Turn::Again,

@@ -2,7 +2,13 @@
 //! interfaces say is `crate::http::api`'s and `gateway::programs`'; here is only who waits for what.
 
 mod admin;
+mod chat;
+mod embeddings;
 mod hooks;
+mod metrics;
+mod pictures;
+mod responses;
+mod telling;
 mod tools;
 
 use std::io::{self, ErrorKind};
@@ -28,8 +34,6 @@ use crate::sys::clock;
 pub struct Exchange<'a> {
     /// The request's head.
     pub head: &'a Head,
-    /// Address of the client.
-    pub client: IpAddr,
     /// What the caller may do.
     pub grant: &'a Grant,
     /// The body.
@@ -79,11 +83,11 @@ impl Exchange<'_> {
         self.socket.set_nonblocking(false).is_err() || gone
     }
 
-    /// For whom the request is, or the answer that refuses it. `word` names the interface in keys of sessions.
-    pub fn aim(&self, word: &'static str, model: &str, user: &str) -> Result<Box<Target>, Reply> {
+    /// What the request says about whom it is for. `word` names the interface in keys of sessions.
+    pub fn wish(&self, word: &'static str, model: &str, user: &str) -> Aim {
         let header = |name: &str| self.head.header(name).unwrap_or_default().to_string();
         let agent = Some(header("x-openclaw-agent-id")).filter(|id| !id.trim().is_empty());
-        let aim = Aim {
+        Aim {
             word,
             model: model.to_string(),
             user: user.to_string(),
@@ -92,7 +96,12 @@ impl Exchange<'_> {
             other_model: header("x-openclaw-model"),
             channel: header("x-openclaw-message-channel"),
             grant: self.grant.clone(),
-        };
+        }
+    }
+
+    /// For whom the request is, or the answer that refuses it.
+    pub fn aim(&self, word: &'static str, model: &str, user: &str) -> Result<Box<Target>, Reply> {
+        let aim = self.wish(word, model, user);
         match self.hub.ask(HttpAsk::Aim(Box::new(aim))) {
             Some(HttpAnswer::Aimed(target)) => Ok(target),
             Some(HttpAnswer::Refused(reply)) => Err(*reply),
@@ -170,9 +179,12 @@ impl Server<'_> {
         };
         let date = self.date.at(clock::wall_ms()).to_string();
         let (socket, hub) = (self.socket, self.hub);
-        let exchange = Exchange { head, client, grant: &grant, body: &body, hub, socket, date: &date };
+        let exchange = Exchange { head, grant: &grant, body: &body, hub, socket, date: &date };
         let answered = serve(&exchange, row.surface);
         drop(body);
+        if matches!(answered, Answered::Streamed(_)) {
+            self.hub.tally.answered(self.place, 200);
+        }
         match answered {
             Answered::Reply(reply) => self.answer(head, &if stays { reply } else { reply.closing() }),
             Answered::Streamed(After::Keep) if stays => Turn::Again,
@@ -209,6 +221,9 @@ fn serve(exchange: &Exchange<'_>, surface: Surface) -> Answered {
         Surface::AdminRpc => admin::serve(exchange),
         Surface::Tools => tools::serve(exchange),
         Surface::Models => Answered::Reply(exchange.models()),
-        _ => Answered::Reply(Reply::not_found()),
+        Surface::Embeddings => embeddings::serve(exchange),
+        Surface::Metrics => metrics::serve(exchange),
+        Surface::Chat => chat::serve(exchange),
+        Surface::Responses => responses::serve(exchange),
     }
 }

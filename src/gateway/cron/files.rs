@@ -1,0 +1,156 @@
+//! What the disk thread does for scheduled work: read the book with the zones it names, add to run logs, read them.
+
+use std::path::{Path, PathBuf};
+
+use crate::cron::book::Book;
+use crate::cron::history::{self, Wanted};
+use crate::cron::schedule::{self, Zones};
+use crate::gateway::disk::Done;
+use crate::limits;
+use crate::protocol::errors::WireError;
+use crate::store::{atomic, run_log};
+use crate::sys::zone::Zone;
+
+/// Something to do with the files of scheduled work.
+pub enum CronJob {
+    /// Read the book; times without a zone are local ones of this.
+    Load(PathBuf, Zone),
+    /// Read a time zone.
+    Zone(String),
+    /// Add a line to a run log.
+    Log(PathBuf, String),
+    /// Answer with runs of a job.
+    Runs(PathBuf, String, Wanted),
+}
+
+/// What a book's file says.
+pub struct Loaded {
+    /// The file.
+    pub path: PathBuf,
+    /// The jobs, or why there are none.
+    pub book: Result<Book, String>,
+    /// The zones they name.
+    pub zones: Zones,
+    /// Jobs marked as running whose run stands in their log already.
+    pub logged: Vec<String>,
+}
+
+/// Does it.
+pub fn perform(job: CronJob) -> Done {
+    match job {
+        CronJob::Load(path, local) => Done::CronLoaded(Box::new(load(path, local))),
+        CronJob::Zone(name) => {
+            let zone = schedule::read_zone(&name);
+            Done::CronZone(name, zone)
+        }
+        CronJob::Log(path, line) => {
+            let added = run_log::append(&path, &line);
+            if let Err(error) = &added {
+                log::error!(target: "store", "a run is not in its log file={} error={error}", path.display());
+            }
+            Done::Written(added.map_err(|error| error.to_string()))
+        }
+        CronJob::Runs(path, id, wanted) => {
+            let read = run_log::read(&path).map_err(|error| format!("cannot read {}: {error}", path.display()));
+            let page = read.map(|log| history::page(&log, &id, &wanted).to_string());
+            Done::Answer(page.map_err(WireError::unavailable))
+        }
+    }
+}
+
+/// The copy the original keeps beside the file.
+pub fn copy_of(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".bak");
+    name.into()
+}
+
+fn load(path: PathBuf, local: Zone) -> Loaded {
+    let mut zones = Zones::new(local);
+    let mut book = read(&path, &zones);
+    let mut logged = Vec::new();
+    if let Ok(book) = &mut book {
+        for name in book.unread_zones() {
+            let zone = schedule::read_zone(&name);
+            zones.add(name, zone);
+        }
+        book.jobs.iter_mut().for_each(|job| job.plan(&zones));
+        let marked = book.jobs.iter().filter_map(|job| Some((job.id(), job.state("runningAtMs")?)));
+        let runs = path.parent().unwrap_or(Path::new(".")).join("runs");
+        let done = |(id, began): &(&str, u64)| {
+            run_log::read(&runs.join(format!("{id}.jsonl"))).is_ok_and(|log| history::last_began(&log) == Some(*began))
+        };
+        logged = marked.filter(done).map(|(id, _)| id.to_string()).collect();
+    }
+    Loaded { path, book, zones, logged }
+}
+
+/// The book; from the copy when the file is damaged, which is then kept under another name.
+fn read(path: &Path, zones: &Zones) -> Result<Book, String> {
+    let of = |path: &Path| {
+        let bytes = atomic::read_bounded(path, limits::CRON_STORE_BYTES).map_err(|error| error.to_string())?;
+        Book::parse(bytes.as_deref(), zones).map(|book| (book, bytes.is_some()))
+    };
+    let why = match of(path) {
+        Ok((book, _)) => return Ok(book),
+        Err(why) => why,
+    };
+    let (file, copy) = (path.display(), copy_of(path));
+    let aside = PathBuf::from(format!("{file}.broken"));
+    match of(&copy) {
+        Ok((book, true)) if std::fs::copy(path, &aside).is_ok() => {
+            log::error!(
+                target: "store", "{file} is damaged ({why}); its copy {} is used, the damaged file is kept as {}",
+                copy.display(), aside.display()
+            );
+            Ok(book)
+        }
+        _ => Err(format!("{file} cannot be read ({why}); put it right or move it away, then restart the gateway")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    fn folder(name: &str) -> PathBuf {
+        let folder = std::env::temp_dir().join(format!("openclaw-cron-files-{}-{name}", std::process::id()));
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir_all(folder.join("runs")).unwrap();
+        folder
+    }
+
+    const JOBS: &str = r#"{"version": 1, "jobs": [
+        {"id": "a", "schedule": {"kind": "cron", "expr": "0 7 * * *", "tz": "EST5EDT,M3.2.0,M11.1.0"}},
+        {"id": "b", "schedule": {"kind": "every", "everyMs": 60000}, "state": {"runningAtMs": 7}},
+        {"id": "c", "schedule": {"kind": "every", "everyMs": 60000}, "state": {"runningAtMs": 7}}]}"#;
+
+    #[test]
+    fn a_book_comes_with_its_zones_and_what_its_logs_know() {
+        let folder = folder("load");
+        let path = folder.join("jobs.json");
+        assert!(load(path.clone(), Zone::utc()).book.unwrap().jobs.is_empty(), "no file, no jobs");
+        fs::write(&path, JOBS).unwrap();
+        run_log::append(&folder.join("runs/b.jsonl"), "{\"runAtMs\": 7}").unwrap();
+        run_log::append(&folder.join("runs/c.jsonl"), "{\"runAtMs\": 6}").unwrap();
+        let loaded = load(path, Zone::utc());
+        assert!(loaded.book.unwrap().jobs.iter().all(|job| job.schedule().is_ok()));
+        assert_eq!(loaded.logged, ["b"]);
+    }
+
+    #[test]
+    fn a_damaged_book_is_never_written_over() {
+        let folder = folder("damaged");
+        let path = folder.join("jobs.json");
+        fs::write(&path, "{\"jobs\": [{\"id\"").unwrap();
+        let why = load(path.clone(), Zone::utc()).book.unwrap_err();
+        assert!(why.contains("jobs.json cannot be read") && why.contains("move it away"), "{why}");
+        fs::write(copy_of(&path), JOBS).unwrap();
+        assert_eq!(load(path.clone(), Zone::utc()).book.unwrap().jobs.len(), 3);
+        assert_eq!(fs::read_to_string(folder.join("jobs.json.broken")).unwrap(), "{\"jobs\": [{\"id\"");
+        fs::write(&path, " ".repeat(limits::CRON_STORE_BYTES + 1)).unwrap();
+        fs::remove_file(copy_of(&path)).unwrap();
+        assert!(load(path, Zone::utc()).book.unwrap_err().contains("over"));
+    }
+}

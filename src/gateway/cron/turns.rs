@@ -1,0 +1,230 @@
+//! Jobs that are turns of an agent: started when there is room and the mark that they run is on disk, each in a
+//! conversation of its own under the job's key, and what they leave behind.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::{Cron, wake_of};
+use crate::agent::message::Block;
+use crate::agent::model::{Thinking, resolve};
+use crate::cron::history;
+use crate::cron::job::{Ended, Job as CronEntry, Missed, Status};
+use crate::gateway::broadcast;
+use crate::gateway::deliver::{Delivered, Parcel};
+use crate::gateway::disk::{Done, Job, Then, Waiting};
+use crate::gateway::event::Effect;
+use crate::gateway::intake::Intake;
+use crate::gateway::runs::outcome::Outcome;
+use crate::gateway::runs::{Asker, Origin, Run};
+use crate::gateway::session_key::{self, Place};
+use crate::gateway::state::State;
+use crate::limits;
+use crate::protocol::errors::WireError;
+use crate::sys::clock::Now;
+
+/// The answer of a person's or another program's heartbeat: nothing to report.
+const NOTHING: &str = "HEARTBEAT_OK";
+
+/// A turn that was started for a job.
+pub struct Turn {
+    /// Its name.
+    run_id: String,
+    /// When it began.
+    began: u64,
+    /// What it catches up.
+    missed: Option<Missed>,
+    /// Who is told that it has begun.
+    asker: Option<Waiting>,
+}
+
+impl Cron {
+    /// The answer of `cron.run` for a job that was started.
+    pub fn ran(run_id: Option<&str>) -> Value {
+        let mut answer = json!({"ok": true, "ran": true});
+        if let (Some(run_id), Some(members)) = (run_id, answer.as_object_mut()) {
+            members.insert("enqueued".into(), true.into());
+            members.insert("runId".into(), run_id.into());
+        }
+        answer
+    }
+}
+
+impl State {
+    /// Starts the turns there is room for.
+    pub fn start_cron_turns(&mut self, now: Now, fx: &mut Vec<Effect>) {
+        while self.cron.turns.len() < self.cron.slots
+            && let Some((id, missed)) = self.cron.waiting.pop_front()
+        {
+            self.begin_cron_turn(&id, missed, None, now, fx);
+        }
+    }
+
+    /// Marks a job as running; it starts when the mark is on disk, so that a crash cannot hide it.
+    pub fn begin_cron_turn(
+        &mut self,
+        id: &str,
+        missed: Option<Missed>,
+        asker: Option<Waiting>,
+        now: Now,
+        fx: &mut Vec<Effect>,
+    ) {
+        let run_id = self.entropy.uuid();
+        let Some(job) = self.cron.book.find_mut(id) else { return };
+        job.begin(now.wall_ms);
+        self.cron.waiting.retain(|(waiting, _)| waiting != id);
+        self.cron.tell(id, "started", &json!({"runAtMs": now.wall_ms}));
+        self.cron.turns.insert(id.to_string(), Turn { run_id, began: now.wall_ms, missed, asker });
+        let files = self.cron_files();
+        fx.push(Effect::Disk(Job::Write(files), Then::CronBegun(id.to_string())));
+    }
+
+    /// The mark of a job is on disk.
+    pub fn cron_begun(&mut self, id: &str, done: Done, now: Now, fx: &mut Vec<Effect>) {
+        if !matches!(done, Done::Written(Ok(()))) {
+            log::error!(target: "gateway/cron", "cron: a job starts without its mark on disk job={id}");
+            self.cron.unsaved = true;
+        }
+        for (name, payload) in std::mem::take(&mut self.cron.told) {
+            self.broadcast(name, &payload, fx);
+        }
+        let Some(turn) = self.cron.turns.get_mut(id) else { return };
+        let (run_id, asker, missed) = (turn.run_id.clone(), turn.asker.take(), turn.missed);
+        let started = match self.cron_intake(id, &run_id, missed, now) {
+            Ok(intake) => self.take_in_for(None, Some(Asker::Cron(id.to_string())), intake, now, fx),
+            Err(error) => Err(error),
+        };
+        if let Some(waiting) = asker {
+            broadcast::reply(fx, waiting.conn, &waiting.id, &Cron::ran(Some(&run_id)));
+        }
+        if let Err(error) = started {
+            self.cron_turn_over(id, Err(error.message), None, now, fx);
+        }
+    }
+
+    fn cron_intake(&mut self, id: &str, run_id: &str, missed: Option<Missed>, now: Now) -> Result<Intake, WireError> {
+        let gone = || WireError::invalid(format!("unknown cron job id: {id}"));
+        let job = self.cron.book.find(id).ok_or_else(gone)?;
+        let text = |name: &str| Some(job.inner_text("payload", name).trim()).filter(|text| !text.is_empty());
+        let model = match text("model") {
+            Some(name) => {
+                Some(resolve::find(&self.config, name).map_err(|error| WireError::invalid(error.to_string()))?)
+            }
+            None => None,
+        };
+        let thinking = match text("thinking") {
+            Some(word) => Some(Thinking::parse(word).ok_or_else(|| unknown_level(word))?),
+            None => None,
+        };
+        let limit = job
+            .inner("payload", "timeoutSeconds")
+            .and_then(Value::as_u64)
+            .map_or(limits::CRON_TIMEOUT, |secs| Duration::from_secs(secs.max(1)).min(limits::AGENT_TIMEOUT_MAX));
+        let late = missed.map(|missed| format!(" (late: was due at {})", self.local_time(missed.first)));
+        let prompt = format!(
+            "[cron:{id} {}] {}\nCurrent time: {}{}",
+            job.text("name"),
+            text("message").unwrap_or_default(),
+            self.local_time(now.wall_ms),
+            late.unwrap_or_default()
+        );
+        let label = format!("Cron: {}", job.text("name"));
+        let place = self.cron_place(job);
+        Ok(Intake {
+            model,
+            thinking,
+            label: Some(label),
+            fresh: true,
+            ..Intake::new(place, run_id.to_string(), Origin::Agent, vec![Block::text(prompt)], Some(limit))
+        })
+    }
+
+    fn cron_place(&self, job: &CronEntry) -> Place {
+        session_key::of_key(&self.config, &format!("cron:{}", job.id()), Some(&self.cron_agent(job)))
+    }
+
+    /// The run of a job is over.
+    pub fn cron_ended(
+        &mut self,
+        id: &str,
+        run: &Run,
+        outcome: &Outcome,
+        error: Option<WireError>,
+        now: Now,
+        fx: &mut Vec<Effect>,
+    ) {
+        let session = (run.session_id.clone(), run.session_key.clone());
+        let result = match error {
+            None => Ok(outcome.texts(run).last().map(|text| history::cut(text)).filter(|text| !text.is_empty())),
+            Some(_) if self.stopping => Err("interrupted: the gateway was stopped while the job ran".to_string()),
+            Some(error) => Err(error.message),
+        };
+        self.cron_turn_over(id, result, Some(session), now, fx);
+    }
+
+    fn cron_turn_over(
+        &mut self,
+        id: &str,
+        result: Result<Option<String>, String>,
+        session: Option<(String, String)>,
+        now: Now,
+        fx: &mut Vec<Effect>,
+    ) {
+        let Some(turn) = self.cron.turns.remove(id) else { return };
+        let (status, error, summary) = match result {
+            Ok(summary) => (Status::Ok, None, summary),
+            Err(error) => (Status::Error, Some(history::cut(&error)), None),
+        };
+        let undelivered = self.deliver_cron(id, summary.as_deref(), error.as_deref(), now, fx);
+        let ended = Ended {
+            status,
+            error,
+            summary,
+            session,
+            run_id: Some(turn.run_id),
+            began: turn.began,
+            ended: now.wall_ms,
+            undelivered,
+        };
+        self.end_cron(id, &ended, fx);
+        self.save_cron(None, fx);
+        self.cron_due(now, fx);
+    }
+
+    /// Delivers what a run has to say, when its job wants that; why it was not delivered otherwise.
+    fn deliver_cron(
+        &mut self,
+        id: &str,
+        summary: Option<&str>,
+        error: Option<&str>,
+        now: Now,
+        fx: &mut Vec<Effect>,
+    ) -> Option<String> {
+        let job = self.cron.book.find(id)?;
+        let text = match (summary, error) {
+            (_, Some(error)) => format!("failed: {error}"),
+            (Some(summary), None) if summary.trim() != NOTHING => summary.to_string(),
+            _ => return None,
+        };
+        if job.inner_text("delivery", "mode") != "announce" {
+            return None;
+        }
+        let (place, wake, from) = (self.cron_place(job), wake_of(job), format!("Cron \"{}\"", job.text("name")));
+        let member = |name: &str| Some(job.inner_text("delivery", name).to_string()).filter(|text| !text.is_empty());
+        let (channel, to) = (member("channel").unwrap_or_else(|| "last".to_string()), member("to"));
+        let parcel = Parcel { place: &place, channel: &channel, to: to.as_deref(), from: &from, text: &text };
+        let delivered = self.deliver(&parcel, now);
+        if delivered == Delivered::Unwanted {
+            return None;
+        }
+        if !self.stopping {
+            self.wake(&place.agent, wake, &format!("cron:{id}"), now, fx);
+        }
+        Some(delivered.text())
+    }
+}
+
+fn unknown_level(word: &str) -> WireError {
+    let names: Vec<&str> = Thinking::NAMES.iter().map(|(name, _)| *name).collect();
+    WireError::invalid(format!("unknown thinking level \"{word}\": use one of {}", names.join(", ")))
+}
