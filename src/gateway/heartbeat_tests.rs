@@ -67,8 +67,9 @@ impl World {
         world.perform(fx);
         let agents: Vec<String> =
             world.script.state.config.agents.resolved().into_iter().map(|agent| agent.id).collect();
-        let shelf =
-            |id: String| (id, Shelf { path: "x".into(), index: Default::default(), fault: None, unsaved: false });
+        let shelf = |id: String| {
+            (id.clone(), Shelf { path: id.clone().into(), index: Default::default(), fault: None, unsaved: false })
+        };
         let done = Done::Sessions(agents.into_iter().map(shelf).collect());
         world.feed(Input::Stored { then: Then::Sessions, done });
         world
@@ -305,7 +306,7 @@ fn only_agents_with_a_block_have_heartbeats_each_at_its_own_time() {
     let mut world = World::new(json!({"agents": {"list": list}}), "2026-06-01T12:00:00Z");
     world.pass(24 * HOUR);
     let of = |id: &str| world.turns.iter().filter(|(.., agent)| agent == id).count();
-    assert_eq!((of("main"), of("ops"), of("lab")), (0, 24, 48));
+    assert_eq!((of("main"), of("ops"), of("lab")), (0, 24, 48), "{:?}", world.told().first());
 }
 
 #[test]
