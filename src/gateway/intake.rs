@@ -309,8 +309,7 @@ impl State {
         let folder = store.parent().unwrap_or(&store);
         let transcript = archive::transcript(folder, entry)
             .ok_or_else(|| WireError::unavailable(format!("session {} has an unusable transcript name", place.key)))?;
-        let mut seed = [0_u8; 32];
-        self.entropy.fill(&mut seed);
+        let seed = self.run_seed();
         let prompts = match intake.task {
             Task::Answer | Task::Heartbeat => {
                 let content = self.note_block(&place).into_iter().chain(intake.prompt).collect();
@@ -375,6 +374,12 @@ impl State {
             started_ms: None,
             accepted_ms: now.wall_ms,
         })
+    }
+
+    fn run_seed(&mut self) -> [u8; 32] {
+        let mut seed = [0_u8; 32];
+        self.entropy.fill(&mut seed);
+        seed
     }
 
     /// A new session could not be saved: its run does not start.
