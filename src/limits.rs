@@ -566,6 +566,8 @@ pub const MODEL_TEXT_BYTES: usize = 8 * MIB;
 pub const MODEL_PARTS: usize = 256;
 /// Bytes read of an answer that reports an error.
 pub const MODEL_ERROR_BYTES: u64 = 64 * 1024;
+/// Time for the rest of such an answer: its status has said what matters.
+pub const MODEL_ERROR_TIME: Duration = Duration::from_secs(5);
 /// Characters of a provider's error text that people get to see.
 pub const MODEL_ERROR_CHARS: usize = 500;
 /// Tokens of context when nobody says: most remote models have at least these.

@@ -60,8 +60,8 @@ fn whole(exchange: &Exchange<'_>, ordered: &mut Ordered<'_>, voice: &mut dyn Voi
     loop {
         match ordered.next(exchange) {
             Some(Feed::Ended(ended)) => return Answered::Reply(voice.whole(*ended)),
-            Some(_) => {}
-            None => return Answered::Gone,
+            Some(Feed::Taken { .. } | Feed::Text(_)) => {}
+            Some(Feed::Answer(_) | Feed::Reply(_)) | None => return Answered::Gone,
         }
     }
 }
