@@ -204,6 +204,12 @@ fn a_section_that_cannot_work_stops_the_start_with_its_reason() {
 }
 
 #[test]
+fn a_token_that_opens_the_gateway_too_is_warned_of() {
+    let mut gateway = Setup::new().config(&format!("{{hooks: {{enabled: true, token: {TOKEN:?}}}}}")).start();
+    assert!(!gateway.line("give hooks a token of their own").contains(TOKEN));
+}
+
+#[test]
 fn a_flood_of_hooks_leaves_the_gateway_answering() {
     let (gateway, _upstream) = gateway((0..200).map(|_| Act::Hang).collect());
     let mut wire = Wire::open(gateway.port);

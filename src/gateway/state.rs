@@ -378,7 +378,7 @@ impl State {
         self.metrics_begin(now);
         self.refresh_health(now, fx);
         self.load_sessions(fx);
-        fx.push(Effect::Hooks(self.config.hooks.enabled));
+        self.hooks_in_force(fx);
         self.plan_heartbeats(now, fx);
         self.load_cron(fx);
         fx.push(Effect::Timer(self.facts.tick, Timer::Tick));

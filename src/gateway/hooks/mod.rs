@@ -12,7 +12,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use self::wish::{TurnWish, WakeWish, Wish, Wishes};
-use super::auth::{LoginLimits, Logins};
+use super::auth::{LoginLimits, Logins, Method, Presented, check_shared};
 use super::deliver::Parcel;
 use super::disk::{Job, Then};
 use super::event::{Effect, HttpAnswer};
@@ -26,8 +26,9 @@ use super::session_key::{self, Place};
 use super::state::State;
 use super::system_events::Queued;
 use crate::agent::model::{Thinking, resolve};
-use crate::config::Config;
+use crate::config::{Config, Secret};
 use crate::http::reply::Reply;
+use crate::http::route;
 use crate::limits;
 use crate::protocol::errors::{Code, WireError};
 use crate::session::key;
@@ -170,11 +171,27 @@ impl State {
         Reply::plain(401)
     }
 
+    /// Tells connections whether there are hooks, and the operator when their token opens more than them.
+    pub fn hooks_in_force(&self, fx: &mut Vec<Effect>) {
+        let hooks = &self.config.hooks;
+        fx.push(Effect::Hooks(hooks.enabled));
+        let token = hooks.token.as_ref().filter(|_| hooks.enabled).map(Secret::expose);
+        let opened = token.map(|token| check_shared(&self.secrets, &Presented::bearer(Some(token))));
+        if matches!(opened, Some(Ok(Method::Token | Method::Password))) {
+            log::warn!(
+                target: "gateway/hooks",
+                "hooks.token is the gateway's own secret: whoever may call a hook can do everything; give hooks a token of their own"
+            );
+        }
+    }
+
     /// Does what a request asks for, and answers it: at once, or when the turn is over.
     pub fn order_hook(&mut self, ticket: u64, order: HookOrder, now: Now, fx: &mut Vec<Effect>) {
         let HookOrder { wishes, config, path, key } = order;
         let token = |config: &Config| config.hooks.token.as_ref().map(|token| token.expose().to_string());
-        let answer = if token(&config) != token(&self.config) || !self.config.hooks.enabled {
+        let answer = if self.stopping {
+            Some(route::unavailable())
+        } else if token(&config) != token(&self.config) || !self.config.hooks.enabled {
             Some(refused(409, "hook configuration changed; retry request"))
         } else if wishes.fans_out {
             Some(self.fan_out(wishes.all, &path, key.as_deref(), now, fx))
