@@ -230,6 +230,7 @@ impl Core {
             Effect::Timer(after, timer) => self.timers.set(self.clock.now().mono + after, timer),
             Effect::Notify(Notice::Stopping) => self.notifier.stopping(),
             Effect::Notify(Notice::Alive) => self.notifier.alive(),
+            Effect::Hooks(on) => self.hub.hooks.store(on, Ordering::Relaxed),
             Effect::StopAccepting => self.hub.stopping.store(true, Ordering::Relaxed),
             Effect::Exit => self.exit = true,
         }

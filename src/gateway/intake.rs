@@ -292,7 +292,7 @@ impl State {
     /// What the session is to hear beside the message.
     fn note_block(&mut self, place: &Place) -> Option<Block> {
         let lines = self.take_system_events(place);
-        (!lines.is_empty()).then(|| Block::text(lines.join("\n")))
+        (!lines.is_empty()).then(|| Block::text(lines.join("\n") + "\n"))
     }
 
     fn plan(

@@ -316,6 +316,7 @@ impl State {
     }
 
     fn log_cron(&mut self, id: &str, ended: &Ended, fx: &mut Vec<Effect>) {
+        self.metrics.scheduled(ended.status);
         let next = self.cron.book.find(id).and_then(CronEntry::next_run);
         let line = Value::Object(history::line(id, ended, next)).to_string();
         fx.push(Effect::Disk(Job::Cron(CronJob::Log(self.cron.log_path(id), line)), Then::Nothing));
