@@ -26,6 +26,7 @@ use super::session_key::{self, Place};
 use super::state::State;
 use super::system_events::Queued;
 use crate::agent::model::{Thinking, resolve};
+use crate::agent::tool::approval::judge::Origin as Speaker;
 use crate::config::{Config, Secret};
 use crate::http::reply::Reply;
 use crate::http::route;
@@ -330,6 +331,8 @@ impl State {
             thinking: wish.thinking.as_deref().and_then(Thinking::parse),
             model,
             fresh,
+            // What a stranger may write, however it is wrapped.
+            speaker: Speaker::Channel,
             ..Intake::new(place, run_id.to_string(), Origin::Agent, prompt, Some(limit.min(limits::AGENT_TIMEOUT_MAX)))
         })
     }

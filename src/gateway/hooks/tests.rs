@@ -150,6 +150,18 @@ fn a_turn_that_fails_is_told_to_who_waits_and_to_the_main_session() {
 }
 
 #[test]
+fn a_hooks_turn_speaks_as_a_stranger() {
+    let mut script = script(json!({}));
+    let plain = order(&script, vec![turn("Mail")], false, None);
+    ask(&mut script, 1, plain);
+    assert!(
+        script.state.runs.all().all(|(_, run)| run.speaker == Speaker::Channel),
+        "commands of strangers need a yes"
+    );
+    assert_eq!(script.state.runs.len(), 1);
+}
+
+#[test]
 fn the_main_session_hears_a_bounded_summary_only_of_what_somebody_wants() {
     let mut script = script(json!({}));
     let now = Now { mono: Duration::from_secs(9), wall_ms: 9000 };
