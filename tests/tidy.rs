@@ -423,7 +423,6 @@ const UNTESTED: &[(&str, &[&str])] = &[
             "PATCH_STEPS",
             "RUNS",
             "SUBSTITUTED_BYTES",
-            "SYSTEM_EVENTS",
         ],
     ),
 ];
