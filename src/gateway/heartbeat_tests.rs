@@ -262,6 +262,21 @@ fn a_clock_set_back_delays_nothing() {
 }
 
 #[test]
+fn a_clock_that_is_corrected_a_little_moves_nothing() {
+    let turns = |back_ms: u64| {
+        let mut world = world(json!({"every": "30m"}));
+        world.pass(HOUR);
+        let next = world.turns[1].0 + 1_800_000;
+        world.pass(Duration::from_millis(next - world.script.now().wall_ms) - MINUTE);
+        world.script.set_clock(world.script.now().wall_ms - back_ms);
+        world.pass(5 * MINUTE);
+        world.turns.len()
+    };
+    assert_eq!(turns(limits::HEARTBEAT_CLOCK_SLACK_MS), 3);
+    assert_eq!(turns(limits::HEARTBEAT_CLOCK_SLACK_MS + 1000), 2, "planned anew, and too soon after the last one");
+}
+
+#[test]
 fn a_gateway_that_restarts_every_twenty_minutes_still_looks_around() {
     let mut ms = utc("2026-06-01T12:00:00Z");
     let mut turns = Vec::new();
