@@ -462,7 +462,15 @@ fn jobs_are_bounded_and_wrong_ones_refused() {
         world.add(&format!("job {n}"), every(86_400_000), json!({"enabled": false}));
     }
     assert!(refused(&mut world, every(60_000)).contains("too many scheduled jobs (limit 500)"));
-    let page = world.call("cron.list", json!({"includeDisabled": true, "limit": 200, "offset": 400}));
+    let too_long = |method: &str, limit: usize| (method.to_string(), json!({"id": "x", "limit": limit}));
+    for (method, params) in
+        [too_long("cron.list", limits::CRON_PAGE + 1), too_long("cron.runs", limits::CRON_RUNS_MAX + 1)]
+    {
+        assert_eq!(world.call(&method, params)["code"], "INVALID_REQUEST", "{method}");
+    }
+    assert_eq!(world.call("cron.runs", json!({"id": "x"}))["limit"], limits::CRON_RUNS);
+    assert_eq!(world.call("cron.runs", json!({"id": "x", "limit": limits::CRON_RUNS_MAX}))["total"], 0);
+    let page = world.call("cron.list", json!({"includeDisabled": true, "limit": limits::CRON_PAGE, "offset": 400}));
     assert_eq!((page["jobs"].as_array().unwrap().len(), &page["nextOffset"]), (100, &Value::Null));
 }
 
