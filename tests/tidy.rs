@@ -395,6 +395,7 @@ const UNTESTED: &[(&str, &[&str])] = &[
             "USAGE_POINTS",
         ],
     ),
+    ("how much is read at once, not how much in all", &["HTTP_HEAD_READ_BYTES", "HTTP_READ_BYTES"]),
     (
         "the largest wish, which the same code path clamps as its tested neighbours",
         &[

@@ -274,6 +274,14 @@ mod tests {
     }
 
     #[test]
+    fn only_the_beginning_of_a_long_file_goes_into_the_prompt() {
+        let data = data_encoding::BASE64.encode("x".repeat(limits::PROGRAM_FILE_CHARS + 1).as_bytes());
+        let file = text_of(json!({"filename": "a.txt", "file_data": data})).unwrap();
+        assert!(file.text.starts_with(&"x".repeat(limits::PROGRAM_FILE_CHARS)));
+        assert!(!file.text.starts_with(&"x".repeat(limits::PROGRAM_FILE_CHARS + 1)));
+    }
+
+    #[test]
     fn a_file_becomes_its_text() {
         let expected = File { name: "hello.txt".into(), text: "Hello World!".into() };
         let data = "SGVsbG8gV29ybGQh";
