@@ -125,3 +125,19 @@ fn take(reader: &mut BodyReader, body: &mut Body, bytes: &[u8]) -> Result<usize,
     }
     reader.push(bytes, |piece| body.bytes.extend_from_slice(piece)).map_err(Fault::Body)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_bodies_together_are_bounded_and_give_their_bytes_back() {
+        let budget = Arc::default();
+        let (mut one, mut two) = (Body::new(&budget), Body::new(&budget));
+        assert!(one.hold(limits::HTTP_BODIES_BYTES) && !two.hold(1));
+        drop(one);
+        assert!(two.hold(1));
+        drop(two);
+        assert_eq!(budget.load(Ordering::Acquire), 0);
+    }
+}
