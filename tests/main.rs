@@ -19,6 +19,7 @@ mod ch08_http;
 mod ch08_responses;
 mod ch09_admin_rpc;
 mod ch09_embeddings;
+mod ch09_hooks;
 mod ch09_metrics;
 mod ch09_tools;
 mod ch10_shutdown;
