@@ -7,7 +7,7 @@
 //! | [`protocol`] | the wire truth as `const` data: shapes, methods, events, errors; validator, frame codec, generators | anything else: it imports nobody but serde |
 //! | [`gateway`] | the daemon: connections, the state thread, handshake, pairing, presence, handlers | the command line |
 //! | [`agent`] | a turn: the loop, models and their wire forms, tools, approvals, HTTP to servers | connections, clients, gateway state |
-//! | [`session`] | what a session is: keys, settings, history, prompts, compaction, usage, heartbeats' rules | files, models, the gateway |
+//! | [`session`] | what a session is: keys, settings, history, prompts, compaction, usage, heartbeats' rules | models, connections, the gateway |
 //! | [`http`] | HTTP/1.1 without sockets: heads, bodies, replies, routes; what programs ask and are answered | connections, gateway state |
 //! | [`config`] | where files are, how the configuration is read, what a start may do | sockets, gateway state |
 //! | [`store`] | files below the state directory: atomic writes, bounded reads, shapes of the pairing stores | connections, policy |

@@ -16,6 +16,7 @@ mod ch05_roster;
 mod ch05_sessions;
 mod ch08_chat;
 mod ch08_http;
+mod ch08_replay;
 mod ch08_responses;
 mod ch09_admin_rpc;
 mod ch09_embeddings;
