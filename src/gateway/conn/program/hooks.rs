@@ -24,6 +24,7 @@ use crate::sys::clock;
 
 impl Server<'_> {
     /// Serves a request of a hook; none when the path is none of theirs.
+    #[inline(never)]
     pub(in crate::gateway::conn) fn hook(&mut self, head: &Head, client: IpAddr, stays: bool) -> Option<Turn> {
         let query = pairs(head.query().unwrap_or_default());
         let bearer = head.bearer().map(str::trim).filter(|token| !token.is_empty());

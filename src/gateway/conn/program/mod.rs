@@ -162,7 +162,8 @@ impl Drop for Ordered<'_> {
 }
 
 impl Server<'_> {
-    /// Serves one request of a program.
+    /// Serves one request of a program. Not inlined: its stack would stay with every connection, WebSockets too.
+    #[inline(never)]
     pub(super) fn program(&mut self, head: &Head, client: IpAddr, row: &'static Row, stays: bool) -> Turn {
         let grant = match self.admit(head, client, row) {
             Ok(grant) => grant,
