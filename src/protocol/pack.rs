@@ -1,6 +1,6 @@
 //! The shapes of the table in the form in which the program carries them: a string of bytes made by the compiler and
-//! unfolded at the first use. As data with pointers they would be a fifth of a MiB of addresses that the loader has to
-//! correct at every start. Owns that form and nothing else; `methods` and `events` are read here as `const` only.
+//! unfolded at the first use. As data with pointers they would be 150 KiB more of addresses, which the loader has
+//! to correct at every start. Owns that form and nothing else; `methods` and `events` are read here as `const` only.
 
 use std::sync::LazyLock;
 
@@ -16,6 +16,7 @@ pub(super) static TABLE: LazyLock<(Vec<Method>, Vec<Event>)> = LazyLock::new(|| 
 });
 
 /// Rows without their shapes, which follow in [`BYTES`] in the same order.
+#[allow(clippy::indexing_slicing, reason = "runs in the compiler, where a wrong index is an error of the build")]
 static METHODS: [Method; methods::TABLE.len()] = {
     let mut rows = [methods::TABLE[0]; methods::TABLE.len()];
     let mut at = 0;
@@ -26,6 +27,7 @@ static METHODS: [Method; methods::TABLE.len()] = {
     rows
 };
 
+#[allow(clippy::indexing_slicing, reason = "runs in the compiler, where a wrong index is an error of the build")]
 static EVENTS: [Event; events::TABLE.len()] = {
     let mut rows = [events::TABLE[0]; events::TABLE.len()];
     let mut at = 0;
@@ -36,6 +38,7 @@ static EVENTS: [Event; events::TABLE.len()] = {
     rows
 };
 
+#[allow(clippy::indexing_slicing, reason = "runs in the compiler, where a wrong index is an error of the build")]
 static BYTES: [u8; PACKED.len] = {
     let packed = PACKED;
     let mut bytes = [0; PACKED.len];
