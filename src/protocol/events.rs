@@ -46,7 +46,7 @@ const fn reading(name: &'static str, since: u8, payload: &'static Kind, doc: &'s
 }
 
 /// Every event, sorted by name.
-pub static EVENTS: LazyLock<&'static [Event]> = LazyLock::new(|| &pack::TABLE.1);
+pub static EVENTS: LazyLock<&'static [Event]> = LazyLock::new(|| pack::TABLE.1);
 
 /// The same as the compiler reads it; it stands in the program as `pack` writes it.
 pub(super) const TABLE: &[Event] = &[

@@ -107,7 +107,7 @@ const TS: Field = req("ts", COUNT).doc("When this was true.");
 const ROLE: Field = req("role", TEXT).doc("The token's role.");
 
 /// Every method, sorted by name.
-pub static METHODS: LazyLock<&'static [Method]> = LazyLock::new(|| &pack::TABLE.0);
+pub static METHODS: LazyLock<&'static [Method]> = LazyLock::new(|| pack::TABLE.0);
 
 /// The same as the compiler reads it; it stands in the program as `pack` writes it.
 pub(super) const TABLE: &[Method] = &[

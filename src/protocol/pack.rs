@@ -1,67 +1,91 @@
-//! The shapes of the table in the form in which the program carries them: a string of bytes made by the compiler and
-//! unfolded at the first use. As data with pointers they would be 150 KiB more of addresses, which the loader has
-//! to correct at every start. Owns that form and nothing else; `methods` and `events` are read here as `const` only.
+//! The table in the form of [`crate::pack`]: shapes, texts and definitions as bytes. `methods` and `events` are read here
+//! as `const` only. Owns the order in which a row, a shape and a member are written, and nothing else.
 
 use std::sync::LazyLock;
 
 use super::events;
-use super::kinds::{Def, EMPTY, Field, Kind, OPEN, Object};
+use super::kinds::{Def, Field, Kind, Object};
 use super::methods;
-use super::table::{Event, Method};
+use super::table::{Answer, Event, Handler, Method, Roles, Scope};
+use crate::pack::{self, Reader, Writer};
 
 /// The whole table, unfolded; lives as long as the process.
-pub(super) static TABLE: LazyLock<(Vec<Method>, Vec<Event>)> = LazyLock::new(|| {
-    let mut from = Reader { left: &BYTES, defs: Vec::new() };
-    from.table().expect("the compiler has written what is read here")
-});
+pub(super) static TABLE: LazyLock<(&[Method], &[Event])> =
+    LazyLock::new(|| Unfolded::new(&BYTES).table().expect("the compiler has written what is read here"));
 
-/// Rows without their shapes, which follow in [`BYTES`] in the same order.
-#[allow(clippy::indexing_slicing, reason = "runs in the compiler, where a wrong index is an error of the build")]
-static METHODS: [Method; methods::TABLE.len()] = {
-    let mut rows = [methods::TABLE[0]; methods::TABLE.len()];
-    let mut at = 0;
-    while at < rows.len() {
-        rows[at] = Method { params: &EMPTY, result: &OPEN, ..methods::TABLE[at] };
-        at += 1;
-    }
-    rows
-};
+static BYTES: [u8; PACKED.to.len()] = PACKED.to.bytes();
 
-#[allow(clippy::indexing_slicing, reason = "runs in the compiler, where a wrong index is an error of the build")]
-static EVENTS: [Event; events::TABLE.len()] = {
-    let mut rows = [events::TABLE[0]; events::TABLE.len()];
-    let mut at = 0;
-    while at < rows.len() {
-        rows[at] = Event { payload: &EMPTY, ..events::TABLE[at] };
-        at += 1;
-    }
-    rows
-};
-
-#[allow(clippy::indexing_slicing, reason = "runs in the compiler, where a wrong index is an error of the build")]
-static BYTES: [u8; PACKED.len] = {
-    let packed = PACKED;
-    let mut bytes = [0; PACKED.len];
-    let mut at = 0;
-    while at < bytes.len() {
-        bytes[at] = packed.bytes[at];
-        at += 1;
-    }
-    bytes
-};
-
+#[allow(long_running_const_eval, reason = "some seconds for a hundred KiB of text")]
 const PACKED: Packed = Packed::table();
 
-/// Room while the compiler writes; too little of it does not compile.
-const ROOM: usize = 256 * 1024;
+/// What a method's row says without a text or a shape.
+#[derive(Clone, Copy)]
+struct MethodRules {
+    versions: (u8, u8),
+    scopes: (Scope, Scope),
+    roles: (Roles, Roles),
+    listed: bool,
+    answer: Answer,
+    idempotent: bool,
+    handler: Handler,
+}
+
+/// The same of an event's row.
+#[derive(Clone, Copy)]
+struct EventRules {
+    since: u8,
+    guards: (Scope, Scope),
+    drop_if_slow: bool,
+    versioned: bool,
+}
+
+static METHODS: [MethodRules; methods::TABLE.len()] = {
+    let mut all = [method_rules(&methods::TABLE[0]); methods::TABLE.len()];
+    let mut at = 0;
+    while at < all.len() {
+        all[at] = method_rules(&methods::TABLE[at]);
+        at += 1;
+    }
+    all
+};
+
+static EVENTS: [EventRules; events::TABLE.len()] = {
+    let mut all = [event_rules(&events::TABLE[0]); events::TABLE.len()];
+    let mut at = 0;
+    while at < all.len() {
+        all[at] = event_rules(&events::TABLE[at]);
+        at += 1;
+    }
+    all
+};
+
+const fn method_rules(row: &Method) -> MethodRules {
+    MethodRules {
+        versions: (row.since, row.until),
+        scopes: (row.scope_v3, row.scope_v4),
+        roles: (row.roles_v3, row.roles_v4),
+        listed: row.listed,
+        answer: row.answer,
+        idempotent: row.idempotent,
+        handler: row.handler,
+    }
+}
+
+const fn event_rules(row: &Event) -> EventRules {
+    EventRules {
+        since: row.since,
+        guards: (row.guard_v3, row.guard_v4),
+        drop_if_slow: row.drop_if_slow,
+        versioned: row.versioned,
+    }
+}
 
 /// Most shared definitions.
 const DEFS: usize = 512;
 
 /// What the compiler has written so far. Runs at compile time only.
 struct Packed {
-    bytes: [u8; ROOM],
-    len: usize,
+    to: Writer,
     /// Names of the definitions written so far.
     defs: [&'static str; DEFS],
     known: usize,
@@ -70,100 +94,82 @@ struct Packed {
 #[allow(clippy::indexing_slicing, reason = "runs in the compiler, where a wrong index is an error of the build")]
 impl Packed {
     const fn table() -> Packed {
-        let mut to = Packed { bytes: [0; ROOM], len: 0, defs: [""; DEFS], known: 0 };
+        let mut packed = Packed { to: Writer::new(), defs: [""; DEFS], known: 0 };
         let mut rows = methods::TABLE;
         while let Some((row, rest)) = rows.split_first() {
-            to.kind(row.params);
-            to.kind(row.result);
+            packed.method(row);
             rows = rest;
         }
         let mut rows = events::TABLE;
         while let Some((row, rest)) = rows.split_first() {
-            to.kind(row.payload);
+            packed.to.text(row.name);
+            packed.to.text(row.doc);
+            packed.kind(row.payload);
             rows = rest;
         }
-        to
+        packed
     }
 
-    const fn byte(&mut self, byte: u8) {
-        self.bytes[self.len] = byte;
-        self.len += 1;
-    }
-
-    /// Seven bits a byte, the lowest first.
-    const fn number(&mut self, mut number: u64) {
-        while number > 0x7f {
-            self.byte(number as u8 | 0x80);
-            number >>= 7;
-        }
-        self.byte(number as u8);
-    }
-
-    const fn text(&mut self, text: &str) {
-        self.number(text.len() as u64);
-        let mut left = text.as_bytes();
-        while let Some((byte, rest)) = left.split_first() {
-            self.byte(*byte);
-            left = rest;
-        }
-    }
-
-    const fn texts(&mut self, mut texts: &[&str]) {
-        self.number(texts.len() as u64);
-        while let Some((text, rest)) = texts.split_first() {
-            self.text(text);
-            texts = rest;
+    const fn method(&mut self, row: &Method) {
+        self.to.text(row.name);
+        self.to.text(row.doc);
+        self.kind(row.params);
+        self.kind(row.result);
+        self.to.byte(row.refusal.is_some() as u8);
+        if let Some((member, text)) = row.refusal {
+            self.to.text(member);
+            self.to.text(text);
         }
     }
 
     /// The largest number, "unbounded", is the shortest to write.
     const fn bounds(&mut self, min: usize, max: usize) {
-        self.number(min as u64);
-        self.number((max as u64).wrapping_add(1));
+        self.to.number(min as u64);
+        self.to.number((max as u64).wrapping_add(1));
     }
 
     const fn kind(&mut self, kind: &Kind) {
         match kind {
-            Kind::Any => self.byte(tag::ANY),
-            Kind::Bool => self.byte(tag::BOOL),
-            Kind::Num => self.byte(tag::NUM),
-            Kind::True => self.byte(tag::TRUE),
-            Kind::Null => self.byte(tag::NULL),
+            Kind::Any => self.to.byte(tag::ANY),
+            Kind::Bool => self.to.byte(tag::BOOL),
+            Kind::Num => self.to.byte(tag::NUM),
+            Kind::True => self.to.byte(tag::TRUE),
+            Kind::Null => self.to.byte(tag::NULL),
             Kind::Str { min, max } => {
-                self.byte(tag::STR);
+                self.to.byte(tag::STR);
                 self.bounds(*min, *max);
             }
             Kind::Int { min, max } => {
-                self.byte(tag::INT);
-                self.number((*min as u64).wrapping_sub(i64::MIN as u64));
-                self.number((i64::MAX as u64).wrapping_sub(*max as u64));
+                self.to.byte(tag::INT);
+                self.to.number((*min as u64).wrapping_sub(i64::MIN as u64));
+                self.to.number((i64::MAX as u64).wrapping_sub(*max as u64));
             }
             Kind::Lit(text) => {
-                self.byte(tag::LIT);
-                self.text(text);
+                self.to.byte(tag::LIT);
+                self.to.text(text);
             }
             Kind::OneOf(names) => {
-                self.byte(tag::ONE_OF);
-                self.texts(names);
+                self.to.byte(tag::ONE_OF);
+                self.to.texts(names);
             }
             Kind::Arr { item, min, max } => {
-                self.byte(tag::ARR);
+                self.to.byte(tag::ARR);
                 self.bounds(*min, *max);
                 self.kind(item);
             }
             Kind::Map(item) => {
-                self.byte(tag::MAP);
+                self.to.byte(tag::MAP);
                 self.kind(item);
             }
             Kind::Nullable(kind) => {
-                self.byte(tag::NULLABLE);
+                self.to.byte(tag::NULLABLE);
                 self.kind(kind);
             }
             Kind::Obj(object) => self.object(object),
             Kind::Ref(def) => self.def(def),
             Kind::Union(kinds) => {
-                self.byte(tag::UNION);
-                self.number(kinds.len() as u64);
+                self.to.byte(tag::UNION);
+                self.to.number(kinds.len() as u64);
                 let mut kinds = *kinds;
                 while let Some((kind, rest)) = kinds.split_first() {
                     self.kind(kind);
@@ -174,13 +180,13 @@ impl Packed {
     }
 
     const fn object(&mut self, object: &Object) {
-        self.byte(if object.open { tag::OPEN } else { tag::CLOSED });
-        self.number(object.fields.len() as u64);
+        self.to.byte(if object.open { tag::OPEN } else { tag::CLOSED });
+        self.to.number(object.fields.len() as u64);
         let mut fields = object.fields;
         while let Some((field, rest)) = fields.split_first() {
-            self.byte(field.required as u8);
-            self.text(field.name);
-            self.text(field.doc);
+            self.to.byte(field.required as u8);
+            self.to.text(field.name);
+            self.to.text(field.doc);
             self.kind(&field.kind);
             fields = rest;
         }
@@ -191,14 +197,14 @@ impl Packed {
         let mut at = 0;
         while at < self.known {
             if same(self.defs[at], def.name) {
-                self.byte(tag::KNOWN);
-                return self.number(at as u64);
+                self.to.byte(tag::KNOWN);
+                return self.to.number(at as u64);
             }
             at += 1;
         }
-        self.byte(tag::DEF);
-        self.text(def.name);
-        self.text(def.doc);
+        self.to.byte(tag::DEF);
+        self.to.text(def.name);
+        self.to.text(def.doc);
         self.kind(&def.kind);
         // after what it is made of: that is read first, too
         self.defs[self.known] = def.name;
@@ -238,60 +244,64 @@ mod tag {
 }
 
 /// Unfolds what [`Packed`] has written.
-struct Reader {
-    left: &'static [u8],
+struct Unfolded {
+    from: Reader,
     defs: Vec<&'static Def>,
 }
 
-impl Reader {
-    fn table(&mut self) -> Option<(Vec<Method>, Vec<Event>)> {
-        let mut methods = METHODS.to_vec();
-        for row in &mut methods {
-            row.params = leak(self.kind()?);
-            row.result = leak(self.kind()?);
-        }
-        let mut events = EVENTS.to_vec();
-        for row in &mut events {
-            row.payload = leak(self.kind()?);
-        }
-        Some((methods, events))
+impl Unfolded {
+    fn new(bytes: &'static [u8]) -> Unfolded {
+        Unfolded { from: Reader::new(bytes), defs: Vec::new() }
     }
 
-    fn byte(&mut self) -> Option<u8> {
-        let (byte, left) = self.left.split_first()?;
-        self.left = left;
-        Some(*byte)
+    fn table(&mut self) -> Option<(&'static [Method], &'static [Event])> {
+        let (mut methods, mut events) = (METHODS.iter(), EVENTS.iter());
+        let methods = pack::list(METHODS.len(), || self.method(methods.next()?))?;
+        Some((methods, pack::list(EVENTS.len(), || self.event(events.next()?))?))
     }
 
-    fn number(&mut self) -> Option<u64> {
-        let (mut number, mut shift) = (0, 0);
-        loop {
-            let byte = self.byte()?;
-            number |= u64::from(byte & 0x7f).checked_shl(shift)?;
-            if byte < 0x80 {
-                return Some(number);
-            }
-            shift += 7;
-        }
+    fn method(&mut self, rules: &MethodRules) -> Option<Method> {
+        Some(Method {
+            name: self.from.text()?,
+            doc: self.from.text()?,
+            params: leak(self.kind()?),
+            result: leak(self.kind()?),
+            refusal: match self.from.byte()? {
+                0 => None,
+                _ => Some((self.from.text()?, self.from.text()?)),
+            },
+            since: rules.versions.0,
+            until: rules.versions.1,
+            scope_v3: rules.scopes.0,
+            scope_v4: rules.scopes.1,
+            roles_v3: rules.roles.0,
+            roles_v4: rules.roles.1,
+            listed: rules.listed,
+            answer: rules.answer,
+            idempotent: rules.idempotent,
+            handler: rules.handler,
+        })
     }
 
-    fn count(&mut self) -> Option<usize> {
-        usize::try_from(self.number()?).ok()
-    }
-
-    fn text(&mut self) -> Option<&'static str> {
-        let length = self.count()?;
-        let (text, left) = self.left.split_at_checked(length)?;
-        self.left = left;
-        std::str::from_utf8(text).ok()
+    fn event(&mut self, rules: &EventRules) -> Option<Event> {
+        Some(Event {
+            name: self.from.text()?,
+            doc: self.from.text()?,
+            payload: leak(self.kind()?),
+            since: rules.since,
+            guard_v3: rules.guards.0,
+            guard_v4: rules.guards.1,
+            drop_if_slow: rules.drop_if_slow,
+            versioned: rules.versioned,
+        })
     }
 
     fn bounds(&mut self) -> Option<(usize, usize)> {
-        Some((self.count()?, usize::try_from(self.number()?.wrapping_sub(1)).unwrap_or(usize::MAX)))
+        Some((self.from.count()?, usize::try_from(self.from.number()?.wrapping_sub(1)).unwrap_or(usize::MAX)))
     }
 
     fn kind(&mut self) -> Option<Kind> {
-        Some(match self.byte()? {
+        Some(match self.from.byte()? {
             tag::ANY => Kind::Any,
             tag::BOOL => Kind::Bool,
             tag::NUM => Kind::Num,
@@ -302,39 +312,40 @@ impl Reader {
                 Kind::Str { min, max }
             }
             tag::INT => {
-                let min = i64::MIN.wrapping_add_unsigned(self.number()?);
-                Kind::Int { min, max: i64::MAX.wrapping_sub_unsigned(self.number()?) }
+                let min = i64::MIN.wrapping_add_unsigned(self.from.number()?);
+                Kind::Int { min, max: i64::MAX.wrapping_sub_unsigned(self.from.number()?) }
             }
-            tag::LIT => Kind::Lit(self.text()?),
-            tag::ONE_OF => Kind::OneOf(self.list(Reader::text)?),
+            tag::LIT => Kind::Lit(self.from.text()?),
+            tag::ONE_OF => Kind::OneOf(self.from.texts()?),
             tag::ARR => {
                 let (min, max) = self.bounds()?;
                 Kind::Arr { item: leak(self.kind()?), min, max }
             }
             tag::MAP => Kind::Map(leak(self.kind()?)),
             tag::NULLABLE => Kind::Nullable(leak(self.kind()?)),
-            tag::UNION => Kind::Union(self.list(Reader::kind)?),
+            tag::UNION => Kind::Union(self.list(Unfolded::kind)?),
             tag::DEF => {
-                let def: &'static Def = leak(Def { name: self.text()?, doc: self.text()?, kind: self.kind()? });
+                let def: &'static Def =
+                    leak(Def { name: self.from.text()?, doc: self.from.text()?, kind: self.kind()? });
                 self.defs.push(def);
                 Kind::Ref(def)
             }
             tag::KNOWN => {
-                let at = self.count()?;
+                let at = self.from.count()?;
                 Kind::Ref(self.defs.get(at)?)
             }
-            open => Kind::Obj(leak(Object { fields: self.list(Reader::field)?, open: open == tag::OPEN })),
+            open => Kind::Obj(leak(Object { fields: self.list(Unfolded::field)?, open: open == tag::OPEN })),
         })
     }
 
     fn field(&mut self) -> Option<Field> {
-        let required = self.byte()? == 1;
-        Some(Field { required, name: self.text()?, doc: self.text()?, kind: self.kind()? })
+        let required = self.from.byte()? == 1;
+        Some(Field { required, name: self.from.text()?, doc: self.from.text()?, kind: self.kind()? })
     }
 
-    fn list<T>(&mut self, item: fn(&mut Reader) -> Option<T>) -> Option<&'static [T]> {
-        let all: Option<Vec<T>> = (0..self.count()?).map(|_| item(self)).collect();
-        Some(Vec::leak(all?))
+    fn list<T>(&mut self, item: fn(&mut Unfolded) -> Option<T>) -> Option<&'static [T]> {
+        let count = self.from.count()?;
+        pack::list(count, || item(self))
     }
 }
 
@@ -355,9 +366,9 @@ mod tests {
 
     #[test]
     fn nothing_is_left_over_and_a_cut_end_is_noticed() {
-        let mut from = Reader { left: &BYTES, defs: Vec::new() };
-        assert!(from.table().is_some() && from.left.is_empty());
-        let mut from = Reader { left: &BYTES[..BYTES.len() - 1], defs: Vec::new() };
+        let mut from = Unfolded::new(&BYTES);
+        assert!(from.table().is_some() && from.from.is_empty());
+        let mut from = Unfolded::new(&BYTES[..BYTES.len() - 1]);
         assert!(from.table().is_none());
     }
 }
