@@ -18,6 +18,7 @@
 //! | [`service`] | read-only look at service managers, ports and other gateways | the protocol |
 //! | [`sys`] | the house's own standard library: clock, ids, threads, signals, log, redaction | everything above it |
 //! | `json` | the `json!` of all files | everything else |
+//! | [`pack`] | tables as bytes that the compiler writes and the first use unfolds | what a row holds |
 //! | [`limits`] | every default, cap and deadline, each with its reason | who uses them |
 //!
 //! # Threads
@@ -59,6 +60,7 @@ pub mod gateway;
 pub mod http;
 pub mod identity;
 pub mod limits;
+pub mod pack;
 pub mod protocol;
 pub mod service;
 pub mod session;

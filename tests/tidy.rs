@@ -67,15 +67,16 @@ fn none(complaints: Vec<String>) {
 
 /// Which modules of the crate each top module may name (exemplars 3.5). A longer path is an exception for that module.
 const MAY_NAME: &[(&str, &[&str])] = &[
-    ("protocol", &["limits"]),
+    ("protocol", &["limits", "pack"]),
     ("limits", &[]),
     ("json", &[]),
+    ("pack", &[]),
     ("sys", &["limits"]),
     ("http", &["json", "limits", "sys", "protocol"]),
     ("cron", &["json", "limits", "sys"]),
     // Of `cron` the lines of a run log.
     ("store", &["json", "limits", "sys", "protocol", "cron"]),
-    ("config", &["json", "limits", "sys"]),
+    ("config", &["json", "limits", "pack", "sys"]),
     ("identity", &["json", "limits", "sys", "protocol", "store"]),
     ("client", &["json", "limits", "sys", "protocol", "identity", "store"]),
     ("service", &["json", "limits", "sys", "config", "store"]),
@@ -86,7 +87,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
         "gateway",
         &["json", "limits", "sys", "protocol", "config", "store", "http", "identity", "agent", "session", "cron"],
     ),
-    ("cli", &["json", "limits", "sys", "protocol", "config", "store", "client", "identity", "service", "cron"]),
+    ("cli", &["json", "limits", "pack", "sys", "protocol", "config", "store", "client", "identity", "service", "cron"]),
     // The one place where the command line meets the daemon.
     ("cli::cmd::gateway_start", &["gateway"]),
 ];

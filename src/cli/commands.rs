@@ -1,6 +1,9 @@
 //! Every command of the program as data: the one source of parser, help, completions and man page.
 //! Pure table; knows nothing of how a command runs.
 
+use std::sync::LazyLock;
+
+use super::commands_pack;
 use super::table::{Arg, Command, Config, Flag, Run, Source, Value, choice, switch, text};
 
 /// Flags that stand before the command (`spec/cli.md` 1.1); `--no-color`, `-h` stand anywhere.
@@ -134,7 +137,10 @@ const BASE: Command = Command {
 };
 
 /// Every command, in the order of the help pages.
-pub const COMMANDS: &[Command] = &[
+pub static COMMANDS: LazyLock<&'static [Command]> = LazyLock::new(commands_pack::unfold);
+
+/// The same as the compiler reads it; it stands in the program as `commands_pack` writes it.
+pub(super) const TABLE: &[Command] = &[
     Command {
         path: &["gateway"],
         about: "Run the gateway, or ask about one",

@@ -72,7 +72,7 @@ fn bash() -> String {
     let _ = writeln!(out, "            {}|-s) ((i++)) ;;", skip.join("|"));
     out.push_str("            -*) ;;\n            *) path=\"${path:+$path }$word\" ;;\n        esac\n    done\n");
     out.push_str("    case \"$path:$prev\" in\n");
-    for command in COMMANDS {
+    for command in *COMMANDS {
         for flag in flags_of(command).into_iter().filter(|flag| !flag.value.choices().is_empty()) {
             for spelling in spellings(flag) {
                 let _ = writeln!(
@@ -86,7 +86,7 @@ fn bash() -> String {
     }
     out.push_str("    esac\n    case \"$path\" in\n");
     let _ = writeln!(out, "        '') words='{}' ;;", root_words().join(" "));
-    for command in COMMANDS {
+    for command in *COMMANDS {
         let mut words: Vec<String> =
             command.children().filter_map(|child| child.path.last().map(|w| (*w).to_string())).collect();
         words.extend(argument_words(command).iter().map(|(word, _)| (*word).to_string()));
@@ -136,7 +136,7 @@ fn zsh() -> String {
     let _ = writeln!(out, "            {}|-s) ((i++)) ;;", skip.join("|"));
     out.push_str("            -*) ;;\n            *) where=\"${where:+$where }$word\" ;;\n        esac\n    done\n");
     out.push_str("    case \"$where:$prev\" in\n");
-    for command in COMMANDS {
+    for command in *COMMANDS {
         for flag in flags_of(command).into_iter().filter(|flag| !flag.value.choices().is_empty()) {
             for spelling in spellings(flag) {
                 let _ = writeln!(
@@ -155,7 +155,7 @@ fn zsh() -> String {
     }
     out.push_str("    esac\n    case \"$where\" in\n");
     zsh_case(&mut out, "", &root_choices(), &GLOBALS.iter().collect::<Vec<_>>());
-    for command in COMMANDS {
+    for command in *COMMANDS {
         let mut choices: Vec<(String, String)> = command
             .children()
             .map(|child| (child.path.last().copied().unwrap_or("").to_string(), child.about.to_string()))
@@ -215,7 +215,7 @@ fn fish() -> String {
     );
     out.push_str("complete -c openclaw -f\n");
     fish_rows(&mut out, "", &root_choices(), &GLOBALS.iter().collect::<Vec<_>>());
-    for command in COMMANDS {
+    for command in *COMMANDS {
         let mut choices: Vec<(String, String)> = command
             .children()
             .map(|child| (child.path.last().copied().unwrap_or("").to_string(), child.about.to_string()))
@@ -256,7 +256,7 @@ mod tests {
     fn each_script_names_every_command_flag_and_method() {
         for shell in super::super::commands::SHELLS {
             let script = script(shell).unwrap();
-            for command in COMMANDS {
+            for command in *COMMANDS {
                 assert!(script.contains(&command.name()), "{shell}: {}", command.name());
                 for flag in command.all_flags() {
                     assert!(script.contains(flag.long), "{shell}: --{}", flag.long);

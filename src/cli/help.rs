@@ -195,7 +195,7 @@ mod tests {
 
     #[test]
     fn every_command_has_examples_and_one_line_about_it() {
-        for command in COMMANDS {
+        for command in *COMMANDS {
             assert!(!command.examples.is_empty(), "{}", command.name());
             assert!(!command.about.is_empty() && !command.about.ends_with('.'), "{}", command.name());
         }
@@ -203,7 +203,7 @@ mod tests {
 
     #[test]
     fn no_command_has_a_flag_twice_and_names_are_plain() {
-        for command in COMMANDS {
+        for command in *COMMANDS {
             let mut seen = std::collections::HashSet::new();
             for flag in command.all_flags().chain([&HELP]) {
                 assert!(seen.insert(flag.long), "{}: --{}", command.name(), flag.long);
@@ -219,7 +219,7 @@ mod tests {
     #[test]
     fn paths_are_unique_and_have_parents() {
         let mut seen = std::collections::HashSet::new();
-        for command in COMMANDS {
+        for command in *COMMANDS {
             for path in command.aliases.iter().chain([&command.path]) {
                 assert!(seen.insert(*path), "{path:?}");
             }

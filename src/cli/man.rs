@@ -18,7 +18,7 @@ pub fn page() -> String {
     out.push_str(".SH GLOBAL OPTIONS\nThese stand before the command;\n.B \\-\\-no\\-color\nand\n.B \\-\\-help\nmay stand anywhere.\n");
     flags(&mut out, GLOBALS.iter());
     out.push_str(".SH COMMANDS\n");
-    for command in COMMANDS {
+    for command in *COMMANDS {
         let line = usage(command);
         let _ = writeln!(out, ".SS {}", escaped(line.trim_start_matches("Usage: ")));
         let _ = writeln!(out, "{}.", escaped(command.about));

@@ -5,6 +5,7 @@ pub mod amount;
 pub mod change;
 pub mod cmd;
 pub mod commands;
+mod commands_pack;
 pub mod complete;
 pub mod fail;
 pub mod grid;

@@ -481,7 +481,7 @@ mod tests {
 
     #[test]
     fn every_example_of_the_table_parses() {
-        for command in COMMANDS {
+        for command in *COMMANDS {
             for (line, _) in command.examples {
                 let line = line.split(" | ").next().unwrap_or(line);
                 let line = line.split(" > ").next().unwrap_or(line);

@@ -1,6 +1,9 @@
 //! The table of configuration keys: type, default, meaning, secrecy and effect of a change.
 //! The single source for validation, the published schema and the user interface's hints. Pure data and lookups.
 
+use std::sync::LazyLock;
+
+use super::keys_pack;
 use super::model::{
     AuthMode, Bind, ConsoleStyle, Level, MdnsMode, Mode, RedactMode, ReloadMode, SessionScope, TailscaleMode,
 };
@@ -93,7 +96,10 @@ const COUNT: Type = Type::Integer(1, i64::MAX);
 const SIZE: Type = Type::Integer(0, i64::MAX);
 
 /// Every known key. Order is the order of the published schema.
-pub const KEYS: &[Key] = &[
+pub static KEYS: LazyLock<&'static [Key]> = LazyLock::new(keys_pack::unfold);
+
+/// The same as the compiler reads it; it stands in the program as `keys_pack` writes it.
+pub(super) const TABLE: &[Key] = &[
     key("$schema", Type::Text, "", "Address of a schema for editors."),
     key("meta", Type::Open, "", "Stamp of the program that last wrote the file."),
     key("meta.lastTouchedVersion", Type::Text, "", "Version of that program."),
@@ -502,7 +508,7 @@ mod tests {
     #[test]
     fn paths_are_unique_and_every_parent_has_a_row() {
         let mut seen = BTreeSet::new();
-        for key in KEYS {
+        for key in *KEYS {
             assert!(seen.insert(key.path), "{} stands twice", key.path);
             let parent = parent(key.path);
             assert!(parent.is_empty() || seen.contains(parent), "{} stands before its parent", key.path);

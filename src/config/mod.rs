@@ -20,6 +20,7 @@ pub mod token;
 
 mod authplan;
 mod keys;
+mod keys_pack;
 pub mod sections;
 mod validate;
 mod value;

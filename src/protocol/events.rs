@@ -1,12 +1,15 @@
 //! One row per event that is really sent, sorted by name.
 //! Owns names, guards and payload shapes (`spec/protocol.md` section 9); knows nobody who sends.
 
+use std::sync::LazyLock;
+
 use super::defs::{HEALTH, HEARTBEAT, PENDING_DEVICE, PENDING_NODE, PRESENCE_ENTRY, closed};
 use super::defs_agent::{
     AGENT_EVENT, CHAT_EVENT, EXEC_APPROVAL, SESSION_MESSAGE_EVENT, SESSION_OPERATION_EVENT, SESSIONS_CHANGED_EVENT,
 };
 use super::defs_cron::CRON_EVENT;
 use super::kinds::{COUNT, Field, Kind, NULLABLE_TEXT, TEXT, TEXTS, list, opt, req};
+use super::pack;
 use super::table::{Event, Scope};
 
 const REQUEST_ID: Field = req("requestId", TEXT).doc("The pairing request.");
@@ -43,7 +46,10 @@ const fn reading(name: &'static str, since: u8, payload: &'static Kind, doc: &'s
 }
 
 /// Every event, sorted by name.
-pub const EVENTS: &[Event] = &[
+pub static EVENTS: LazyLock<&'static [Event]> = LazyLock::new(|| pack::TABLE.1);
+
+/// The same as the compiler reads it; it stands in the program as `pack` writes it.
+pub(super) const TABLE: &[Event] = &[
     reading("agent", 3, &Kind::Ref(&AGENT_EVENT), "What a run does; tool calls go to the one who started it."),
     reading("chat", 3, &Kind::Ref(&CHAT_EVENT), "What a chat window shows of a run; slow clients miss deltas only."),
     row(
@@ -142,7 +148,7 @@ mod tests {
     #[test]
     fn names_are_sorted_and_unique() {
         assert!(EVENTS.is_sorted_by(|one, next| one.name < next.name));
-        for row in EVENTS {
+        for row in *EVENTS {
             assert_eq!(find(row.name).map(|found| found.name), Some(row.name));
             assert!(!row.doc.is_empty());
         }

@@ -2,6 +2,8 @@
 //! Owns names, scopes, roles and shapes (`spec/protocol.md` sections 8 and 12.4); knows no handler's
 //! code. Validator, feature lists, scope checks, suggestions, completions and generated files read it.
 
+use std::sync::LazyLock;
+
 use super::defs::{
     AGENT as AGENT_SUMMARY, AGENT_OWNERSHIP, CHANNELS_STATUS, CONFIG_CHILD, CONFIG_ISSUE, CONNECT_PARAMS, HEALTH,
     HEARTBEAT, HELLO_OK, MODEL, NODE, NODE_DETAILS, PAIRED_DEVICE, PAIRED_NODE, PENDING_DEVICE, PENDING_NODE,
@@ -21,6 +23,7 @@ use super::kinds::{
     BOOL, COUNT, EMPTY, Field, Kind, NULLABLE_COUNT, NULLABLE_TEXT, OPEN, POSITIVE, STRING, STRINGS, TEXT, TEXTS, list,
     opt, req, short,
 };
+use super::pack;
 use super::table::{Answer, Handler, Method, Roles, Scope};
 use crate::limits::{TAIL_BYTES_MAX, TAIL_LINES_MAX};
 
@@ -104,7 +107,10 @@ const TS: Field = req("ts", COUNT).doc("When this was true.");
 const ROLE: Field = req("role", TEXT).doc("The token's role.");
 
 /// Every method, sorted by name.
-pub const METHODS: &[Method] = &[
+pub static METHODS: LazyLock<&'static [Method]> = LazyLock::new(|| pack::TABLE.0);
+
+/// The same as the compiler reads it; it stands in the program as `pack` writes it.
+pub(super) const TABLE: &[Method] = &[
     Method {
         answer: Answer::AckThenFinal,
         idempotent: true,
@@ -939,7 +945,7 @@ mod tests {
 
     #[test]
     fn finds_every_row_and_nothing_else() {
-        for row in METHODS {
+        for row in *METHODS {
             assert_eq!(find(row.name).map(|found| found.handler), Some(row.handler), "{}", row.name);
         }
         assert!(find("").is_none());

@@ -14,4 +14,5 @@ pub mod events;
 pub mod frame;
 pub mod kinds;
 pub mod methods;
+mod pack;
 pub mod table;

@@ -75,16 +75,22 @@ pub fn found_in<'a>(indexes: impl Iterator<Item = (&'a str, &'a Index)>) -> impl
 /// How many sessions there are, and so many of the newest, newest first. Of ten thousand nothing is sorted but what is
 /// shown.
 pub fn newest<'a>(all: impl Iterator<Item = Found<'a>>, most: usize) -> (usize, Vec<Found<'a>>) {
-    type Row<'a> = (Reverse<u64>, Found<'a>);
+    let rows: Vec<Row<'a>> = all.map(|found| (Reverse(found.entry.updated_ms()), found)).collect();
+    (rows.len(), newest_of(rows, most))
+}
+
+/// A session and when it changed.
+type Row<'a> = (Reverse<u64>, Found<'a>);
+
+/// Apart from [`newest`], so that it is compiled once and not for every iterator.
+fn newest_of(mut rows: Vec<Row<'_>>, most: usize) -> Vec<Found<'_>> {
     let newer = |a: &Row<'_>, b: &Row<'_>| (a.0, a.1.key).cmp(&(b.0, b.1.key));
-    let mut rows: Vec<Row<'a>> = all.map(|found| (Reverse(found.entry.updated_ms()), found)).collect();
-    let count = rows.len();
-    if count > most {
+    if rows.len() > most {
         rows.select_nth_unstable_by(most, newer);
         rows.truncate(most);
     }
     order::by(&mut rows, newer);
-    (count, rows.into_iter().map(|(_, found)| found).collect())
+    rows.into_iter().map(|(_, found)| found).collect()
 }
 
 impl Filter {

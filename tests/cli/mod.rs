@@ -153,7 +153,7 @@ fn compare(name: &str, text: &str, wrong: &mut Vec<String>) {
 /// Every help page, named by its path.
 fn help_cases() -> Vec<(String, Vec<String>)> {
     let mut cases = vec![("help".to_string(), vec!["--help".to_string()])];
-    for command in openclaw::cli::commands::COMMANDS {
+    for command in *openclaw::cli::commands::COMMANDS {
         let mut args: Vec<String> = command.path.iter().map(|word| (*word).to_string()).collect();
         args.push("--help".to_string());
         cases.push((format!("help-{}", command.path.join("-")), args));

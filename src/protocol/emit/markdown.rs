@@ -11,7 +11,7 @@ use crate::protocol::table::{Event, Method, Roles, Scope};
 /// Two Markdown tables: methods, then events.
 pub fn markdown() -> String {
     let mut out = String::from("| method | protocol | scope | params | what it does |\n|---|---|---|---|---|\n");
-    for row in METHODS {
+    for row in *METHODS {
         let _ = writeln!(
             out,
             "| `{}` | {} | {} | {} | {} |",
@@ -23,7 +23,7 @@ pub fn markdown() -> String {
         );
     }
     out.push_str("\n| event | scope | slow clients | what it says |\n|---|---|---|---|\n");
-    for row in EVENTS {
+    for row in *EVENTS {
         let slow = if row.drop_if_slow { "miss it" } else { "are closed" };
         let _ = writeln!(out, "| `{}` | {} | {slow} | {} |", row.name, guards(row), row.doc);
     }
@@ -94,11 +94,11 @@ mod tests {
     #[test]
     fn every_row_has_a_line_with_all_columns() {
         let text = markdown();
-        for row in METHODS {
+        for row in *METHODS {
             let line = text.lines().find(|line| line.starts_with(&format!("| `{}` |", row.name))).expect(row.name);
             assert_eq!(line.matches(" | ").count(), 4, "{line}");
         }
-        for row in EVENTS {
+        for row in *EVENTS {
             assert!(text.lines().any(|line| line.starts_with(&format!("| `{}` | ", row.name))), "{}", row.name);
         }
     }

@@ -27,12 +27,12 @@ fn shapes() -> Vec<Shape> {
         .into_values()
         .map(|def| Shape { name: def.name.into(), doc: def.doc.into(), kind: def.kind })
         .collect();
-    for row in METHODS {
+    for row in *METHODS {
         let doc = |what: &str| format!("{what} of `{}`.", row.name);
         add(&mut all, params_name(row), doc("Params"), row.params);
         add(&mut all, result_name(row), doc("Result"), row.result);
     }
-    for row in EVENTS {
+    for row in *EVENTS {
         add(&mut all, payload_name(row), format!("Payload of `{}`. {}", row.name, row.doc), row.payload);
     }
     all
@@ -187,13 +187,13 @@ mod tests {
                 _ => true,
             }
         }
-        for row in METHODS {
+        for row in *METHODS {
             assert!(row.doc.ends_with('.'), "{}", row.name);
             assert!(is_object(row.params), "{} takes something that is no object", row.name);
             assert!(says_something(row.result), "{} has no described result", row.name);
             assert!(row.since <= row.until, "{}", row.name);
         }
-        for row in EVENTS {
+        for row in *EVENTS {
             assert!(row.doc.ends_with('.') && is_object(row.payload), "{}", row.name);
         }
     }

@@ -239,7 +239,7 @@ fn tagged(shape: &Shape, branches: &[(&str, &Def)], out: &mut String) {
 
 fn methods() -> String {
     let mut out = String::from("\n/// Every method.\npublic enum GatewayMethods {\n");
-    for row in METHODS {
+    for row in *METHODS {
         let _ = writeln!(out, "{}    public enum {}: GatewayMethod {{", comment(row.doc, "    "), pascal(row.name));
         let _ = writeln!(out, "        public typealias Params = {}", params_name(row));
         let _ = writeln!(out, "        public typealias Result = {}", result_name(row));
@@ -251,7 +251,7 @@ fn methods() -> String {
 
 fn events() -> String {
     let mut out = String::from("\n/// Every event.\npublic enum GatewayEvents {\n");
-    for row in EVENTS {
+    for row in *EVENTS {
         let _ = writeln!(out, "{}    public enum {}: GatewayEvent {{", comment(row.doc, "    "), pascal(row.name));
         let _ = writeln!(out, "        public typealias Payload = {}", payload_name(row));
         let _ = writeln!(out, "        public static let name = {:?}\n    }}", row.name);

@@ -92,7 +92,7 @@ fn key(name: &str) -> String {
 
 fn methods() -> String {
     let mut out = String::from("\n/** Params and result of every method. */\nexport interface GatewayMethods {\n");
-    for row in METHODS {
+    for row in *METHODS {
         out.push_str(&comment(row.doc, STEP));
         let (params, result) = (params_name(row), result_name(row));
         let _ = writeln!(out, "{STEP}{:?}: {{ params: {params}; result: {result} }};", row.name);
@@ -103,7 +103,7 @@ fn methods() -> String {
 
 fn events() -> String {
     let mut out = String::from("\n/** Payload of every event. */\nexport interface GatewayEvents {\n");
-    for row in EVENTS {
+    for row in *EVENTS {
         out.push_str(&comment(row.doc, STEP));
         let _ = writeln!(out, "{STEP}{:?}: {};", row.name, payload_name(row));
     }
@@ -150,7 +150,7 @@ mod tests {
     #[test]
     fn the_method_map_names_every_row() {
         let text = typescript();
-        for row in METHODS {
+        for row in *METHODS {
             assert!(text.contains(&format!("\n  {:?}: {{ params: {}", row.name, params_name(row))), "{}", row.name);
         }
     }

@@ -3,9 +3,9 @@
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, Instant};
 
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use log::Level;
 
 use crate::limits;
@@ -32,19 +32,19 @@ pub(super) struct Line {
 enum Item {
     Line(Line),
     /// Answered when everything before it is written.
-    Flush(SyncSender<()>),
+    Flush(Sender<()>),
 }
 
 /// The logging threads' end.
 pub(super) struct Queue {
-    items: SyncSender<Item>,
+    items: Sender<Item>,
     left_out: AtomicU64,
 }
 
 impl Queue {
     /// Starts the thread that writes.
     pub fn start(write: impl Fn(&Line) + Send + 'static) -> io::Result<Queue> {
-        let (items, queue) = sync_channel(limits::LOG_QUEUE);
+        let (items, queue) = bounded(limits::LOG_QUEUE);
         thread::spawn("log", limits::STACK_PARSER, move || run(&queue, write))?;
         Ok(Queue { items, left_out: AtomicU64::new(0) })
     }
@@ -62,7 +62,7 @@ impl Queue {
     /// Waits until what was queued is written, but not for long.
     pub fn flush(&self) {
         let end = Instant::now() + limits::LOG_FLUSH;
-        let (done, written) = sync_channel(1);
+        let (done, written) = bounded(1);
         let mut item = Item::Flush(done);
         while let Err(TrySendError::Full(back)) = self.items.try_send(item) {
             if Instant::now() >= end {
