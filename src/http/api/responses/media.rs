@@ -2,7 +2,7 @@
 //! become text for the system prompt. Pictures of all forms become addresses, `data:` ones mostly: which are taken is
 //! `api::pictures`' to say.
 
-use data_encoding::BASE64;
+use base64::prelude::{BASE64_STANDARD as BASE64, Engine as _};
 
 use super::items::Content;
 use crate::http::api::strict::{At, Fields, Refused, Shape, clip};
