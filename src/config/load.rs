@@ -7,7 +7,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use data_encoding::HEXLOWER;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
@@ -20,6 +19,7 @@ use super::paths::{Paths, Profile};
 use super::substitute::{env_block, substitute};
 use super::validate::validate;
 use super::value::Node;
+use crate::sys::id::hex;
 use crate::sys::order;
 
 /// What stands in place of a secret in answers (protocol.md 8.1).
@@ -130,7 +130,7 @@ pub fn interpret(path: &Path, text: String, env: &Env) -> Snapshot {
 
 /// SHA-256 of a text in hex.
 pub fn hash(text: &str) -> String {
-    HEXLOWER.encode(&Sha256::digest(text.as_bytes()))
+    hex(&Sha256::digest(text.as_bytes()))
 }
 
 /// The value with every secret replaced; empty texts and nulls stay, they hide nothing.

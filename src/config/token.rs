@@ -6,12 +6,10 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-use data_encoding::HEXLOWER;
-
 use super::secret::Secret;
 use crate::limits;
 use crate::sys::host;
-use crate::sys::id::Entropy;
+use crate::sys::id::{Entropy, hex};
 
 /// Random bytes of a token: 48 hex characters, as the originals' wizard makes (lifecycle.md 22).
 pub const TOKEN_BYTES: usize = 24;
@@ -82,7 +80,7 @@ pub fn ensure(path: &Path, random: &[u8; TOKEN_BYTES]) -> Result<(Secret, bool),
     if let Some(token) = read(path)? {
         return Ok((token, false));
     }
-    let token = HEXLOWER.encode(random);
+    let token = hex(random);
     let created = create(path, &token).map_err(|error| TokenError::Io(path.to_path_buf(), error))?;
     if created {
         return Ok((Secret::new(token), true));

@@ -1,7 +1,7 @@
 //! Attachments of a message: from what clients send to pictures a model takes. Refuses before anything
 //! is stored or sent (agent.md 2). Pure.
 
-use data_encoding::BASE64;
+use base64::prelude::{BASE64_STANDARD as BASE64, Engine as _};
 use serde_json::Value;
 
 use crate::agent::message::Block;

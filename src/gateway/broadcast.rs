@@ -73,7 +73,7 @@ impl State {
     /// the client to refresh (protocol.md 1, slow-consumer rule).
     fn number(&mut self, row: &table::Event) -> Vec<(ConnId, u64)> {
         let mut to = Vec::new();
-        for (id, conn) in &mut self.conns {
+        for (id, conn) in self.conns.iter_mut() {
             let super::state::Phase::Ready(session) = &mut conn.phase else { continue };
             if may_see(session, row) {
                 session.seq += 1;

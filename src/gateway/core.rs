@@ -28,6 +28,7 @@ use crate::agent::tool::{self, Jobs};
 use crate::limits;
 use crate::sys::clock::Clock;
 use crate::sys::notify::Notifier;
+use crate::sys::table::Table;
 use crate::sys::thread;
 
 /// Handling one event should take microseconds; beyond this it is worth a line in the log.
@@ -40,14 +41,14 @@ pub struct Core {
     hub: Arc<Hub>,
     events: Receiver<Event>,
     sender: Sender<Event>,
-    controls: HashMap<RunNo, Control>,
-    tools: HashMap<u64, (Sender<ToolReply>, Sender<Option<Decision>>)>,
+    controls: Table<RunNo, Control>,
+    tools: Table<u64, (Sender<ToolReply>, Sender<Option<Decision>>)>,
     jobs: Jobs,
     disk: Queues,
     errands: Errands,
     links: HashMap<ConnId, Link>,
-    waiting: HashMap<u64, Sender<HttpAnswer>>,
-    feeds: HashMap<u64, FeedLine>,
+    waiting: Table<u64, Sender<HttpAnswer>>,
+    feeds: Table<u64, FeedLine>,
     next_ticket: u64,
     timers: Timers,
     effects: Vec<Effect>,
@@ -72,13 +73,13 @@ impl Core {
             events,
             errands: Errands::new(sender.clone()),
             sender,
-            controls: HashMap::new(),
-            tools: HashMap::new(),
+            controls: Table::new(),
+            tools: Table::new(),
             jobs: tool::jobs(),
             disk,
             links: HashMap::new(),
-            waiting: HashMap::new(),
-            feeds: HashMap::new(),
+            waiting: Table::new(),
+            feeds: Table::new(),
             next_ticket: 0,
             timers: Timers::default(),
             effects: Vec::new(),

@@ -2,15 +2,16 @@
 //! first answer again instead of a second effect (protocol.md 6.4). Pure; the clock comes in, and it is the one that
 //! nobody sets: a corrected date must neither forget calls nor keep them.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
-use data_encoding::HEXLOWER;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::limits;
 use crate::protocol::errors::WireError;
+use crate::sys::id::hex;
+use crate::sys::table::Table;
 
 /// What is remembered of a call.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,7 +25,7 @@ pub enum Remembered {
 /// Answers by `<method>:<idempotency key>`.
 #[derive(Debug, Default)]
 pub struct Memory {
-    entries: HashMap<String, (Duration, Remembered)>,
+    entries: Table<String, (Duration, Remembered)>,
     /// Keys in the order of their time; entries that were renewed stand in it twice.
     order: VecDeque<(Duration, String)>,
 }
@@ -36,7 +37,7 @@ pub fn key(method: &str, params: &Value) -> Option<String> {
     match key.len() {
         0 => None,
         1..=limits::IDEMPOTENCY_KEY_BYTES => Some(format!("{method}:{key}")),
-        _ => Some(format!("{method}#{}", HEXLOWER.encode(&Sha256::digest(key)))),
+        _ => Some(format!("{method}#{}", hex(&Sha256::digest(key)))),
     }
 }
 

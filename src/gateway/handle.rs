@@ -67,7 +67,8 @@ fn opened(state: &mut State, conn: ConnId, peer: Peer, now: Now, fx: &mut Vec<Ef
         fx.push(Effect::Timer(state.facts.handshake, Timer::Handshake));
     }
     let phase = Phase::Challenged { nonce };
-    state.conns.insert(conn, Conn { peer, phase, public_id, opened: now.mono, pinged: false, reads: 0 });
+    let is = Conn { peer, phase, public_id, opened: now.mono, pinged: false, reads: 0 };
+    state.conns.insert(conn, Box::new(is));
     // It came through the door before the door was closed, and would hold the exit up.
     if state.stopping {
         state.close(conn, 1012, "service restart", fx);
@@ -400,7 +401,7 @@ fn ping(state: &mut State, now: Now, fx: &mut Vec<Effect>) {
         state.trouble.add(Trouble::PingTimeout, Some(conn), now.wall_ms);
         state.close(conn, 1001, "ping timeout", fx);
     }
-    for (id, conn) in &mut state.conns {
+    for (id, conn) in state.conns.iter_mut() {
         if matches!(conn.phase, Phase::Ready(_)) {
             conn.pinged = true;
             fx.push(Effect::Ping(*id));

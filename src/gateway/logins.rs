@@ -1,10 +1,10 @@
 //! Counts failed logins per address and locks an address out after too many (`spec/http.md` 5.5).
 //! Pure: the clock comes in as milliseconds; knows nothing of secrets.
 
-use std::collections::{BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv6Addr};
 
 use crate::limits;
+use crate::sys::table::Table;
 
 /// `gateway.auth.rateLimit`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,9 +35,9 @@ impl Default for LoginLimits {
 #[derive(Debug)]
 pub struct Logins {
     limits: LoginLimits,
-    entries: HashMap<IpAddr, Entry>,
+    entries: Table<IpAddr, Entry>,
     /// (last failure, address), oldest first.
-    order: BTreeSet<(u64, IpAddr)>,
+    order: Table<(u64, IpAddr), ()>,
     failures: u64,
 }
 
@@ -52,7 +52,7 @@ struct Entry {
 impl Logins {
     /// An empty count with these limits.
     pub fn new(limits: LoginLimits) -> Logins {
-        Logins { limits, entries: HashMap::new(), order: BTreeSet::new(), failures: 0 }
+        Logins { limits, entries: Table::new(), order: Table::new(), failures: 0 }
     }
 
     /// Takes new limits, e.g. after a configuration change; existing lockouts end as announced.
@@ -107,7 +107,7 @@ impl Logins {
     pub fn sweep(&mut self, now_ms: u64) {
         let window_ms = self.limits.window_ms;
         let entries = &mut self.entries;
-        self.order.retain(|(_, address)| {
+        self.order.retain(|(_, address), ()| {
             let keep = entries.get(address).is_some_and(|entry| entry.matters(now_ms, window_ms));
             if !keep {
                 entries.remove(address);
@@ -137,10 +137,10 @@ impl Logins {
     }
 
     fn put(&mut self, address: IpAddr, entry: Entry) {
-        self.order.insert((entry.last_ms, address));
+        self.order.insert((entry.last_ms, address), ());
         self.entries.insert(address, entry);
         while self.entries.len() > limits::LOGIN_ADDRESSES {
-            let Some((_, oldest)) = self.order.pop_first() else { return };
+            let Some(((_, oldest), ())) = self.order.pop_first() else { return };
             self.entries.remove(&oldest);
         }
     }

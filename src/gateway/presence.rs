@@ -6,8 +6,6 @@
 //! only: a beacon of another connection for the same key may change no more than its text, reason, tags and last
 //! input. A client without a proven device never shares the entry of a live one that has one.
 
-use std::collections::HashMap;
-
 use serde::Serialize;
 
 use super::beacon::{Beacon, Facts};
@@ -125,7 +123,7 @@ type Order = Table<(u64, u64), String>;
 pub struct Presence {
     /// The own entry up to its time.
     own_head: String,
-    slots: HashMap<String, Slot>,
+    slots: Table<String, Slot>,
     /// Keys of live entries, oldest first.
     live: Order,
     /// Keys of the others, oldest first; at most `PRESENCE_ENTRIES`.
@@ -141,7 +139,7 @@ impl Presence {
     pub fn new(own: &OwnFacts) -> Presence {
         Presence {
             own_head: own_head(own),
-            slots: HashMap::new(),
+            slots: Table::new(),
             live: Order::new(),
             gone: Order::new(),
             seq: 0,

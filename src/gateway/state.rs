@@ -1,7 +1,6 @@
 //! Everything the gateway knows while it runs, owned by the state thread alone.
 //! Small methods without I/O, clock or randomness of their own.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -209,7 +208,7 @@ pub struct State {
     /// Source of ids, nonces and tokens.
     pub entropy: Entropy,
     /// Every open WebSocket, by number.
-    pub conns: BTreeMap<ConnId, Conn>,
+    pub conns: Table<ConnId, Box<Conn>>,
     /// Calls of HTTP programs that wait for their answers, as connections that nobody sees.
     pub calls: Table<ConnId, Session>,
     /// The timer for handshakes that take too long is set.
@@ -337,7 +336,7 @@ impl State {
             access,
             allowed_origins,
             entropy,
-            conns: BTreeMap::new(),
+            conns: Table::new(),
             hooks: HookBook::default(),
             calls: Table::new(),
             handshakes_timed: false,
@@ -411,7 +410,7 @@ impl State {
     /// All connections in use.
     pub fn sessions_in_use(&self) -> impl Iterator<Item = (ConnId, &Conn, &Session)> {
         self.conns.iter().filter_map(|(id, conn)| match &conn.phase {
-            Phase::Ready(session) => Some((*id, conn, session.as_ref())),
+            Phase::Ready(session) => Some((*id, conn.as_ref(), session.as_ref())),
             _ => None,
         })
     }

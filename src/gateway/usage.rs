@@ -1,7 +1,6 @@
 //! `usage.cost`, `sessions.usage` and its details on the errand thread: which transcripts count, and a memory of what
 //! unchanged ones came to. Nothing is read before somebody asks. The counting and the forms are `session::usage`'s.
 
-use std::collections::HashMap;
 use std::fs::{File, Metadata};
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -17,6 +16,7 @@ use crate::store::session::entry::Entry;
 use crate::store::sessions::Index;
 use crate::store::transcript::Transcript;
 use crate::sys::order;
+use crate::sys::table::Table;
 use crate::sys::zone::Zone;
 
 /// What is wanted.
@@ -86,7 +86,7 @@ pub struct Store {
 /// What unchanged transcripts came to.
 #[derive(Default)]
 pub struct Counted {
-    files: HashMap<PathBuf, Kept>,
+    files: Table<PathBuf, Kept>,
 }
 
 struct Kept {
@@ -162,7 +162,7 @@ impl Count<'_> {
         }
         let tally = Arc::new(read(path, self.zone).map_err(unreadable)?);
         if self.counted.files.len() >= 2 * limits::USAGE_FILES {
-            self.counted.files.clear();
+            self.counted.files = Table::new();
         }
         let kept = Kept { length: facts.len(), modified, zone: self.name.clone(), tally: Arc::clone(&tally) };
         self.counted.files.insert(path.to_path_buf(), kept);

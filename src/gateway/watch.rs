@@ -10,14 +10,14 @@ use crate::sys::table::Table;
 /// The followers.
 #[derive(Debug, Default)]
 pub struct Watch {
-    all: BTreeSet<ConnId>,
+    all: Table<ConnId, ()>,
     keys: Table<ConnId, BTreeSet<String>>,
 }
 
 impl Watch {
     /// The connection wants to hear of every session's changes.
     pub fn follow_all(&mut self, conn: ConnId) {
-        self.all.insert(conn);
+        self.all.insert(conn, ());
     }
 
     /// It does not any more.
@@ -50,7 +50,7 @@ impl Watch {
 
     /// Who hears of every change.
     pub fn of_all(&self) -> Vec<ConnId> {
-        self.all.iter().copied().collect()
+        self.all.keys().copied().collect()
     }
 
     /// Who gets this session's messages.

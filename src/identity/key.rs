@@ -3,8 +3,13 @@
 
 use std::fmt;
 
-use data_encoding::{BASE64, BASE64_NOPAD, BASE64URL, BASE64URL_NOPAD, HEXLOWER};
+use base64::prelude::{
+    BASE64_STANDARD as BASE64, BASE64_STANDARD_NO_PAD as BASE64_NOPAD, BASE64_URL_SAFE as BASE64URL,
+    BASE64_URL_SAFE_NO_PAD as BASE64URL_NOPAD, Engine as _,
+};
 use sha2::{Digest, Sha256};
+
+use crate::sys::id::hex;
 
 /// DER head of an Ed25519 SubjectPublicKeyInfo; the raw 32 bytes follow (RFC 8410).
 const SPKI_HEAD: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
@@ -55,7 +60,7 @@ impl PublicKey {
 
     /// The device id: lower-case hex SHA-256 of the raw key.
     pub fn device_id(&self) -> String {
-        HEXLOWER.encode(&Sha256::digest(self.0))
+        hex(&Sha256::digest(self.0))
     }
 
     /// `{deviceId, publicKey}`: how an identity is announced (`gateway.identity.get`).
@@ -182,9 +187,9 @@ mod tests {
     #[test]
     fn agrees_with_the_rfc_8032_vector() {
         let key = SecretKey::from_seed(SEED).unwrap();
-        assert_eq!(HEXLOWER.encode(&key.public().0), PUBLIC_HEX);
+        assert_eq!(hex(&key.public().0), PUBLIC_HEX);
         let signature = key.sign("");
-        assert_eq!(HEXLOWER.encode(&BASE64URL_NOPAD.decode(signature.as_bytes()).unwrap()), EMPTY_SIGNATURE);
+        assert_eq!(hex(&BASE64URL_NOPAD.decode(signature.as_bytes()).unwrap()), EMPTY_SIGNATURE);
         assert!(key.public().verify("", &signature));
         assert!(!key.public().verify("x", &signature));
     }

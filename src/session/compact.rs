@@ -1,7 +1,7 @@
 //! Making a conversation smaller: the plain shortening of `sessions.compact`, and the plan of an automatic compaction
 //! near the end of the context window (agent.md 10, 11, 22). Pure; the model that summarises is called elsewhere.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 use serde_json::Value;
 
@@ -9,6 +9,7 @@ use crate::agent::message::{Block, Message, StopReason};
 use crate::limits;
 use crate::store::session::object::{Field, Object, quote};
 use crate::store::transcript::{Kind, Transcript};
+use crate::sys::order;
 
 use super::context::{Context, Item};
 use super::member::number;
@@ -44,7 +45,7 @@ pub fn shorten(transcript: &Transcript, header: &str, max_lines: usize) -> Resul
     let kept = all.get(all.len() - max_lines..).unwrap_or_default();
     let first = transcript.header().and_then(|_| transcript.text(0)).unwrap_or(header);
     let first_kept = kept.first().and_then(|at| transcript.lines().get(*at)).map(|line| &*line.id);
-    let known: HashSet<&str> = kept.iter().filter_map(|at| transcript.lines().get(*at)).map(|line| &*line.id).collect();
+    let known = order::set(kept.iter().filter_map(|at| transcript.lines().get(*at)).map(|line| &*line.id));
     let mut text = format!("{first}\n");
     for at in kept {
         text.push_str(&rehung(transcript.text(*at).unwrap_or_default(), &known, first_kept));
@@ -54,7 +55,7 @@ pub fn shorten(transcript: &Transcript, header: &str, max_lines: usize) -> Resul
 }
 
 /// A line whose references to lines that are gone are taken off.
-fn rehung(line: &str, known: &HashSet<&str>, first_kept: Option<&str>) -> String {
+fn rehung(line: &str, known: &BTreeSet<&str>, first_kept: Option<&str>) -> String {
     let Ok(mut object) = Object::parse(line) else { return line.to_string() };
     let gone = |name: &str| object.text(name).is_some_and(|id| !known.contains(id.as_ref()));
     let (parent, kept) = (gone("parentId"), gone("firstKeptEntryId"));

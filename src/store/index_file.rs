@@ -2,7 +2,6 @@
 //! the same files (`agent --local`), so each write looks first whether somebody else has written, and takes in what
 //! came. Follows the original's lock file; knows files, not what sessions are.
 
-use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, ErrorKind, Write};
@@ -18,6 +17,7 @@ use super::sessions::{Arrival, Index, IndexFault};
 use crate::limits;
 use crate::sys::clock::wall_ms;
 use crate::sys::order;
+use crate::sys::table::Table;
 
 /// What tells one state of a file from another: every writer renames a new file into place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +39,7 @@ struct Known {
 /// All index files.
 #[derive(Default)]
 pub struct IndexFiles {
-    known: BTreeMap<PathBuf, Known>,
+    known: Table<PathBuf, Known>,
 }
 
 impl IndexFiles {
@@ -47,7 +47,7 @@ impl IndexFiles {
     pub fn read(&mut self, path: &Path) -> Result<Index, IndexFault> {
         let stamp = stamp(path);
         let index = Index::read(path)?;
-        self.known.entry(path.to_owned()).or_insert_with(|| Known { stamp, keys: hashes(&index) });
+        self.known.get_or_insert_with(path.to_owned(), || Known { stamp, keys: hashes(&index) });
         Ok(index)
     }
 
@@ -58,7 +58,7 @@ impl IndexFiles {
 
     fn write_within(&mut self, path: &Path, mut index: Arc<Index>, most: usize) -> io::Result<Vec<Arrival>> {
         let _lock = Lock::take(path, limits::INDEX_LOCK_WAIT)?;
-        let known = self.known.entry(path.to_owned()).or_default();
+        let known = self.known.or_default(path.to_owned());
         let mut arrived = Vec::new();
         if stamp(path) != known.stamp {
             let theirs = Index::read(path).map_err(|fault| {

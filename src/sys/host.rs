@@ -1,13 +1,13 @@
 //! Facts about the machine, named as the original clients know them. Reads small system files; knows nothing of
 //! what they are shown for.
 
-use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Read;
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::path::Path;
 use std::process::Command;
 
+use super::order;
 use crate::limits;
 
 /// The machine's name; `localhost` when it has none.
@@ -99,8 +99,8 @@ fn node_platform(rust: &'static str) -> &'static str {
 
 /// The addresses marked as this host's own in the text of the kernel's routing trie: a line `|-- 10.0.0.5` followed
 /// by `/32 host LOCAL`.
-fn local_addresses(table: &str) -> BTreeSet<Ipv4Addr> {
-    let mut found = BTreeSet::new();
+fn local_addresses(table: &str) -> Vec<Ipv4Addr> {
+    let mut found = Vec::new();
     let mut last: Option<Ipv4Addr> = None;
     for line in table.lines() {
         let line = line.trim();
@@ -110,6 +110,8 @@ fn local_addresses(table: &str) -> BTreeSet<Ipv4Addr> {
             found.extend(last);
         }
     }
+    order::by_key(&mut found, |address| *address);
+    found.dedup();
     found
 }
 

@@ -3,7 +3,7 @@
 
 use std::{fmt, hint, io};
 
-use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
+use base64::prelude::{BASE64_URL_SAFE_NO_PAD as BASE64URL_NOPAD, Engine as _};
 use sha2::{Digest, Sha256};
 
 /// Deterministic random generator: SHA-256 in counter mode; the key is replaced after every request, so that
@@ -70,7 +70,7 @@ impl Entropy {
 
     /// `nbytes` random bytes as lower-case hexadecimal text.
     pub fn hex(&mut self, nbytes: usize) -> String {
-        HEXLOWER.encode(&self.bytes(nbytes))
+        hex(&self.bytes(nbytes))
     }
 
     /// `nbytes` random bytes as base64url without padding.
@@ -96,6 +96,12 @@ impl fmt::Debug for Entropy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Entropy")
     }
+}
+
+/// Bytes as lower-case hexadecimal text.
+pub fn hex(bytes: &[u8]) -> String {
+    let digit = |value: u8| char::from_digit(u32::from(value), 16);
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).flatten().collect()
 }
 
 /// Whether two secrets are equal, in a time that tells nothing about where they differ: their digests are compared

@@ -1,6 +1,6 @@
 //! A device identity: keys, id and the three signed forms of `spec/protocol.md` 3.2.
 
-use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
+use base64::prelude::{BASE64_URL_SAFE_NO_PAD as BASE64URL_NOPAD, Engine as _};
 use ed25519_compact::{KeyPair, Seed};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -31,7 +31,7 @@ impl Device {
     /// The device with this number: the same keys each time.
     pub fn number(number: u8) -> Device {
         let keys = KeyPair::from_seed(Seed::new([number; 32]));
-        let id = HEXLOWER.encode(&Sha256::digest(keys.pk.as_ref()));
+        let id = openclaw::sys::id::hex(&Sha256::digest(keys.pk.as_ref()));
         Device { keys, id }
     }
 

@@ -3,7 +3,7 @@
 
 use std::io::{BufRead, BufReader, Read};
 
-use data_encoding::BASE64;
+use base64::prelude::{BASE64_STANDARD as BASE64, Engine as _};
 
 use super::args::Args;
 use super::outcome::ToolOutcome;

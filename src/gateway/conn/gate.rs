@@ -1,12 +1,12 @@
 //! Admission by count: how many connections there may be at all, and how many of one address may
 //! be unauthenticated. Counters are atomics that guards give back when dropped; no lock.
 
-use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::limits;
+use crate::sys::table::Table;
 
 /// One counted thing; the count goes down when it is dropped.
 struct Counted(Arc<AtomicUsize>);
@@ -94,13 +94,13 @@ impl Total {
 /// The gate of one listener; owned by its accept loop.
 pub struct Gate {
     total: Total,
-    addresses: HashMap<IpAddr, Arc<AtomicUsize>>,
+    addresses: Table<IpAddr, Arc<AtomicUsize>>,
 }
 
 impl Gate {
     /// A gate that shares the total with other listeners.
     pub fn new(total: Total) -> Gate {
-        Gate { total, addresses: HashMap::new() }
+        Gate { total, addresses: Table::new() }
     }
 
     /// Lets a connection of this address in, or says why not.
@@ -110,7 +110,7 @@ impl Gate {
         if self.addresses.len() > self.total.max {
             self.addresses.retain(|_, count| count.load(Ordering::Acquire) > 0);
         }
-        let count = self.addresses.entry(household(address)).or_default();
+        let count = self.addresses.or_default(household(address));
         let address = Counted::take(count, limits::UNAUTHENTICATED_PER_ADDRESS).ok_or(Refused::Unauthenticated)?;
         let roomy = self.total.max * limits::KEPT_SHARE.0 / limits::KEPT_SHARE.1;
         Ok((Slot { taken: total, roomy }, Permit { address }))

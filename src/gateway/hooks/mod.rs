@@ -34,7 +34,7 @@ use crate::limits;
 use crate::protocol::errors::{Code, WireError};
 use crate::session::key;
 use crate::sys::clock::Now;
-use crate::sys::id::constant_time_eq;
+use crate::sys::id::{self, constant_time_eq};
 use crate::sys::table::Table;
 
 /// A request at the door.
@@ -414,7 +414,7 @@ fn status_of(error: WireError) -> Failed {
 
 /// The name under which a repeated request is found: the same path, key and wish.
 fn replay_name(path: &str, key: &str, wish: &TurnWish) -> String {
-    data_encoding::HEXLOWER.encode(&Sha256::digest(format!("{path}\0{key}\0{wish:?}")))
+    id::hex(&Sha256::digest(format!("{path}\0{key}\0{wish:?}")))
 }
 
 /// A message from outside, marked so that the model takes it for material. The marks have a number of their own, so that

@@ -1,11 +1,12 @@
 //! Runs that have ended, remembered for a while for whoever asks or waits (`agent.wait`, agent.md 3).
 //! Pure; the clock comes in.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::gateway::disk::Waiting;
 use crate::limits;
+use crate::sys::table::Table;
 
 /// How a run ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,7 +29,7 @@ struct Waiter {
 /// The memory and the waiters.
 #[derive(Default)]
 pub struct EndedRuns {
-    ended: HashMap<String, (Duration, Ended)>,
+    ended: Table<String, (Duration, Ended)>,
     order: VecDeque<(Duration, String)>,
     waiters: Vec<Waiter>,
     next: u64,

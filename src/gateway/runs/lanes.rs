@@ -1,31 +1,32 @@
 //! Whose turn it is: one lane per session, first come first served, and a cap over all lanes.
 //! Knows numbers and keys only.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::VecDeque;
 
 use super::RunNo;
+use crate::sys::table::Table;
 
 /// The lanes. A run stands in its lane from its arrival to its end.
 pub(super) struct Lanes {
     cap: usize,
-    lanes: HashMap<String, VecDeque<RunNo>>,
+    lanes: Table<String, VecDeque<RunNo>>,
     /// Runs at the head of their lane that wait for a place under the cap, in order of arrival there.
     heads: VecDeque<RunNo>,
-    working: HashSet<RunNo>,
-    lane_of: HashMap<RunNo, String>,
+    working: Table<RunNo, ()>,
+    lane_of: Table<RunNo, String>,
     /// Lanes in which nothing may start now, and how often that was said.
-    held: HashMap<String, usize>,
+    held: Table<String, usize>,
 }
 
 impl Lanes {
     pub(super) fn new(cap: usize) -> Lanes {
         Lanes {
             cap,
-            lanes: HashMap::new(),
+            lanes: Table::new(),
             heads: VecDeque::new(),
-            working: HashSet::new(),
-            lane_of: HashMap::new(),
-            held: HashMap::new(),
+            working: Table::new(),
+            lane_of: Table::new(),
+            held: Table::new(),
         }
     }
 
@@ -34,7 +35,7 @@ impl Lanes {
     }
 
     pub(super) fn push(&mut self, key: &str, no: RunNo) {
-        let lane = self.lanes.entry(key.to_string()).or_default();
+        let lane = self.lanes.or_default(key.to_string());
         lane.push_back(no);
         if lane.len() == 1 {
             self.heads.push_back(no);
@@ -50,7 +51,7 @@ impl Lanes {
         let free = |no: &RunNo| self.lane_of.get(no).is_none_or(|key| !self.held.contains_key(key));
         let at = self.heads.iter().position(free)?;
         let no = self.heads.remove(at)?;
-        self.working.insert(no);
+        self.working.insert(no, ());
         Some(no)
     }
 
@@ -64,7 +65,7 @@ impl Lanes {
 
     /// Nothing starts in this lane until it is let go as often as it was held.
     pub(super) fn hold(&mut self, key: &str) {
-        *self.held.entry(key.to_string()).or_default() += 1;
+        *self.held.or_default(key.to_string()) += 1;
     }
 
     /// Whether the lane goes on now.

@@ -9,7 +9,6 @@ mod queue;
 pub mod said;
 pub mod tell;
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 pub use self::ended::{Ended, EndedRuns};
@@ -203,7 +202,7 @@ pub struct Stuck {
 /// All runs that have not ended, and a short memory of those that have.
 pub struct Runs {
     by_no: Table<RunNo, Run>,
-    by_id: HashMap<String, RunNo>,
+    by_id: Table<String, RunNo>,
     lanes: Lanes,
     next: u64,
     /// Runs that were given up.
@@ -217,7 +216,7 @@ impl Runs {
     pub fn new(cap: usize) -> Runs {
         Runs {
             by_no: Table::new(),
-            by_id: HashMap::new(),
+            by_id: Table::new(),
             lanes: Lanes::new(cap),
             next: 0,
             stuck: Table::default(),

@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use data_encoding::BASE64;
+use base64::prelude::{BASE64_STANDARD as BASE64, Engine as _};
 use serde_json::{Map, Value};
 
 use super::{fields, invalid};
@@ -122,7 +122,7 @@ fn numbers(out: &mut String, row: &[f32]) {
 fn bytes(out: &mut String, row: &[f32]) {
     let bytes: Vec<u8> = row.iter().flat_map(|number| number.to_le_bytes()).collect();
     out.push('"');
-    BASE64.encode_append(&bytes, out);
+    BASE64.encode_string(&bytes, out);
     out.push('"');
 }
 

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use data_encoding::BASE64;
+use base64::prelude::{BASE64_STANDARD as BASE64, Engine as _};
 
 use crate::limits;
 
@@ -80,7 +80,7 @@ impl Rules {
         let data = data.trim();
         // The length alone refuses what would be large to decode.
         let fits = |size: &usize| *size > 0 && *size <= self.max_bytes;
-        BASE64.decode_len(data.len()).ok().filter(|size| *size <= self.max_bytes.saturating_add(3))?;
+        Some(base64::decoded_len_estimate(data.len())).filter(|size| *size <= self.max_bytes.saturating_add(3))?;
         let size = BASE64.decode(data.as_bytes()).ok().map(|bytes| bytes.len()).filter(fits)?;
         Some(Picture::Data { mime, data: data.to_string(), size })
     }

@@ -7,7 +7,7 @@ mod process;
 
 use std::path::PathBuf;
 
-use data_encoding::BASE64;
+use base64::prelude::{BASE64_STANDARD as BASE64, Engine as _};
 
 pub use self::config::{Backend, configured};
 use self::config::{Input, Output, SessionMode, SystemPrompt};

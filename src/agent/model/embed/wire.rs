@@ -1,7 +1,7 @@
 //! The wire forms of embeddings: OpenAI's `POST {base}/embeddings`, which most servers copy, and Ollama's own
 //! `POST /api/embed`. Owns what is sent, what counts as an answer, and the form of a vector as text.
 
-use data_encoding::BASE64;
+use base64::prelude::{BASE64_STANDARD as BASE64, Engine as _};
 use serde_json::{Map, Value};
 
 use super::Vectors;

@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use super::judge::{AskMode, Rules, Security};
 use crate::limits;
 use crate::protocol::errors::WireError;
+use crate::sys::id::hex;
 
 /// The agent whose entries hold for all.
 const EVERY_AGENT: &str = "*";
@@ -233,7 +234,7 @@ fn print(mut root: Map<String, Value>) -> String {
 }
 
 fn hash(text: &str) -> String {
-    data_encoding::HEXLOWER.encode(&Sha256::digest(text.as_bytes()))
+    hex(&Sha256::digest(text.as_bytes()))
 }
 
 #[cfg(test)]

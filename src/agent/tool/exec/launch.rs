@@ -127,23 +127,17 @@ pub(super) fn environment(
     all
 }
 
-const FIRST: &[&str] = &[
-    "amber", "brisk", "calm", "clear", "cool", "crisp", "dark", "deep", "eager", "faint", "fleet", "fresh", "gentle",
-    "glad", "grand", "keen", "kind", "lively", "lucky", "mellow", "mild", "neat", "nimble", "plain", "proud", "quick",
-    "quiet", "swift", "tidal", "vivid", "warm", "wild",
-];
-const SECOND: &[&str] = &[
-    "bay", "breeze", "brook", "canyon", "cloud", "comet", "coral", "cove", "creek", "dune", "ember", "falcon", "fjord",
-    "forest", "glade", "harbor", "lagoon", "lake", "meadow", "nova", "orbit", "otter", "pine", "reef", "ridge",
-    "river", "sage", "shell", "shore", "summit", "tide", "willow",
-];
+const FIRST: &str = "amber brisk calm clear cool crisp dark deep eager faint fleet fresh gentle glad grand keen kind lively \
+    lucky mellow mild neat nimble plain proud quick quiet swift tidal vivid warm wild";
+const SECOND: &str = "bay breeze brook canyon cloud comet coral cove creek dune ember falcon fjord forest glade harbor lagoon \
+    lake meadow nova orbit otter pine reef ridge river sage shell shore summit tide willow";
 
 /// A name that is easy to type and not taken; with a number when chance gave only taken ones.
 pub(super) fn fresh_name(entropy: &mut Entropy, is_taken: impl Fn(&str) -> bool) -> String {
-    let mut pick = |from: &'static [&'static str]| {
-        let length = u64::try_from(from.len()).unwrap_or(1);
+    let mut pick = |from: &'static str| {
+        let length = u64::try_from(from.split(' ').count()).unwrap_or(1);
         let at = usize::try_from(entropy.number() % length).unwrap_or(0);
-        from.get(at).copied().unwrap_or("plain")
+        from.split(' ').nth(at).unwrap_or("plain")
     };
     for _ in 0..8 {
         let name = format!("{}-{}", pick(FIRST), pick(SECOND));

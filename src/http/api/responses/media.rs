@@ -2,7 +2,7 @@
 //! become text for the system prompt, as far as the operator allows. Pictures of all forms become addresses, `data:` ones mostly: which are taken is
 //! `api::pictures`' to say.
 
-use data_encoding::BASE64;
+use base64::prelude::{BASE64_STANDARD as BASE64, Engine as _};
 
 use super::items::Content;
 use crate::http::api::strict::{At, Fields, Refused, Shape, clip};
@@ -275,7 +275,7 @@ mod tests {
 
     #[test]
     fn only_the_beginning_of_a_long_file_goes_into_the_prompt() {
-        let data = data_encoding::BASE64.encode("x".repeat(limits::PROGRAM_FILE_CHARS + 1).as_bytes());
+        let data = BASE64.encode("x".repeat(limits::PROGRAM_FILE_CHARS + 1).as_bytes());
         let file = text_of(json!({"filename": "a.txt", "file_data": data})).unwrap();
         assert!(file.text.starts_with(&"x".repeat(limits::PROGRAM_FILE_CHARS)));
         assert!(!file.text.starts_with(&"x".repeat(limits::PROGRAM_FILE_CHARS + 1)));
