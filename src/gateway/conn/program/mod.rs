@@ -14,6 +14,7 @@ mod tools;
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, TcpStream};
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::Hub;
 use super::body::Body;
@@ -121,7 +122,7 @@ impl Exchange<'_> {
         let (line, end) = feed::line();
         let ticket = self.hub.next_ticket();
         self.hub.events.send_timeout(Event::Program { ticket, order, feed: line }, limits::STATE_REPLY).ok()?;
-        Some(Ordered { hub: self.hub, ticket, end, over: false })
+        Some(Ordered { hub: self.hub, ticket, end, over: false, looked: Instant::now() })
     }
 }
 
@@ -131,6 +132,8 @@ pub struct Ordered<'a> {
     ticket: u64,
     end: FeedEnd,
     over: bool,
+    /// When it was last seen that the client is there.
+    looked: Instant,
 }
 
 impl Ordered<'_> {
@@ -138,12 +141,17 @@ impl Ordered<'_> {
     pub fn next(&mut self, exchange: &Exchange<'_>) -> Option<feed::Feed> {
         loop {
             match self.end.next(limits::CLIENT_CHECK) {
-                Next::Feed(feed) => {
+                // Pieces may come without a pause, and not all of them are written: the client is looked for all the same.
+                Next::Feed(feed) if feed.is_last() || self.looked.elapsed() < limits::CLIENT_CHECK => {
                     self.over |= feed.is_last();
                     return Some(feed);
                 }
-                Next::Nothing if exchange.is_gone() => return None,
-                Next::Nothing => {}
+                Next::Feed(_) | Next::Nothing if exchange.is_gone() => return None,
+                Next::Feed(feed) => {
+                    self.looked = Instant::now();
+                    return Some(feed);
+                }
+                Next::Nothing => self.looked = Instant::now(),
                 Next::Cut => {
                     self.over = true;
                     return None;
