@@ -235,3 +235,44 @@ fn serve(exchange: &Exchange<'_>, surface: Surface) -> Answered {
         Surface::Responses => responses::serve(exchange),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use crossbeam_channel::unbounded;
+
+    use super::*;
+    use crate::gateway::conn::HubSettings;
+    use crate::gateway::conn::gate::Total;
+    use crate::gateway::programs::feed::Feed;
+    use crate::http::head::HeadReader;
+    use crate::http::locality::{Proxies, RealIp};
+
+    #[test]
+    fn a_gone_client_is_seen_although_pieces_come_without_a_pause() {
+        let settings =
+            HubSettings { proxies: Proxies::default(), real_ip: RealIp::Ignore, proxy_login: None, hsts: None };
+        let (events, told) = unbounded();
+        let hub = Hub::new(events, settings, Total::new(1)).unwrap();
+        let door = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = TcpStream::connect(door.local_addr().unwrap()).unwrap();
+        let (socket, _) = door.accept().unwrap();
+        let head = HeadReader::new().push(b"POST / HTTP/1.1\r\nHost: x\r\n\r\n").unwrap().unwrap();
+        let (grant, body) = (Grant::default(), Body::new(&hub.bodies));
+        let exchange = Exchange { head: &head, grant: &grant, body: &body, hub: &hub, socket: &socket, date: "" };
+        let (line, end) = feed::line();
+        let long_ago = Instant::now() - limits::CLIENT_CHECK;
+        let mut ordered = Ordered { hub: &hub, ticket: 7, end, over: false, looked: long_ago };
+        let piece = || Feed::Text("x".into());
+        assert!(line.push(piece()) && line.push(piece()) && line.push(piece()));
+        assert!(matches!(ordered.next(&exchange), Some(Feed::Text(_))) && ordered.looked > long_ago);
+        drop(client);
+        assert_eq!(socket.peek(&mut [0]).unwrap(), 0, "its end has arrived");
+        assert!(ordered.next(&exchange).is_some(), "it was there a moment ago");
+        ordered.looked = long_ago;
+        assert!(ordered.next(&exchange).is_none());
+        drop(ordered);
+        assert!(matches!(told.try_recv(), Ok(Event::Input(Input::ProgramGone(7)))));
+    }
+}
