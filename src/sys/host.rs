@@ -147,7 +147,7 @@ mod tests {
     fn an_address_is_our_own_or_it_is_not() {
         let is_own = |text: &str| super::is_own(text.parse().unwrap());
         assert!(is_own("127.0.0.1:80") && is_own("[::ffff:127.0.0.1]:80"));
-        assert!(!is_own("192.0.2.1:80") && !is_own("[::ffff:192.0.2.1]:80"));
+        assert!(!is_own("203.0.113.77:80") && !is_own("[::ffff:192.0.2.1]:80"));
         assert!(primary_address().is_none_or(|address| super::is_own((address, 1).into())));
     }
 
