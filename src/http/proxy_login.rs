@@ -46,7 +46,9 @@ impl ProxyLogin {
         if !trusted || !self.required_headers.iter().all(|name| is_set(head, name)) {
             return None;
         }
-        let user = head.header(&self.user_header)?.trim();
+        // A second one would be the client's own, which the proxy passed on: nobody can tell which.
+        let mut named = head.all(&self.user_header);
+        let user = named.next().filter(|_| named.next().is_none())?.trim();
         let known = self.allow_users.is_empty() || self.allow_users.iter().any(|allowed| allowed == user);
         (!user.is_empty() && user.chars().count() <= USER_CHARS && known).then(|| user.to_string())
     }
@@ -81,6 +83,13 @@ mod tests {
         assert_eq!(login(header, "127.0.0.1", config), None);
         let local = json!({"userHeader": "X-User", "allowLoopback": true});
         assert_eq!(login(header, "127.0.0.1", local).as_deref(), Some("ann"));
+    }
+
+    #[test]
+    fn a_user_named_twice_is_nobody() {
+        let config = json!({"userHeader": "X-User", "allowUsers": ["ann"]});
+        assert_eq!(login("X-User: ann\r\nx-user: bob\r\n", "192.0.2.1", config.clone()), None);
+        assert_eq!(login("X-User: ann\r\nX-User: ann\r\n", "192.0.2.1", config), None);
     }
 
     #[test]

@@ -117,6 +117,13 @@ pub fn rest_of(key: &str) -> &str {
     key.strip_prefix("agent:").and_then(|rest| rest.split_once(':')).map_or(key, |(_, rest)| rest)
 }
 
+/// Whether a key as written names a session that the gateway makes for itself, which nobody outside may speak into.
+pub fn is_reserved(written: &str) -> bool {
+    let spelt = spelling(written);
+    let rest = rest_of(&spelt);
+    ["subagent:", "cron:", "acp:"].iter().any(|space| rest.starts_with(space))
+}
+
 /// The kind of conversation a key as stored names.
 pub fn kind_of(key: &str) -> KeyKind {
     match key {

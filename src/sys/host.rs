@@ -2,8 +2,8 @@
 //! what they are shown for.
 
 use std::fs::File;
-use std::io::Read;
-use std::net::{IpAddr, Ipv4Addr, UdpSocket};
+use std::io::{ErrorKind, Read};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::Path;
 use std::process::Command;
 
@@ -29,6 +29,14 @@ pub fn arch() -> &'static str {
 /// The operating system in Node's naming.
 pub fn platform() -> &'static str {
     node_platform(std::env::consts::OS)
+}
+
+/// Whether the address is one of this machine's own: only at those can a socket be bound, and none is sent anything.
+/// In doubt it is.
+pub fn is_own(mut address: SocketAddr) -> bool {
+    address.set_ip(address.ip().to_canonical());
+    address.set_port(0);
+    UdpSocket::bind(address).map_or_else(|error| error.kind() != ErrorKind::AddrNotAvailable, |_| true)
 }
 
 /// The address other machines most likely reach this one at: the one the kernel would send from to the outside.
@@ -136,6 +144,14 @@ fn uname(option: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_is_our_own_or_it_is_not() {
+        let is_own = |text: &str| super::is_own(text.parse().unwrap());
+        assert!(is_own("127.0.0.1:80") && is_own("[::ffff:127.0.0.1]:80"));
+        assert!(!is_own("203.0.113.77:80") && !is_own("[::ffff:192.0.2.1]:80"));
+        assert!(primary_address().is_none_or(|address| super::is_own((address, 1).into())));
+    }
 
     #[test]
     fn reads_the_soft_limit_of_open_files() {

@@ -1,6 +1,7 @@
 //! Reads the body of an admitted request off its connection: bounded in bytes, in time, and together with the bodies of
 //! all other requests. The grammar is `crate::http::body`'s.
 
+use std::cell::Cell;
 use std::io::{ErrorKind, Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,21 +13,22 @@ use crate::http::head::Head;
 use crate::http::reply::{CONTINUE, Reply};
 use crate::limits;
 
-/// A whole body; gives its bytes back to the common budget when it is dropped.
+/// A whole body; what it takes of the common budget goes back when it is dropped: what was made of it is as large.
 pub struct Body {
-    bytes: Vec<u8>,
+    bytes: Cell<Vec<u8>>,
     budget: Arc<AtomicUsize>,
     held: usize,
 }
 
 impl Body {
-    fn new(budget: &Arc<AtomicUsize>) -> Body {
-        Body { bytes: Vec::new(), budget: budget.clone(), held: 0 }
+    /// An empty one.
+    pub(super) fn new(budget: &Arc<AtomicUsize>) -> Body {
+        Body { bytes: Cell::default(), budget: budget.clone(), held: 0 }
     }
 
-    /// The bytes.
-    pub fn bytes(&self) -> &[u8] {
-        &self.bytes
+    /// The bytes, once: a run takes minutes, and nobody needs them any more when they are read.
+    pub fn take(&self) -> Vec<u8> {
+        self.bytes.take()
     }
 
     /// Whether there is room for more.
@@ -123,7 +125,8 @@ fn take(reader: &mut BodyReader, body: &mut Body, bytes: &[u8]) -> Result<usize,
     if !bytes.is_empty() && !body.hold(bytes.len()) {
         return Err(Fault::Crowded);
     }
-    reader.push(bytes, |piece| body.bytes.extend_from_slice(piece)).map_err(Fault::Body)
+    let into = body.bytes.get_mut();
+    reader.push(bytes, |piece| into.extend_from_slice(piece)).map_err(Fault::Body)
 }
 
 #[cfg(test)]
@@ -135,6 +138,7 @@ mod tests {
         let budget = Arc::new(AtomicUsize::new(0));
         let (mut one, mut other) = (Body::new(&budget), Body::new(&budget));
         assert!(one.hold(limits::HTTP_BODIES_BYTES - 1) && other.hold(1));
+        drop(one.take());
         assert!(!other.hold(1), "there is no room for another byte");
         assert_eq!(Fault::Crowded.reply().map(|reply| reply.status()), Some(503));
         drop(one);

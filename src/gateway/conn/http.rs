@@ -19,6 +19,7 @@ use crate::http::reply::{After, Context, DateText, Reply, write_switching};
 use crate::http::route::{self, Detail, Probe, Refusal, Route, route, websocket_key, websocket_protocol};
 use crate::limits;
 use crate::sys::clock;
+use crate::sys::host;
 
 /// What is left of the HTTP connection when a WebSocket takes over.
 pub struct Upgrade {
@@ -243,7 +244,9 @@ impl Server<'_> {
 
     pub(super) fn proxy_user(&self, head: &Head) -> Option<String> {
         let settings = &self.hub.settings;
-        settings.proxy_login.as_ref()?.user(self.addr.ip(), head, &settings.proxies)
+        let user = settings.proxy_login.as_ref()?.user(self.addr.ip(), head, &settings.proxies)?;
+        // A program on this machine that goes by an outer address is no proxy; for loopback there is a setting.
+        (locality::is_loopback(self.addr.ip()) || !host::is_own(self.addr)).then_some(user)
     }
 
     fn upgrade(&mut self, head: &Head, client: IpAddr) -> Turn {

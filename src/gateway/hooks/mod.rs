@@ -237,10 +237,12 @@ impl State {
     /// A turn for each item; what was begun goes on when a later one is refused.
     fn fan_out(&mut self, all: Vec<Wish>, path: &str, key: Option<&str>, now: Now, fx: &mut Vec<Effect>) -> Reply {
         let (count, mut run_ids, mut failure) = (all.len(), Vec::new(), None::<Failed>);
-        for wish in all {
+        for (at, wish) in all.into_iter().enumerate() {
+            // Two items that say the same are two turns.
+            let key = key.map(|key| format!("{key}\0{at}"));
             match wish {
                 Wish::Wake(wake) => drop(self.hook_wake(&wake, now, fx)),
-                Wish::Turn(turn) => match self.hook_turn(*turn, path, key, now, fx) {
+                Wish::Turn(turn) => match self.hook_turn(*turn, path, key.as_deref(), now, fx) {
                     Ok((run_id, _)) => run_ids.push(run_id),
                     Err(refusal) => {
                         failure.get_or_insert(refusal);

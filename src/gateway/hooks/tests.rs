@@ -238,6 +238,19 @@ fn a_fan_out_tells_of_all_its_turns() {
 }
 
 #[test]
+fn a_repeated_fan_out_finds_its_turns_and_equal_items_are_two() {
+    let mut script = script(json!({}));
+    let mut ids = || {
+        let wishes = order(&script, vec![turn("a"), turn("a")], false, Some("k"));
+        ask(&mut script, 1, wishes)[0].2["runIds"].clone()
+    };
+    let first = ids();
+    assert_ne!(first[0], first[1]);
+    assert_eq!(ids(), first);
+    assert_eq!(script.state.hooks.runs.len(), 2);
+}
+
+#[test]
 fn a_changed_configuration_and_an_unknown_model_are_refused() {
     let mut script = script(json!({}));
     let unknown =

@@ -8,6 +8,7 @@ use crate::config::Config;
 use crate::config::hooks::{Hooks, Mapping};
 use crate::http::reply::Reply;
 use crate::limits;
+use crate::session::key;
 
 /// One thing to do.
 #[derive(Debug, Clone, PartialEq)]
@@ -241,6 +242,12 @@ fn caller_key(hooks: &Hooks, key: String) -> Refused<String> {
         let text = "sessionKey is disabled for externally supplied hook payload values; set \
             hooks.allowRequestSessionKey=true to enable";
         return Err(text.to_string());
+    }
+    if key::is_reserved(&key) {
+        return Err("sessionKey cannot use reserved internal session namespaces".to_string());
+    }
+    if key.chars().any(char::is_control) {
+        return Err("sessionKey must not have control characters".to_string());
     }
     allowed_key(hooks, key)
 }

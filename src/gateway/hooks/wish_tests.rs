@@ -121,6 +121,12 @@ fn callers_choose_sessions_and_agents_only_where_they_may() {
     let long = ask(json!({"sessionKey": format!("x:{}", "y".repeat(limits::SESSION_KEY_CHARS))}));
     assert!(text_of(&open, "agent", long).contains("characters"));
     let free = config(json!({"allowRequestSessionKey": true}));
+    for reserved in ["cron:x", "agent:ops:Subagent:x", "ACP:x"] {
+        let refusal = text_of(&free, "agent", json!({"message": "m", "sessionKey": reserved}));
+        assert_eq!(refusal, "sessionKey cannot use reserved internal session namespaces", "{reserved}");
+    }
+    let refusal = text_of(&free, "wake", json!({"text": "t", "sessionKey": "a\nb"}));
+    assert_eq!(refusal, "sessionKey must not have control characters");
     let lasting = json!({"message": "m", "sessionKey": "a", "sessionMode": "persistent"});
     assert!(text_of(&free, "agent", lasting).starts_with("hooks.allowedSessionKeyPrefixes is required"));
 }

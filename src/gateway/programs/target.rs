@@ -18,7 +18,6 @@ use crate::http::reply::Reply;
 use crate::limits;
 use crate::protocol::table::Scope;
 use crate::session::key;
-use crate::store::sessions::spelling;
 
 /// What a request says about whom it is for.
 #[derive(Debug, Clone, Default)]
@@ -147,7 +146,7 @@ fn session(config: &Config, aim: &Aim, agent: Option<String>, id: &str) -> Resul
         return Ok((agent, key));
     }
     check_length(written, "x-openclaw-session-key")?;
-    if is_reserved(written) {
+    if key::is_reserved(written) {
         return refuse("`x-openclaw-session-key` cannot use reserved internal session namespaces.");
     }
     let place = session_key::of_key(config, written, Some(&agent_or_default()));
@@ -169,13 +168,6 @@ fn check_length(key: &str, name: &str) -> Result<(), Refused> {
         )),
         false => Ok(()),
     }
-}
-
-/// Sessions that the gateway makes for itself.
-fn is_reserved(written: &str) -> bool {
-    let spelt = spelling(written);
-    let rest = key::rest_of(&spelt);
-    ["subagent:", "cron:", "acp:"].iter().any(|space| rest.starts_with(space))
 }
 
 /// The model that the request wants in place of the agent's.

@@ -10,7 +10,7 @@ use crate::sys::id::Entropy;
 
 /// Serves one call.
 pub fn serve(exchange: &Exchange<'_>) -> Answered {
-    let mut ask = match Ask::read(exchange.body.bytes()) {
+    let mut ask = match Ask::read(&exchange.body.take()) {
         Ok(ask) => ask,
         Err(reply) => return Answered::Reply(reply),
     };

@@ -18,7 +18,7 @@ pub fn serve(exchange: &Exchange<'_>) -> Answered {
 }
 
 fn run(exchange: &Exchange<'_>) -> Result<Answered, Reply> {
-    let request = chat::read(exchange.body.bytes()).map_err(|text| invalid(&text))?;
+    let request = chat::read(&exchange.body.take()).map_err(|text| invalid(&text))?;
     let target = exchange.aim("openai", &request.model, &request.user)?;
     let rules = pictures::rules(&target.config, "chatCompletions");
     let pictures = pictures::gather(&request.said.pictures, &rules, &target).ok_or_else(|| invalid(BAD_PICTURE))?;

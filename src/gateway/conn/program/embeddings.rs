@@ -44,7 +44,7 @@ fn answer(exchange: &Exchange<'_>) -> Result<Reply, End> {
     if model.is_some() && !exchange.grant.has(Scope::Admin) {
         return Err(End::Refused(missing_scope(Scope::Admin)));
     }
-    let request = embeddings::parse(exchange.body.bytes()).map_err(End::Refused)?;
+    let request = embeddings::parse(&exchange.body.take()).map_err(End::Refused)?;
     let setting = setting(exchange, &request.model)?;
     let Request { model: shown, texts, form, dimensions } = request;
     let ask = Ask { agent: setting.agent.clone(), model: model.map(String::from), dimensions, texts };

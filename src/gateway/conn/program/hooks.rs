@@ -89,7 +89,7 @@ fn serve(exchange: &Exchange<'_>, config: &Arc<Config>, query: &[(String, String
 /// What the request asks for, or the answer that refuses it.
 fn order(exchange: &Exchange<'_>, config: &Arc<Config>, query: &[(String, String)]) -> Result<HookOrder, Box<Reply>> {
     let head = exchange.head;
-    let payload = api::object(exchange.body.bytes()).map_err(|text| refused(400, &text))?;
+    let payload = api::object(&exchange.body.take()).map_err(|text| refused(400, &text))?;
     let payload = if payload.is_object() { payload } else { json!({}) };
     let path = head.path().strip_prefix(config.hooks.path.as_str()).unwrap_or_default().trim_matches('/').to_string();
     let secret = |name: &str| matches!(name, "authorization" | "x-openclaw-token");

@@ -14,6 +14,7 @@ mod tools;
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, TcpStream};
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::Hub;
 use super::body::Body;
@@ -121,7 +122,7 @@ impl Exchange<'_> {
         let (line, end) = feed::line();
         let ticket = self.hub.next_ticket();
         self.hub.events.send_timeout(Event::Program { ticket, order, feed: line }, limits::STATE_REPLY).ok()?;
-        Some(Ordered { hub: self.hub, ticket, end, over: false })
+        Some(Ordered { hub: self.hub, ticket, end, over: false, looked: Instant::now() })
     }
 }
 
@@ -131,6 +132,8 @@ pub struct Ordered<'a> {
     ticket: u64,
     end: FeedEnd,
     over: bool,
+    /// When it was last seen that the client is there.
+    looked: Instant,
 }
 
 impl Ordered<'_> {
@@ -138,12 +141,17 @@ impl Ordered<'_> {
     pub fn next(&mut self, exchange: &Exchange<'_>) -> Option<feed::Feed> {
         loop {
             match self.end.next(limits::CLIENT_CHECK) {
-                Next::Feed(feed) => {
+                // Pieces may come without a pause, and not all of them are written: the client is looked for all the same.
+                Next::Feed(feed) if feed.is_last() || self.looked.elapsed() < limits::CLIENT_CHECK => {
                     self.over |= feed.is_last();
                     return Some(feed);
                 }
-                Next::Nothing if exchange.is_gone() => return None,
-                Next::Nothing => {}
+                Next::Feed(_) | Next::Nothing if exchange.is_gone() => return None,
+                Next::Feed(feed) => {
+                    self.looked = Instant::now();
+                    return Some(feed);
+                }
+                Next::Nothing => self.looked = Instant::now(),
                 Next::Cut => {
                     self.over = true;
                     return None;
@@ -226,5 +234,46 @@ fn serve(exchange: &Exchange<'_>, surface: Surface) -> Answered {
         Surface::Metrics => metrics::serve(exchange),
         Surface::Chat => chat::serve(exchange),
         Surface::Responses => responses::serve(exchange),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use crossbeam_channel::unbounded;
+
+    use super::*;
+    use crate::gateway::conn::HubSettings;
+    use crate::gateway::conn::gate::Total;
+    use crate::gateway::programs::feed::Feed;
+    use crate::http::head::HeadReader;
+    use crate::http::locality::{Proxies, RealIp};
+
+    #[test]
+    fn a_gone_client_is_seen_although_pieces_come_without_a_pause() {
+        let settings =
+            HubSettings { proxies: Proxies::default(), real_ip: RealIp::Ignore, proxy_login: None, hsts: None };
+        let (events, told) = unbounded();
+        let hub = Hub::new(events, settings, Total::new(1)).unwrap();
+        let door = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = TcpStream::connect(door.local_addr().unwrap()).unwrap();
+        let (socket, _) = door.accept().unwrap();
+        let head = HeadReader::new().push(b"POST / HTTP/1.1\r\nHost: x\r\n\r\n").unwrap().unwrap();
+        let (grant, body) = (Grant::default(), Body::new(&hub.bodies));
+        let exchange = Exchange { head: &head, grant: &grant, body: &body, hub: &hub, socket: &socket, date: "" };
+        let (line, end) = feed::line();
+        let long_ago = Instant::now() - limits::CLIENT_CHECK;
+        let mut ordered = Ordered { hub: &hub, ticket: 7, end, over: false, looked: long_ago };
+        let piece = || Feed::Text("x".into());
+        assert!(line.push(piece()) && line.push(piece()) && line.push(piece()));
+        assert!(matches!(ordered.next(&exchange), Some(Feed::Text(_))) && ordered.looked > long_ago);
+        drop(client);
+        assert_eq!(socket.peek(&mut [0]).unwrap(), 0, "its end has arrived");
+        assert!(ordered.next(&exchange).is_some(), "it was there a moment ago");
+        ordered.looked = long_ago;
+        assert!(ordered.next(&exchange).is_none());
+        drop(ordered);
+        assert!(matches!(told.try_recv(), Ok(Event::Input(Input::ProgramGone(7)))));
     }
 }

@@ -37,9 +37,9 @@ pub fn serve(exchange: &Exchange<'_>) -> Answered {
 }
 
 fn run(exchange: &Exchange<'_>) -> Result<Answered, Reply> {
-    let mut request = Request::read(exchange.body.bytes()).map_err(refuse)?;
+    let (mut request, size) = read(exchange.body.take())?;
     let mut target = exchange.aim("openresponses", &request.model, request.user.as_deref().unwrap_or_default())?;
-    check_size(exchange, &target.config)?;
+    check_size(size, &target.config)?;
     let holder = exchange.holder(&target.agent);
     let known = exchange.earlier(&request, holder)?;
     let goes_on = known.session_key.is_some();
@@ -67,6 +67,11 @@ fn run(exchange: &Exchange<'_>) -> Result<Answered, Reply> {
     Ok(telling::tell(exchange, order, wish, &mut work))
 }
 
+/// The request, and how large it was; its bytes are not kept while it is worked on.
+fn read(body: Vec<u8>) -> Result<(Request, usize), Reply> {
+    Ok((Request::read(&body).map_err(refuse)?, body.len()))
+}
+
 /// A request whose run is ordered.
 struct Work<'a> {
     exchange: &'a Exchange<'a>,
@@ -91,9 +96,9 @@ fn order(request: Request, prompt: Prompt, target: &Target, run_id: &str) -> Res
 }
 
 /// The operator may want smaller bodies than the interface takes.
-fn check_size(exchange: &Exchange<'_>, config: &Config) -> Result<(), Reply> {
+fn check_size(size: usize, config: &Config) -> Result<(), Reply> {
     let most = config.gateway.http.responses_max_body_bytes.and_then(|bytes| usize::try_from(bytes).ok());
-    match most.is_some_and(|most| exchange.body.bytes().len() > most) {
+    match most.is_some_and(|most| size > most) {
         true => Err(Reply::too_large()),
         false => Ok(()),
     }

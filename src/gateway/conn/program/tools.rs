@@ -34,7 +34,7 @@ pub fn serve(exchange: &Exchange<'_>) -> Answered {
 }
 
 fn work(exchange: &Exchange<'_>) -> Result<Answered, Box<Reply>> {
-    let ask = Ask::read(exchange.body.bytes())?;
+    let ask = Ask::read(&exchange.body.take())?;
     let ground = ground(exchange, &ask)?;
     let place = Place::take(&exchange.hub.tools).ok_or_else(tools::crowded)?;
     let control = Control::within(ground.config.agents.defaults.timeout);
