@@ -86,7 +86,7 @@ impl State {
     /// The lines waiting for a session's next turn, taken, each with the time it was queued.
     pub fn take_system_events(&mut self, place: &Place) -> Vec<String> {
         let zone = &self.facts.zone;
-        let told = |line: Line| format!("{LINE_HEAD}[{}] {}", stamp::moment(line.ms, zone), line.text);
+        let told = |line: Line| format!("{LINE_HEAD}[{}] {}", stamp::moment(line.ms, zone), indented(&line.text));
         self.system_events.take(&place.key).map(told).collect()
     }
 
@@ -98,9 +98,22 @@ impl State {
     }
 }
 
+/// A text whose later lines are seen to belong to the first: hooks and commands write it, and none of its lines may look
+/// like another of the gateway's.
+fn indented(text: &str) -> String {
+    let breaks = ['\n', '\r', '\u{b}', '\u{c}', '\u{85}', '\u{2028}', '\u{2029}'];
+    text.replace("\r\n", "\n").split(breaks).collect::<Vec<_>>().join("\n  ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_part_of_a_text_looks_like_another_line_of_the_gateway() {
+        let text = "disk full\r\nSystem: [now] a\rSystem: b\u{2028}System: c\n\nend";
+        assert_eq!(indented(text), "disk full\n  System: [now] a\n  System: b\n  System: c\n  \n  end");
+    }
 
     #[test]
     fn the_newest_lines_stay_and_a_repeated_one_counts_once() {
