@@ -345,7 +345,22 @@ fn unknown(world: &World, error: CliError) -> CliError {
     if error.message.contains("not found: ") || error.message.contains("unknown cron job") {
         return error.hint(format!("See the ids with: {}", world.command("cron list --all")));
     }
-    error
+    match other_session(&error.message) {
+        Some(hint) => error.hint(hint),
+        None => error,
+    }
+}
+
+/// What to add when a job would say something that its session does not take.
+fn other_session(refusal: &str) -> Option<&'static str> {
+    let refused = |kind: &str| refusal.contains(&format!("{kind} cron jobs require payload.kind"));
+    match () {
+        () if refused("isolated") => Some("A turn says a --message; for a --system-event add --session main."),
+        () if refused("main") => {
+            Some("The main session gets a --system-event; for a --message add --session isolated.")
+        }
+        () => None,
+    }
 }
 
 /// `cron rm`
@@ -479,6 +494,14 @@ mod tests {
         assert!(refused("--tz UTC --every 1h").contains("--every"));
         assert!(schedule_of(&parsed("--tz UTC --cron @daily"), 5).is_ok());
         assert!(schedule_of(&parsed(""), 5).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_payload_for_the_other_session_says_what_to_add() {
+        let hint = |text: &str| other_session(&format!("invalid cron.update params: {text}")).unwrap_or_default();
+        assert!(hint("main cron jobs require payload.kind=\"systemEvent\"").ends_with("--session isolated."));
+        assert!(hint("isolated cron jobs require payload.kind=\"agentTurn\"").ends_with("--session main."));
+        assert_eq!(hint("cron job name is required"), "");
     }
 
     #[test]
