@@ -111,8 +111,9 @@ pub fn last_run(log: &[u8]) -> Option<Ended> {
     let lines = log.split(|byte| *byte == b'\n').rev();
     let mut read = lines.filter_map(|line| serde_json::from_slice::<Value>(line).ok());
     read.find_map(|entry| {
-        let status = [Status::Ok, Status::Error].into_iter().find(|status| entry["status"] == status.name())?;
         let text = |name: &str| entry.get(name).and_then(Value::as_str).map(str::to_string);
+        let word = text("status")?;
+        let status = [Status::Ok, Status::Error].into_iter().find(|status| word == status.name())?;
         let (began, ended) = (entry.get("runAtMs")?.as_u64()?, entry.get("ts")?.as_u64()?);
         let (error, undelivered) = (text("error"), text("deliveryError"));
         Some(Ended { status, error, summary: None, session: None, run_id: None, began, ended, undelivered })
