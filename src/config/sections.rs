@@ -15,7 +15,7 @@ const HEARTBEAT_EVERY: Duration = Duration::from_secs(30 * 60);
 /// The same where turns come out of a subscription's allowance.
 const HEARTBEAT_EVERY_SUBSCRIBED: Duration = Duration::from_secs(60 * 60);
 /// A reply that is only an acknowledgement may be this long (agent.md 25).
-const ACK_MAX_CHARS: usize = 300;
+pub const ACK_MAX_CHARS: usize = 300;
 /// What a heartbeat turn asks; the token is fixed by the clients, the wording is ours.
 const HEARTBEAT_PROMPT: &str = "Heartbeat: open HEARTBEAT.md in the workspace if there is one and do what it says \
     now. Leave finished tasks from earlier talks alone. If nothing needs attention, answer exactly HEARTBEAT_OK.";

@@ -105,11 +105,19 @@ impl Wanted {
     }
 }
 
-/// When the last run in a log began.
-pub fn last_began(log: &[u8]) -> Option<u64> {
+/// The last run in a log, as far as a job's state needs it. A note that runs were missed is none, though it may bear the
+/// moment at which the one that makes up for them began.
+pub fn last_run(log: &[u8]) -> Option<Ended> {
     let lines = log.split(|byte| *byte == b'\n').rev();
     let mut read = lines.filter_map(|line| serde_json::from_slice::<Value>(line).ok());
-    read.find_map(|entry| entry.get("runAtMs")?.as_u64())
+    read.find_map(|entry| {
+        let text = |name: &str| entry.get(name).and_then(Value::as_str).map(str::to_string);
+        let word = text("status")?;
+        let status = [Status::Ok, Status::Error].into_iter().find(|status| word == status.name())?;
+        let (began, ended) = (entry.get("runAtMs")?.as_u64()?, entry.get("ts")?.as_u64()?);
+        let (error, undelivered) = (text("error"), text("deliveryError"));
+        Some(Ended { status, error, summary: None, session: None, run_id: None, began, ended, undelivered })
+    })
 }
 
 /// What stays of a log that has become too long.
@@ -155,7 +163,11 @@ mod tests {
         assert_eq!(shown(&Wanted { newest_first: Some(false), ..wanted.clone() }, &log), [0, 1, 2]);
         assert_eq!(shown(&Wanted { statuses: vec!["error".into()], ..wanted.clone() }, &log), [5, 7, 9]);
         assert_eq!(shown(&Wanted { query: Some("run 4".into()), ..wanted.clone() }, &log), [4]);
-        assert_eq!(last_began(&log), Some(9));
+        let last = |log: &[u8]| last_run(log).map(|ended| (ended.status, ended.began));
+        assert_eq!(last(&log), Some((Status::Error, 9)));
+        let mut noted = log.clone();
+        noted.extend(format!("\n{}\n", Value::Object(line("j", &skipped("missed".into(), 10), None))).bytes());
+        assert_eq!(last(&noted), Some((Status::Error, 9)), "a note is no run");
         let end = page(&log, "j", &Wanted { offset: 9, ..wanted });
         assert_eq!((&end["total"], &end["hasMore"], &end["nextOffset"]), (&json!(10), &json!(false), &Value::Null));
         assert_eq!(page(b"", "j", &Wanted::default())["entries"], json!([]));

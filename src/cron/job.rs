@@ -132,9 +132,9 @@ impl Job {
         self.inner("state", name).and_then(Value::as_u64)
     }
 
-    /// When it runs next.
+    /// When it runs next. What another program promised by a schedule we cannot read is not ours to keep.
     pub fn next_run(&self) -> Option<u64> {
-        self.state("nextRunAtMs").filter(|_| self.is_enabled())
+        self.state("nextRunAtMs").filter(|_| self.is_enabled() && !matches!(self.schedule, Err(Fault::Wrong(_))))
     }
 
     /// Sets a member of its state, or removes it.
@@ -157,9 +157,11 @@ impl Job {
     /// The moment after this one at which it is due; a one-time job that has not run yet stays due.
     pub fn next_after(&self, after: u64) -> Option<u64> {
         let schedule = self.schedule.as_ref().ok().filter(|_| self.is_enabled())?;
-        let done = self.inner_text("state", "lastStatus") == "ok" && self.state("lastRunAtMs").is_some();
+        let ran_well = self.inner_text("state", "lastStatus") == "ok";
+        let last = self.state("lastRunAtMs").filter(|_| ran_well);
         match schedule {
-            Schedule::At(_) if done => None,
+            // One that is planned anew after its run has another one before it.
+            Schedule::At(at) if last.is_some_and(|last| last >= *at) => None,
             Schedule::At(at) => Some(*at),
             other => other.next(after),
         }
@@ -230,6 +232,7 @@ impl Job {
         let errors = self.state("consecutiveErrors").unwrap_or(0);
         let errors = if ended.status == Status::Error { errors + 1 } else { 0 };
         let next = self.next_run();
+        let changed_meanwhile = self.number("updatedAtMs").is_some_and(|at| at > ended.began);
         self.set("runningAtMs", None);
         let word = Value::from(ended.status.name());
         let delivery = match (&ended.undelivered, ended.status) {
@@ -252,6 +255,11 @@ impl Job {
             self.set(name, value);
         }
         self.members.insert("updatedAtMs".into(), ended.ended.into());
+        let planned_anew = matches!(self.schedule, Ok(Schedule::At(at)) if at > ended.began) && changed_meanwhile;
+        if planned_anew {
+            self.aim(ended.ended);
+            return false;
+        }
         if self.is_once() {
             let goes = ended.status == Status::Ok && self.members.get("deleteAfterRun") == Some(&Value::Bool(true));
             self.members.insert("enabled".into(), false.into());
@@ -350,6 +358,31 @@ mod tests {
         gone.members_mut().insert("deleteAfterRun".into(), true.into());
         assert!(!gone.clone().end(&ended(Status::Error, NOW + 1000)), "a failed one stays to be looked at");
         assert!(gone.end(&ended(Status::Ok, NOW + 1000)));
+    }
+
+    #[test]
+    fn a_one_time_job_that_is_planned_anew_runs_again() {
+        let plan = |job: &mut Job, at: u64, now: u64| {
+            let schedule = json!({"kind": "at", "at": date::iso_utc(at)});
+            job.members_mut().insert("schedule".into(), schedule);
+            job.members_mut().insert("updatedAtMs".into(), now.into());
+            job.members_mut().insert("enabled".into(), true.into());
+            job.plan(&Zones::default());
+            job.aim(now);
+        };
+        let mut after = job(json!({"kind": "at", "at": date::iso_utc(NOW + 1000)}));
+        after.end(&ended(Status::Ok, NOW + 1000));
+        plan(&mut after, NOW + 9000, NOW + 2000);
+        assert_eq!(after.next_run(), Some(NOW + 9000));
+        after.end(&ended(Status::Ok, NOW + 9000));
+        assert!(!after.is_enabled() && after.next_run().is_none());
+        // While it runs.
+        let mut during = job(json!({"kind": "at", "at": date::iso_utc(NOW + 1000)}));
+        during.members_mut().insert("deleteAfterRun".into(), true.into());
+        plan(&mut during, NOW + 9000, NOW + 1005);
+        assert!(!during.end(&ended(Status::Ok, NOW + 1000)));
+        assert_eq!((during.next_run(), during.inner_text("state", "lastStatus")), (Some(NOW + 9000), "ok"));
+        assert!(during.end(&ended(Status::Ok, NOW + 9000)));
     }
 
     #[test]

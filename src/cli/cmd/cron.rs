@@ -20,7 +20,7 @@ const WHOLE: usize = 36;
 
 /// The job a person means: by its id, the beginning of it, or its name. What nobody knows is the gateway's to refuse.
 fn resolve(line: &mut rpc::Line, given: &str) -> Result<String, CliError> {
-    if given.len() >= WHOLE {
+    if given.len() == WHOLE && given.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-') {
         return Ok(given.to_string());
     }
     let answer = line.call("cron.list", &json!({"includeDisabled": true}))?;
@@ -221,6 +221,12 @@ fn schedule_of(parsed: &Parsed, now_ms: u64) -> Result<Option<Value>, CliError> 
     let given = (said(parsed, "at"), said(parsed, "every"), said(parsed, "cron"));
     let tz = said(parsed, "tz");
     Ok(Some(match given {
+        (None, None, None) if tz.is_some() => {
+            return Err(CliError::usage("--tz belongs to --cron or --at: name the schedule with it"));
+        }
+        (_, Some(_), _) if tz.is_some() => {
+            return Err(CliError::usage("--tz means nothing with --every; use --cron for times of day"));
+        }
         (None, None, None) => return Ok(None),
         (Some(at), None, None) => {
             json!({"kind": "at", "at": date::iso_utc(moment_of(&at, tz.as_deref(), now_ms)?)})
@@ -339,7 +345,22 @@ fn unknown(world: &World, error: CliError) -> CliError {
     if error.message.contains("not found: ") || error.message.contains("unknown cron job") {
         return error.hint(format!("See the ids with: {}", world.command("cron list --all")));
     }
-    error
+    match other_session(&error.message) {
+        Some(hint) => error.hint(hint),
+        None => error,
+    }
+}
+
+/// What to add when a job would say something that its session does not take.
+fn other_session(refusal: &str) -> Option<&'static str> {
+    let refused = |kind: &str| refusal.contains(&format!("{kind} cron jobs require payload.kind"));
+    match () {
+        () if refused("isolated") => Some("A turn says a --message; for a --system-event add --session main."),
+        () if refused("main") => {
+            Some("The main session gets a --system-event; for a --message add --session isolated.")
+        }
+        () => None,
+    }
 }
 
 /// `cron rm`
@@ -439,6 +460,7 @@ fn short(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::parse;
 
     #[test]
     fn schedules_read_as_they_are_typed() {
@@ -455,6 +477,31 @@ mod tests {
         assert_eq!(standing(&json!({"lastStatus": "error", "lastError": "broken"}), true), "error\nbroken");
         assert_eq!(standing(&json!({}), false), "disabled");
         assert_eq!(standing(&json!({"runningAtMs": 5}), true), "running");
+    }
+
+    #[test]
+    fn a_zone_that_would_mean_nothing_is_refused() {
+        let parsed = |flags: &str| {
+            let line = format!("openclaw cron add --name x {flags}");
+            let words: Vec<std::ffi::OsString> = line.split_whitespace().skip(1).map(Into::into).collect();
+            match parse::parse(&words) {
+                Ok(parse::Wish::Run(parsed)) => parsed,
+                _ => panic!("{flags}"),
+            }
+        };
+        let refused = |flags: &str| schedule_of(&parsed(flags), 5).unwrap_err().message;
+        assert!(refused("--tz UTC").contains("--cron or --at"));
+        assert!(refused("--tz UTC --every 1h").contains("--every"));
+        assert!(schedule_of(&parsed("--tz UTC --cron @daily"), 5).is_ok());
+        assert!(schedule_of(&parsed(""), 5).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_payload_for_the_other_session_says_what_to_add() {
+        let hint = |text: &str| other_session(&format!("invalid cron.update params: {text}")).unwrap_or_default();
+        assert!(hint("main cron jobs require payload.kind=\"systemEvent\"").ends_with("--session isolated."));
+        assert!(hint("isolated cron jobs require payload.kind=\"agentTurn\"").ends_with("--session main."));
+        assert_eq!(hint("cron job name is required"), "");
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::cron::book::Book;
 use crate::cron::history::{self, Wanted};
+use crate::cron::job::Ended;
 use crate::cron::schedule::{self, Zones};
 use crate::gateway::disk::Done;
 use crate::limits;
@@ -31,8 +32,8 @@ pub struct Loaded {
     pub book: Result<Book, String>,
     /// The zones they name.
     pub zones: Zones,
-    /// Jobs marked as running whose run stands in their log already.
-    pub logged: Vec<String>,
+    /// Jobs marked as running whose run stands in their log already, with its end.
+    pub logged: Vec<(String, Ended)>,
 }
 
 /// Does it.
@@ -77,10 +78,11 @@ fn load(path: PathBuf, local: Zone) -> Loaded {
         book.jobs.iter_mut().for_each(|job| job.plan(&zones));
         let marked = book.jobs.iter().filter_map(|job| Some((job.id(), job.state("runningAtMs")?)));
         let runs = path.parent().unwrap_or(Path::new(".")).join("runs");
-        let done = |(id, began): &(&str, u64)| {
-            run_log::read(&runs.join(format!("{id}.jsonl"))).is_ok_and(|log| history::last_began(&log) == Some(*began))
+        let done = |(id, began): (&str, u64)| {
+            let log = run_log::read(&runs.join(format!("{id}.jsonl"))).ok()?;
+            Some((id.to_string(), history::last_run(&log).filter(|ended| ended.began == began)?))
         };
-        logged = marked.filter(done).map(|(id, _)| id.to_string()).collect();
+        logged = marked.filter_map(done).collect();
     }
     Loaded { path, book, zones, logged }
 }
@@ -132,11 +134,14 @@ mod tests {
         let path = folder.join("jobs.json");
         assert!(load(path.clone(), Zone::utc()).book.unwrap().jobs.is_empty(), "no file, no jobs");
         fs::write(&path, JOBS).unwrap();
-        run_log::append(&folder.join("runs/b.jsonl"), "{\"runAtMs\": 7}").unwrap();
-        run_log::append(&folder.join("runs/c.jsonl"), "{\"runAtMs\": 6}").unwrap();
+        let line = |status: &str, began: u64| format!("{{\"status\": \"{status}\", \"runAtMs\": {began}, \"ts\": 9}}");
+        run_log::append(&folder.join("runs/b.jsonl"), &line("ok", 7)).unwrap();
+        run_log::append(&folder.join("runs/c.jsonl"), &line("ok", 6)).unwrap();
+        run_log::append(&folder.join("runs/c.jsonl"), &line("skipped", 7)).unwrap();
         let loaded = load(path, Zone::utc());
         assert!(loaded.book.unwrap().jobs.iter().all(|job| job.schedule().is_ok()));
-        assert_eq!(loaded.logged, ["b"]);
+        let logged: Vec<(&str, u64)> = loaded.logged.iter().map(|(id, ended)| (id.as_str(), ended.ended)).collect();
+        assert_eq!(logged, [("b", 9)]);
     }
 
     #[test]

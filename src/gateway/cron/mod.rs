@@ -130,6 +130,10 @@ impl State {
         if before != (self.cron.enabled, self.cron.slots) {
             log::info!(target: "gateway/cron", "cron: changed enabled={} maxConcurrentRuns={}", self.cron.enabled, self.cron.slots);
         }
+        if !self.cron.enabled {
+            // Who waits for a place would count as at work, and could not be run by hand either.
+            self.cron.waiting.clear();
+        }
         self.cron_due(now, fx);
     }
 
@@ -171,7 +175,7 @@ impl State {
     }
 
     /// What the last process left: runs it did not end, and jobs without a next moment.
-    fn cron_resumes(&mut self, logged: &[String], now: Now, fx: &mut Vec<Effect>) {
+    fn cron_resumes(&mut self, logged: &[(String, Ended)], now: Now, fx: &mut Vec<Effect>) {
         let ids: Vec<String> = self.cron.book.jobs.iter().map(|job| job.id().to_string()).collect();
         for id in ids {
             let Some(job) = self.cron.book.find_mut(&id) else { continue };
@@ -180,9 +184,12 @@ impl State {
                 continue;
             }
             let running = job.state("runningAtMs");
-            if running.is_some() && logged.contains(&id) {
-                job.set("runningAtMs", None);
-                job.aim(now.wall_ms);
+            let in_log = logged.iter().find(|(known, _)| *known == id && running.is_some());
+            if let Some((_, ended)) = in_log {
+                // Only its state was not written any more.
+                if job.end(ended) {
+                    self.cron.book.remove(&id);
+                }
                 self.cron.unsaved = true;
             } else if let Some(began) = running {
                 log::warn!(target: "gateway/cron", "cron: the gateway ended while a job ran job={id} since={}", date::iso_utc(began));

@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::{Cron, wake_of};
 use crate::agent::message::Block;
 use crate::agent::model::{Thinking, resolve};
+use crate::config::sections::ACK_MAX_CHARS;
 use crate::cron::history;
 use crate::cron::job::{Ended, Job as CronEntry, Missed, Status};
 use crate::gateway::broadcast;
@@ -21,10 +22,8 @@ use crate::gateway::session_key::{self, Place};
 use crate::gateway::state::State;
 use crate::limits;
 use crate::protocol::errors::WireError;
+use crate::session::heartbeat::{self, Verdict};
 use crate::sys::clock::Now;
-
-/// The answer of a person's or another program's heartbeat: nothing to report.
-const NOTHING: &str = "HEARTBEAT_OK";
 
 /// A turn that was started for a job.
 pub struct Turn {
@@ -116,10 +115,12 @@ impl State {
             Some(word) => Some(Thinking::parse(word).ok_or_else(|| unknown_level(word))?),
             None => None,
         };
-        let limit = job
-            .inner("payload", "timeoutSeconds")
-            .and_then(Value::as_u64)
-            .map_or(limits::CRON_TIMEOUT, |secs| Duration::from_secs(secs.max(1)).min(limits::AGENT_TIMEOUT_MAX));
+        let limit = match job.inner("payload", "timeoutSeconds").and_then(Value::as_u64) {
+            None => limits::CRON_TIMEOUT,
+            // As with `agent`: no limit of its own.
+            Some(0) => limits::AGENT_TIMEOUT_MAX,
+            Some(seconds) => Duration::from_secs(seconds).min(limits::AGENT_TIMEOUT_MAX),
+        };
         let late = missed.map(|missed| format!(" (late: was due at {})", self.local_time(missed.first)));
         let prompt = format!(
             "[cron:{id} {}] {}\nCurrent time: {}{}",
@@ -191,6 +192,12 @@ impl State {
         self.cron_due(now, fx);
     }
 
+    /// Longest text beside the token that is nothing to say.
+    fn ack_chars(&self, job: &CronEntry) -> usize {
+        let beat = self.config.agents.find(&self.cron_agent(job)).and_then(|agent| agent.heartbeat);
+        beat.map_or(ACK_MAX_CHARS, |beat| beat.ack_max_chars)
+    }
+
     /// Delivers what a run has to say, when its job wants that; why it was not delivered otherwise.
     fn deliver_cron(
         &mut self,
@@ -203,8 +210,11 @@ impl State {
         let job = self.cron.book.find(id)?;
         let text = match (summary, error) {
             (_, Some(error)) => format!("failed: {error}"),
-            (Some(summary), None) if summary.trim() != NOTHING => summary.to_string(),
-            _ => return None,
+            (Some(summary), None) => match heartbeat::judge(summary, self.ack_chars(job)) {
+                Verdict::Alert(text) => text,
+                Verdict::Fine | Verdict::Empty => return None,
+            },
+            (None, None) => return None,
         };
         if job.inner_text("delivery", "mode") != "announce" {
             return None;

@@ -137,7 +137,13 @@ impl World {
                 let mut book = Book::parse(text, &zones);
                 zones.add("New_York".into(), Some(std::sync::Arc::new(Zone::named(ZONE).unwrap())));
                 book.as_mut().unwrap().jobs.iter_mut().for_each(|job| job.plan(&zones));
-                Done::CronLoaded(Box::new(Loaded { path, book, zones, logged: Vec::new() }))
+                let logged = book.as_ref().unwrap().jobs.iter().filter_map(|job| {
+                    let (id, began) = (job.id(), job.state("runningAtMs")?);
+                    let ended = history::last_run(self.logs.get(id)?)?;
+                    (ended.began == began).then(|| (id.to_string(), ended))
+                });
+                let logged = logged.collect();
+                Done::CronLoaded(Box::new(Loaded { path, book, zones, logged }))
             }
             Job::Cron(CronJob::Zone(_)) if !self.writes => Done::Refused,
             Job::Cron(CronJob::Zone(name)) => Done::CronZone(name, None),
@@ -324,6 +330,90 @@ fn a_turn_that_was_killed_is_marked_and_the_job_goes_on() {
     world.pass(HOUR);
     world.end_turns(Ok("done"));
     assert_eq!(world.times(&id), ["2026-05-01T14:00"]);
+}
+
+#[test]
+fn a_kill_between_a_runs_line_and_the_book_does_not_run_it_again() {
+    let mut world = World::new(json!({}), "2026-05-01T12:00:00Z");
+    let at = |hour: u64| json!({"kind": "at", "at": format!("2026-05-01T{hour}:00:00Z")});
+    let gone = world.add("gone", at(13), turn("go"));
+    let mut keeps = turn("go");
+    keeps["deleteAfterRun"] = json!(false);
+    let kept = world.add("kept", at(14), keeps);
+    for _ in 0..2 {
+        world.pass(HOUR + MINUTE);
+        assert_eq!(world.turns.len(), 1);
+        world.writes = false;
+        world.end_turns(Ok("done"));
+        world.writes = true;
+        world.die(MINUTE);
+    }
+    world.pass(DAY);
+    assert!(world.turns.is_empty(), "{:?}", world.turns);
+    assert_eq!((world.times(&gone).len(), world.times(&kept).len()), (1, 1));
+    assert_eq!(world.call("cron.status", json!({}))["jobs"], 1);
+    assert_eq!(world.state(&kept)["lastStatus"], "ok");
+}
+
+#[test]
+fn a_run_that_makes_up_for_missed_ones_and_is_killed_is_told_as_such() {
+    let mut world = World::new(json!({}), "2026-05-01T12:00:00Z");
+    let id = world.add("t", every(600_000), turn("go"));
+    world.die(5 * HOUR);
+    world.pass(MINUTE);
+    assert_eq!(world.turns.len(), 1);
+    world.die(MINUTE);
+    let runs = world.runs(&id);
+    let told: Vec<&str> = runs.iter().map(|entry| entry["error"].as_str().unwrap()).collect();
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(told[0].starts_with("missed 30 runs") && told[1].starts_with("interrupted: "), "{told:?}");
+}
+
+#[test]
+fn a_reminder_that_is_put_off_while_it_runs_comes_again() {
+    let mut world = World::new(json!({}), "2026-05-01T12:00:00Z");
+    let id = world.add("t", json!({"kind": "at", "at": "2026-05-01T13:00:00Z"}), turn("go"));
+    world.pass(HOUR + MINUTE);
+    let later = json!({"schedule": {"kind": "at", "at": "2026-05-01T15:00:00Z"}});
+    let job = world.call("cron.update", json!({"id": id, "patch": later}));
+    assert_eq!(date::iso_utc(job["state"]["nextRunAtMs"].as_u64().unwrap()), "2026-05-01T15:00:00.000Z");
+    world.end_turns(Ok("done"));
+    world.pass(3 * HOUR);
+    assert_eq!(world.turns.len(), 1);
+    world.end_turns(Ok("done"));
+    assert_eq!(world.times(&id), ["2026-05-01T13:00", "2026-05-01T15:00"]);
+    assert_eq!(world.call("cron.status", json!({}))["jobs"], 0);
+}
+
+#[test]
+fn an_answer_that_is_an_acknowledgement_is_not_passed_on() {
+    let mut world = World::new(json!({}), "2026-05-01T12:00:00Z");
+    world.add("t", every(3_600_000), json!({"payload": {"kind": "agentTurn", "message": "go"}}));
+    let mut told = Vec::new();
+    for text in ["HEARTBEAT_OK. All is quiet.", "**HEARTBEAT_OK**", "NO_REPLY", "The disk is full."] {
+        world.pass(HOUR + MINUTE);
+        world.end_turns(Ok(text));
+        let place = world.script.state.main_place("main");
+        told = world.script.state.system_events.texts(&place.key).map(str::to_string).collect();
+    }
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].ends_with("It says: The disk is full."), "{told:?}");
+}
+
+#[test]
+fn a_scheduler_that_is_switched_off_keeps_nothing_waiting() {
+    let mut world = World::new(json!({}), "2026-05-01T12:00:00Z");
+    let ids: Vec<String> = (0..2).map(|n| world.add(&format!("job {n}"), every(600_000), turn("go"))).collect();
+    world.pass(11 * MINUTE);
+    assert_eq!(world.turns.len(), 1);
+    let mut config = (*world.script.state.config).clone();
+    config.raw = json!({"cron": {"enabled": false}});
+    world.script.state.config = std::sync::Arc::new(config);
+    let mut fx = Vec::new();
+    world.script.state.cron_renewed(world.now, &mut fx);
+    world.perform(fx);
+    let ran = |world: &mut World, id: &str| world.call("cron.run", json!({"id": id}))["ran"] == true;
+    assert!(ids.iter().any(|id| ran(&mut world, id)), "the one that waited can be run by hand");
 }
 
 #[test]
