@@ -6,7 +6,9 @@
 //! |---|---|---|
 //! | [`protocol`] | the wire truth as `const` data: shapes, methods, events, errors; validator, frame codec, generators | anything else: it imports nobody but serde |
 //! | [`gateway`] | the daemon: connections, the state thread, handshake, pairing, presence, handlers | the command line |
-//! | [`http`] | HTTP/1.1 without sockets: heads, bodies, replies, routes | connections, gateway state |
+//! | [`agent`] | a turn: the loop, models and their wire forms, tools, approvals, HTTP to servers | connections, clients, gateway state |
+//! | [`session`] | what a session is: keys, settings, history, prompts, compaction, usage, heartbeats' rules | models, connections, the gateway |
+//! | [`http`] | HTTP/1.1 without sockets: heads, bodies, replies, routes; what programs ask and are answered | connections, gateway state |
 //! | [`config`] | where files are, how the configuration is read, what a start may do | sockets, gateway state |
 //! | [`store`] | files below the state directory: atomic writes, bounded reads, shapes of the pairing stores | connections, policy |
 //! | [`identity`] | Ed25519 keys, device ids, the signed payload forms | who is trusted |
@@ -22,8 +24,9 @@
 //! # Threads
 //!
 //! `state` (the main thread) owns everything the gateway knows. `accept:<port>` counts and hands over.
-//! `read:<conn>` starts as an HTTP connection and may become a WebSocket, beside which `write:<conn>`
-//! alone writes. `store` alone touches files below the state directory; `errand`, which starts with its first question,
+//! `read:<conn>` starts as an HTTP connection, where it serves programs too, and may become a WebSocket, beside which
+//! `write:<conn>` alone writes. `clerk` reads the first message of each, so that the deep stack it takes stays with one
+//! thread. `run:<id>` works on one turn and tells the state thread how it goes. `store` alone touches files below the state directory; `errand`, which starts with its first question,
 //! answers what takes longer than a file's reading. Nothing else lives for long.
 //!
 //! # Invariants

@@ -356,6 +356,24 @@ pub const EMBEDDINGS_BODY_BYTES: usize = 5 * MIB;
 pub const TOOLS_BODY_BYTES: usize = 2 * MIB;
 /// Largest body of `/api/v1/admin/rpc` (http.md 13).
 pub const ADMIN_BODY_BYTES: usize = MIB;
+/// Turns of hooks that have not ended: a flood of requests must not take all places of the queue.
+pub const HOOK_RUNS: usize = 64;
+/// Longest text a hook's template makes, and longest message of a hook.
+pub const HOOK_TEXT_BYTES: usize = 256 * KIB;
+/// Longest name of a hook's turn.
+pub const HOOK_NAME_CHARS: usize = 120;
+/// Items for which one request of a hook starts turns (http.md 10.4).
+pub const HOOK_ITEMS: usize = 200;
+/// Longest name a caller gives its request, so that a repeated one is known (http.md 10.3).
+pub const HOOK_KEY_CHARS: usize = 256;
+/// Requests with a name that are remembered.
+pub const HOOK_REPLAYS: usize = 1000;
+/// How long such a request is remembered after its turn is over (http.md 10.3).
+pub const HOOK_REPLAY: Duration = Duration::from_secs(300);
+/// Wrong hook tokens of one address in the window, before it is told to wait (http.md 10.1).
+pub const HOOK_FAILURES: u32 = 20;
+/// The window, and how long an address is told to wait.
+pub const HOOK_WINDOW: Duration = Duration::from_secs(60);
 /// Longest id a caller of `/api/v1/admin/rpc` gets back.
 pub const ADMIN_ID_CHARS: usize = 256;
 /// Calls of HTTP programs that wait for their answer at one time, over all of them.
@@ -548,6 +566,8 @@ pub const MODEL_TEXT_BYTES: usize = 8 * MIB;
 pub const MODEL_PARTS: usize = 256;
 /// Bytes read of an answer that reports an error.
 pub const MODEL_ERROR_BYTES: u64 = 64 * 1024;
+/// Time for the rest of such an answer: its status has said what matters.
+pub const MODEL_ERROR_TIME: Duration = Duration::from_secs(5);
 /// Characters of a provider's error text that people get to see.
 pub const MODEL_ERROR_CHARS: usize = 500;
 /// Tokens of context when nobody says: most remote models have at least these.

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use crate::harness::TOKEN;
 use crate::harness::gateway::{Gateway, Setup};
 use crate::harness::http::{Answer, Wire, get, post};
+use crate::harness::replay::Replay;
 use crate::harness::upstream::{Act, Upstream};
 
 const ON: &str = ", gateway: {mode: \"local\", http: {endpoints: {responses: {enabled: true}}}}";
@@ -254,6 +255,22 @@ fn files_and_pictures_reach_the_model() {
 }
 
 #[test]
+fn the_operator_bounds_bodies_and_files() {
+    let upstream = Upstream::play(vec![]);
+    let limits =
+        r#"responses: {enabled: true, maxBodyBytes: 400, files: {maxChars: 3, allowedMimes: ["text/x-rust"]}}"#;
+    let gateway = Setup::new().config(&upstream.config(&ON.replace("responses: {enabled: true}", limits))).start();
+    let file = |mime: &str| {
+        let source = json!({"type": "base64", "media_type": mime, "data": "SGVsbG8="});
+        let parts = json!([{"type": "input_text", "text": "x"}, {"type": "input_file", "source": source}]);
+        ask(&gateway, &body(json!([{"role": "user", "content": parts}]), json!({})))
+    };
+    assert_eq!((file("text/x-rust").status, file("text/plain").status), (200, 400));
+    assert!(upstream.asked()["messages"][0].to_string().contains("Hel\\n[cut here"));
+    assert_eq!(ask(&gateway, &body("x".repeat(400), json!({}))).status, 413);
+}
+
+#[test]
 fn what_cannot_be_done_is_refused_with_the_reason() {
     let upstream = Upstream::play(vec![]);
     let gateway = start(&upstream);
@@ -355,4 +372,50 @@ fn a_stream_that_reaches_the_token_limit_says_so() {
     assert_eq!((limit, &question["temperature"]), (Some(3), &json!(0.5)));
     let all = Events::of(&gateway, &body("hi", json!({"stream": true}))).rest();
     assert_eq!(*kinds(&all).last().unwrap(), "incomplete");
+}
+
+/// Members that every event or answer of ours has beyond the recorded ones: what typed helpers of SDKs look for.
+fn more(events: usize, members: &[&str]) -> &'static [&'static str] {
+    let numbers = (0..events).map(|at| format!("#{at}/sequence_number"));
+    let all: Vec<&'static str> =
+        numbers.chain(members.iter().map(|name| (*name).to_string())).map(|name| &*name.leak()).collect();
+    all.leak()
+}
+
+const ANNOTATIONS: &str = "/output/0/content/0/annotations";
+
+#[test]
+fn recorded_exchanges_are_answered_alike() {
+    let hello = &["Hello", " from the", " fake model."];
+    let refusal = r#"{"error":{"message":"fake upstream refused"}}"#;
+    // In the order of the names of those that reach the model.
+    let mut script: Vec<Act> = ["fco", "file", "items", "previous-id", "stream", "string", "unmet-stream", "unmet"]
+        .iter()
+        .map(|_| Act::Say(hello))
+        .collect();
+    script.push(Act::Call(WEATHER, json!({"city": "Oslo"})));
+    script.extend([Act::Refuse(400, "", refusal), Act::Refuse(400, "", refusal)]);
+    let upstream = Upstream::play(script);
+    let gateway = start(&upstream);
+    let mut replay = Replay::of(&gateway)
+        .shape(&["responses-fco", "responses-file", "responses-items", "responses-previous-id", "responses-stream"])
+        .shape(&["responses-string", "responses-tools-flatform", "responses-upstream-error"])
+        .shape(&["responses-toolchoice-required-unmet", "responses-toolchoice-required-unmet-stream"])
+        .shape(&["responses-upstream-error-stream"])
+        .leave_out("responses-bare-role", "items without a type are messages (decisions 19)")
+        .leave_out("responses-image-openai-form", "the SDK's own form of a picture is taken")
+        .leave_out("responses-tools-nestedform", "both forms of tools are taken")
+        .leave_out("responses-tools-stream", "one more event; see `calls_are_streamed_behind_the_message`")
+        .ignore("responses-file-badmime", &["/error/message"])
+        .ignore("responses-image-private-url", &["/error/message"])
+        .ignore("responses-tools-flatform", &["/output/0/status"])
+        .ignore("responses-previous-id", &["/previous_response_id", ANNOTATIONS])
+        .ignore("responses-toolchoice-required-unmet-stream", more(5, &["#3/part/annotations"]))
+        .ignore("responses-upstream-error-stream", more(5, &["#3/part/annotations"]));
+    for name in ["fco", "file", "items", "string"] {
+        replay = replay.ignore(&format!("responses-{name}"), &[ANNOTATIONS]);
+    }
+    let text = ["#3/part/annotations", "#4/logprobs", "#5/logprobs", "#6/logprobs", "#7/logprobs"];
+    let whole = ["#8/part/annotations", "#9/item/content/0/annotations", "#10/response/output/0/content/0/annotations"];
+    replay.ignore("responses-stream", more(11, &[text.as_slice(), &whole].concat())).play("responses");
 }

@@ -154,7 +154,10 @@ fn a_client_that_leaves_stops_its_tool_and_others_are_bounded() {
         wires.push(wire);
         invoke(&gateway, json!({"tool": "agents_list"}))
     });
-    let refused = refused.take(200).find(|answer| answer.status == 503).expect("nothing bounds the number of tools");
+    let refused = refused
+        .take(10 * openclaw::limits::PROGRAM_TOOLS)
+        .find(|answer| answer.status == 503)
+        .expect("nothing bounds the number of tools");
     assert_eq!((error(&refused).1.as_str(), refused.header("retry-after")), ("unavailable", Some("1")));
     drop(wires);
     let free = std::iter::repeat_with(|| invoke(&gateway, json!({"tool": "agents_list"})))

@@ -290,7 +290,8 @@ fn the_command_line_does_it_all() {
     assert_eq!(gateway.cli_json(&["cron", "enable", id, "--json"])["enabled"], true);
     assert_eq!(gateway.cli_json(&["cron", "run", id, "--json"])["ran"], true);
     assert_eq!(gateway.cli(&["cron", "run", id, "--due", "--json"]).status.code(), Some(1));
-    let runs = String::from_utf8(gateway.cli(&["cron", "runs", id]).stdout).unwrap();
+    assert_eq!(gateway.cli_json(&["cron", "run", "tea", "--json"])["ran"], true);
+    let runs = String::from_utf8(gateway.cli(&["cron", "runs", &id[..8]]).stdout).unwrap();
     assert!(runs.contains("Tea is ready") && runs.contains("ok"), "{runs}");
     assert_eq!(gateway.cli_json(&["cron", "rm", id, "--json"])["removed"], true);
     let gone = gateway.cli(&["cron", "rm", id]);

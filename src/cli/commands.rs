@@ -54,8 +54,13 @@ const SEEN: &[Flag] = &[
 const DEVICE: Flag = text("device", "id", "Device id").required();
 const ROLE: Flag = choice("role", "role", ROLES, "Role of the token").required();
 
-const CRON_ID: &[Arg] =
-    &[Arg { name: "id", required: true, many: false, source: Source::Nothing, about: "The job; see: cron list" }];
+const CRON_ID: &[Arg] = &[Arg {
+    name: "id",
+    required: true,
+    many: false,
+    source: Source::Nothing,
+    about: "Its id, the beginning of it, or its name",
+}];
 const CRON_DETAILS: &str = "A job is a line for the main session (--system-event) or a turn of an agent in a session of \
 its own (--message). It runs once (--at), at an interval (--every) or by a cron expression (--cron). A run missed while \
 the gateway was down is caught up once, unless --missed skip; both stand in cron runs.";
@@ -853,7 +858,7 @@ whose comments stay.",
         details: "What it is running goes on, and the log of its runs stays.",
         flags: &[JSON, TARGET, TIMEOUT_30],
         args: CRON_ID,
-        examples: &[("cron rm <id>", "No such job any more")],
+        examples: &[("cron rm tea", "No such job any more")],
         run: Run::CronRemove,
         ..BASE
     },
@@ -863,7 +868,7 @@ whose comments stay.",
         details: "Returns when a line is in the main session or a turn has begun. Exit status 1 when it is not run.",
         flags: &[&[switch("due", "Only if it is due")], JSON, TARGET, TIMEOUT_30],
         args: CRON_ID,
-        examples: &[("cron run <id>", "Try a job out")],
+        examples: &[("cron run news", "Try a job out")],
         run: Run::CronRun,
         ..BASE
     },
@@ -877,7 +882,13 @@ whose comments stay.",
             TARGET,
             TIMEOUT_30,
         ],
-        args: &[Arg { name: "id", required: false, many: false, source: Source::Nothing, about: "The job" }],
+        args: &[Arg {
+            name: "id",
+            required: false,
+            many: false,
+            source: Source::Nothing,
+            about: "Its id, the beginning of it, or its name; the whole id of a removed one",
+        }],
         examples: &[("cron runs <id> --limit 5", "The last five")],
         run: Run::CronRuns,
         ..BASE

@@ -8,9 +8,9 @@ use crate::limits;
 use crate::sys::redact;
 use crate::sys::table::Table;
 
-/// Variables meant for this process alone: its own secrets and its supervisor's sockets. No program started here gets
-/// them.
-pub const OURS: [&str; 8] = [
+/// Variables meant for this process alone: its own secrets, its supervisor's sockets, its allocator's settings. No
+/// program started here gets them.
+pub const OURS: [&str; 10] = [
     "OPENCLAW_GATEWAY_TOKEN",
     "OPENCLAW_GATEWAY_PASSWORD",
     "NOTIFY_SOCKET",
@@ -19,6 +19,8 @@ pub const OURS: [&str; 8] = [
     "LISTEN_FDS",
     "LISTEN_PID",
     "LISTEN_FDNAMES",
+    "MALLOC_TRIM_THRESHOLD_",
+    "MALLOC_MMAP_THRESHOLD_",
 ];
 
 /// Whether a variable stays in this process: its own, or one with the name of a secret, as those of API keys are. Only

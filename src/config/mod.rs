@@ -4,6 +4,7 @@
 
 pub mod edit;
 pub mod env;
+pub mod hooks;
 pub mod include;
 pub mod json5;
 pub mod load;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::hooks::Hooks;
 use super::paths::Paths;
 use super::secret::Secret;
 use super::value::Node;
@@ -185,6 +186,8 @@ pub struct Config {
     pub logging: Logging,
     /// `commands.*`.
     pub commands: Commands,
+    /// `hooks.*`.
+    pub hooks: Hooks,
     /// `discovery.*`.
     pub discovery: Discovery,
     /// `session.*`.
@@ -405,6 +408,7 @@ impl Config {
             gateway: Gateway::read(root),
             canvas_host: CanvasHost::read(root.at("canvasHost")),
             logging: Logging::read(root.at("logging")),
+            hooks: Hooks::read(root.at("hooks")),
             commands: Commands { restart: root.at("commands").at("restart").flag().unwrap_or(false) },
             discovery: Discovery::read(root.at("discovery")),
             session: Session::read(root.at("session")),
@@ -423,7 +427,13 @@ impl Config {
                 members.extend(self.raw.get(name).map(|value| (name.to_string(), value.clone())));
             }
         }
-        Config { agents: other.agents.clone(), providers: other.providers.clone(), raw, ..self.clone() }
+        Config {
+            agents: other.agents.clone(),
+            providers: other.providers.clone(),
+            hooks: other.hooks.clone(),
+            raw,
+            ..self.clone()
+        }
     }
 
     /// An agent's session index (agent.md 9); `session.store` names another place.

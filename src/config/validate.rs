@@ -3,6 +3,7 @@
 
 use serde_json::{Map, Value};
 
+use super::hooks;
 use super::include::type_name;
 use super::keys::{self, KEYS, Key, Type};
 use super::load::Issue;
@@ -139,15 +140,11 @@ impl Check {
 
     /// Rules between keys (lifecycle.md 5.2, 8).
     fn relations(&mut self, value: &Value) {
-        let hooks = value.get("hooks");
-        let hook = |name: &str| hooks.and_then(|hooks| hooks.get(name));
-        let enabled = hook("enabled").and_then(Value::as_bool) == Some(true);
-        let token = hook("token").and_then(Value::as_str).is_some_and(|token| !token.trim().is_empty());
-        if enabled && !token {
-            self.issue("hooks.token", "hooks.enabled requires hooks.token".to_string());
+        for (path, text) in hooks::issues(value) {
+            self.issue(&path, text);
         }
-        if enabled && hook("path").and_then(Value::as_str).is_some_and(|path| path.trim() == "/") {
-            self.issue("hooks.path", "hooks.path may not be '/'".to_string());
+        for (path, text) in hooks::warnings(value) {
+            self.warn(&path, text);
         }
     }
 }

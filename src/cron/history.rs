@@ -133,7 +133,7 @@ mod tests {
 
     fn log(count: u64) -> Vec<u8> {
         let line = |n: u64| {
-            let status = if n % 2 == 0 { "ok" } else { "error" };
+            let status = if n.is_multiple_of(2) { "ok" } else { "error" };
             json!({"ts": n, "jobId": "j", "action": "finished", "status": status, "summary": format!("Run {n}"), "runAtMs": n})
         };
         (0..count).map(|n| format!("{}\n", line(n))).collect::<String>().into_bytes()

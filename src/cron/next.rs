@@ -137,6 +137,11 @@ mod tests {
             let text = if parts.len() == 6 { format!("0 {never}") } else { never.to_string() };
             assert_eq!(next(&Expression::parse(&text).unwrap(), &new_york(), ms(2026, 1, 1, 0, 0)), None, "{never}");
         }
+        // Beyond the end of the search there is nothing, however true.
+        let years = i64::from(limits::CRON_SEARCH_MONTHS) / 12;
+        let far = |year: i64| Expression::parse(&format!("0 0 0 1 1 * {year}")).unwrap();
+        let found = |year: i64| next(&far(year), &Zone::utc(), ms(2026, 1, 1, 0, 0)).is_some();
+        assert_eq!((found(2025 + years), found(2026 + years)), (true, false));
         // The rarest one there is: a leap day on a weekday, across a century that has none.
         let rare = list("0 0 29 2 +MON", &Zone::utc(), ms(2072, 3, 1, 0, 0), 1);
         assert_eq!(rare, ["2112-02-29T00:00"]);

@@ -73,7 +73,13 @@ impl Zones {
 /// Reads a zone from the system's files; the usual names of UTC need none.
 pub fn read_zone(name: &str) -> Option<Arc<Zone>> {
     let utc = ["utc", "etc/utc", "gmt", "etc/gmt", "z"].contains(&name.to_lowercase().as_str());
-    if utc { Some(Arc::default()) } else { Zone::named(name).map(Arc::new) }
+    // A path of its own could name anything, a pipe included.
+    let plain = !name.trim_start_matches(':').starts_with('/');
+    match (utc, plain) {
+        (true, _) => Some(Arc::default()),
+        (false, true) => Zone::named(name).map(Arc::new),
+        (false, false) => None,
+    }
 }
 
 /// The zone a schedule names, if any.
@@ -218,6 +224,7 @@ mod tests {
         zones.add("Mars/X".into(), read_zone("Mars/X"));
         assert!(matches!(Schedule::read(&mars, 0, &zones), Err(Fault::Wrong(text)) if text.contains("Mars/X")));
         assert_eq!(read_zone("UTC"), Some(Arc::default()));
+        assert!(read_zone("EST5EDT,M3.2.0,M11.1.0").is_some() && read_zone("/etc/localtime").is_none());
     }
 
     #[test]

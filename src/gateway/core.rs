@@ -10,6 +10,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError};
 
 use super::conn::outbox::Out;
 use super::conn::{Bytes, Hub, Link};
+use super::cron::files::CronJob;
 use super::desk::{Behalf, RunDesk};
 use super::disk::{Done, Job, Queues, Then};
 use super::errand::Errands;
@@ -231,6 +232,7 @@ impl Core {
             Effect::Timer(after, timer) => self.timers.set(self.clock.now().mono + after, timer),
             Effect::Notify(Notice::Stopping) => self.notifier.stopping(),
             Effect::Notify(Notice::Alive) => self.notifier.alive(),
+            Effect::Hooks(on) => self.hub.hooks.store(on, Ordering::Relaxed),
             Effect::StopAccepting => self.hub.stopping.store(true, Ordering::Relaxed),
             Effect::Exit => self.exit = true,
         }
@@ -354,7 +356,7 @@ impl Core {
         if let Err(error) = self.disk.try_send(job, then) {
             let (job, then) = error.into_inner();
             // A refused read is the caller's affair alone, and a flood of them must not flood the log.
-            if matches!(job, Job::Write(_)) {
+            if matches!(job, Job::Write(_) | Job::Cron(CronJob::Log(..))) {
                 log::error!(target: "store", "write refused, the disk queue is full");
             }
             self.refused(then, Done::refused(&job));

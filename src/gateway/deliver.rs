@@ -60,7 +60,7 @@ impl State {
             return delivered;
         }
         let (from, why) = (parcel.from, delivered.text());
-        log::warn!(target: "gateway", "not delivered from={from} session={} reason={why}", parcel.place.key);
+        log::info!(target: "gateway", "not delivered from={from} session={} reason={why}", parcel.place.key);
         let main = self.main_place(&parcel.place.agent);
         if main != *parcel.place {
             let text: String = parcel.text.chars().take(limits::UNDELIVERED_CHARS).collect();

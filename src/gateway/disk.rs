@@ -32,6 +32,7 @@ use crate::agent::model::keys::AuthProfiles;
 use crate::config::env::Env;
 use crate::config::load::{self, Snapshot};
 use crate::config::paths::Paths;
+use crate::http::reply::Reply;
 use crate::limits;
 use crate::protocol::errors::WireError;
 use crate::session::workspace;
@@ -191,6 +192,8 @@ pub struct Waiting {
 pub enum Then {
     /// Nothing; a failed write is tried again with the next change.
     Nothing,
+    /// Answer a program, behind what was written for it.
+    Reply(u64, Box<Reply>),
     /// A change that must be on disk before anyone hears of it.
     Commit(Box<Commit>),
     /// Answer `logs.tail`.

@@ -14,6 +14,7 @@ use super::connect_params::ConnectRequest;
 use super::desk::{Behalf, ToolAsk};
 use super::disk::{Done, Job, Then};
 use super::errand::Errand;
+use super::hooks::{HookOrder, Knock};
 use super::metrics::Snapshot;
 use super::programs::admit::{Admit, Grant};
 use super::programs::calls::CallOrder;
@@ -29,6 +30,7 @@ use crate::agent::message::Block;
 use crate::agent::run::{RunEvent, RunSpec};
 use crate::agent::tool::approval::pending::Decision;
 use crate::agent::tool::desk::{DeskFault, Note};
+use crate::config::Config;
 use crate::http::reply::Reply;
 use crate::protocol::errors::WireError;
 use crate::protocol::table::Method;
@@ -228,6 +230,8 @@ pub enum HttpAsk {
     Startup(Caller),
     /// May this program use this interface?
     Admit(Box<Admit>),
+    /// Is this for a hook, and may it pass?
+    Hook(Box<Knock>),
     /// What do the tools of this session need?
     Tools {
         /// The session; the main one when none.
@@ -254,6 +258,8 @@ pub enum Order {
     Run(Box<RunOrder>),
     /// A method of the protocol.
     Call(Box<CallOrder>),
+    /// What a hook asks for.
+    Hook(Box<HookOrder>),
 }
 
 /// Who asks over HTTP.
@@ -281,6 +287,8 @@ pub enum HttpAnswer {
     },
     /// The program may.
     Admitted(Grant),
+    /// It is for a hook and may pass, by this configuration, or is refused; none when it is for no hook.
+    Hook(Option<Result<Arc<Config>, Box<Reply>>>),
     /// By these.
     Embeddings(Box<Setting>),
     /// So much.
@@ -395,6 +403,8 @@ pub enum Effect {
     Notify(Notice),
     /// Refuse new connections from now on.
     StopAccepting,
+    /// Whether hooks are served, so that connections ask for them only then.
+    Hooks(bool),
     /// Leave the loop.
     Exit,
 }

@@ -12,6 +12,7 @@ use super::dispatch;
 use super::event::{ConnId, Effect, Ended, HttpAnswer, HttpAsk, Inbound, Input, Notice, Order, Timer, Violation};
 use super::handshake;
 use super::methods::{agent, config, system};
+use super::programs::feed::Feed;
 use super::roster::Renewed;
 use super::session_key::Place;
 use super::state::{Conn, Phase, State};
@@ -49,7 +50,10 @@ pub fn handle(state: &mut State, input: Input, now: Now, fx: &mut Vec<Effect>) {
 /// Whether a program's wish makes no sense before the session indexes have been read, right after the start. Each
 /// connection waits for one at most, so that their number is bounded.
 fn asks_sessions(input: &Input) -> bool {
-    matches!(input, Input::Http { ask: HttpAsk::Tools { .. }, .. } | Input::Program { order: Order::Run(_), .. })
+    matches!(
+        input,
+        Input::Http { ask: HttpAsk::Tools { .. }, .. } | Input::Program { order: Order::Run(_) | Order::Hook(_), .. }
+    )
 }
 
 fn opened(state: &mut State, conn: ConnId, peer: Peer, now: Now, fx: &mut Vec<Effect>) {
@@ -147,6 +151,7 @@ fn http(state: &mut State, ask: &HttpAsk, now: Now) -> HttpAnswer {
                 Err(reply) => HttpAnswer::Refused(reply),
             };
         }
+        HttpAsk::Hook(knock) => return state.knock(knock, now),
         HttpAsk::Tools { session_key, agent } => {
             return HttpAnswer::Tools(state.tool_ground(session_key.as_deref(), agent.as_deref()).map(Box::new));
         }
@@ -181,6 +186,7 @@ fn order(state: &mut State, ticket: u64, order: Order, now: Now, fx: &mut Vec<Ef
     match order {
         Order::Run(order) => state.order_run(ticket, *order, now, fx),
         Order::Call(order) => state.order_call(ticket, *order, now, fx),
+        Order::Hook(order) => state.order_hook(ticket, *order, now, fx),
     }
 }
 
@@ -196,6 +202,7 @@ fn stored(state: &mut State, then: Then, done: Done, now: Now, fx: &mut Vec<Effe
     }
     match (then, done) {
         (Then::Nothing, _) => {}
+        (Then::Reply(ticket, reply), _) => fx.push(Effect::Feed(ticket, Feed::Reply(reply))),
         (Then::CronLoaded, Done::CronZone(name, zone)) => state.cron_zone(name, zone, now, fx),
         (Then::CronLoaded, Done::CronLoaded(loaded)) => state.cron_loaded(Some(*loaded), now, fx),
         (Then::CronLoaded, _) => state.cron_loaded(None, now, fx),

@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::deliver::{Delivered, Parcel};
 use super::disk::{Done, Job, Then};
 use super::event::{Effect, Input, Timer};
 use super::heartbeats::{HeartbeatAsk, HeartbeatRead, Wake};
 use super::runs::RunNo;
 use super::script::{Script, request};
+use super::session_key::Place;
 use super::sessions::Shelf;
 use crate::agent::message::text_of;
 use crate::agent::run::{Account, Cause, RunEvent, RunFailure, RunResult, RunSpec};
@@ -65,8 +67,9 @@ impl World {
         world.perform(fx);
         let agents: Vec<String> =
             world.script.state.config.agents.resolved().into_iter().map(|agent| agent.id).collect();
-        let shelf =
-            |id: String| (id, Shelf { path: "x".into(), index: Default::default(), fault: None, unsaved: false });
+        let shelf = |id: String| {
+            (id.clone(), Shelf { path: id.clone().into(), index: Default::default(), fault: None, unsaved: false })
+        };
         let done = Done::Sessions(agents.into_iter().map(shelf).collect());
         world.feed(Input::Stored { then: Then::Sessions, done });
         world
@@ -259,6 +262,21 @@ fn a_clock_set_back_delays_nothing() {
 }
 
 #[test]
+fn a_clock_that_is_corrected_a_little_moves_nothing() {
+    let turns = |back_ms: u64| {
+        let mut world = world(json!({"every": "30m"}));
+        world.pass(HOUR);
+        let next = world.turns[1].0 + 1_800_000;
+        world.pass(Duration::from_millis(next - world.script.now().wall_ms) - MINUTE);
+        world.script.set_clock(world.script.now().wall_ms - back_ms);
+        world.pass(5 * MINUTE);
+        world.turns.len()
+    };
+    assert_eq!(turns(limits::HEARTBEAT_CLOCK_SLACK_MS), 3);
+    assert_eq!(turns(limits::HEARTBEAT_CLOCK_SLACK_MS + 1000), 2, "planned anew, and too soon after the last one");
+}
+
+#[test]
 fn a_gateway_that_restarts_every_twenty_minutes_still_looks_around() {
     let mut ms = utc("2026-06-01T12:00:00Z");
     let mut turns = Vec::new();
@@ -303,7 +321,7 @@ fn only_agents_with_a_block_have_heartbeats_each_at_its_own_time() {
     let mut world = World::new(json!({"agents": {"list": list}}), "2026-06-01T12:00:00Z");
     world.pass(24 * HOUR);
     let of = |id: &str| world.turns.iter().filter(|(.., agent)| agent == id).count();
-    assert_eq!((of("main"), of("ops"), of("lab")), (0, 24, 48));
+    assert_eq!((of("main"), of("ops"), of("lab")), (0, 24, 48), "{:?}", world.told().first());
 }
 
 #[test]
@@ -336,7 +354,10 @@ fn several_wishes_make_one_run_that_sees_all_lines() {
     let (_, text, _) = &world.turns[0];
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(lines[0], "System: [Mon 2026-06-01 12:00 UTC] line 0");
-    assert!(lines[2].ends_with("line 2") && lines[3].starts_with("Something happened"), "{text}");
+    assert!(
+        lines[2].ends_with("line 2") && lines[3].is_empty() && lines[4].starts_with("Something happened"),
+        "{text}"
+    );
     assert_eq!(lines.last(), Some(&"Current time: Mon 2026-06-01 12:00 UTC"));
     assert_eq!(world.told(), [("ok-token", "cron:1")]);
 }
@@ -416,6 +437,60 @@ fn people_see_alerts_once_a_day_and_acknowledgements_never() {
     let first = &world.heartbeats[0];
     assert_eq!((&first["silent"], &first["indicatorType"]), (&json!(true), &json!("ok")));
     assert_eq!(world.script.state.heartbeats.last.as_ref(), world.heartbeats.last());
+}
+
+#[test]
+fn long_alerts_are_shown_whole_and_told_in_short() {
+    let mut world = world(json!({"every": "30m"}));
+    let long: &'static str = "ä".repeat(limits::HEARTBEAT_PREVIEW_CHARS + 1).leak();
+    world.says = Some(long);
+    world.pass(HOUR / 2);
+    let preview = world.heartbeats[0]["preview"].as_str().unwrap();
+    assert_eq!(preview.chars().count(), limits::HEARTBEAT_PREVIEW_CHARS);
+    assert_eq!(world.chats[0]["message"]["content"][0]["text"], long);
+}
+
+#[test]
+fn nothing_is_asked_in_the_first_minute() {
+    let mut world = world(json!({"every": "5m"}));
+    let started = world.script.now().wall_ms;
+    world.pass(6 * MINUTE);
+    assert!(world.turns[0].0 >= started + u64::try_from(limits::HEARTBEAT_SETTLING.as_millis()).unwrap());
+    let starts = (0..60).map(|minute| {
+        let mut world = World::at(beats(json!({"every": "5m"})), started + minute * 5_000);
+        world.pass(limits::HEARTBEAT_SETTLING - Duration::from_secs(1));
+        world.turns.len()
+    });
+    assert_eq!(starts.sum::<usize>(), 0);
+}
+
+#[test]
+fn what_cannot_be_delivered_is_kept_for_the_main_session() {
+    let mut world = world(json!({"every": "0m"}));
+    let place = Place { agent: "main".into(), key: "agent:main:cron:1".into() };
+    let text = "x".repeat(limits::UNDELIVERED_CHARS + 1);
+    let deliver = |world: &mut World, channel: &str, place: &Place| {
+        let now = world.script.now();
+        let parcel = Parcel { place, channel, to: None, from: "Cron \"a\"", text: &text };
+        world.script.state.deliver(&parcel, now)
+    };
+    let lines = |world: &World| {
+        world.script.state.system_events.texts("agent:main:main").map(str::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(deliver(&mut world, "none", &place), Delivered::Unwanted);
+    assert_eq!(
+        deliver(&mut world, "last", &Place { key: "agent:main:main".into(), ..place.clone() }),
+        Delivered::NoTarget
+    );
+    assert!(lines(&world).is_empty(), "it stands there already, or nobody wanted it");
+    assert_eq!(deliver(&mut world, "telegram", &place), Delivered::NoChannel("telegram".into()));
+    let lines = lines(&world);
+    assert!(
+        lines[0].starts_with("Cron \"a\" could not be delivered (channel telegram is not available"),
+        "{}",
+        lines[0]
+    );
+    assert_eq!(lines[0].matches('x').count(), limits::UNDELIVERED_CHARS);
 }
 
 #[test]

@@ -199,6 +199,7 @@ impl State {
     fn tell_heartbeat(&mut self, scene: &Scene, told: &Told<'_>, fx: &mut Vec<Effect>) {
         let Scene { agent, settings, began, now } = scene;
         let (status, reason) = (told.status, told.reason.unwrap_or_default());
+        self.metrics.heartbeat(status);
         let took = millis(now.mono.saturating_sub(began.mono));
         log::info!(target: "gateway/heartbeat", "heartbeat: {status} agent={agent} reason={reason} durationMs={took}");
         let preview = told.text.map(|text| text.chars().take(limits::HEARTBEAT_PREVIEW_CHARS).collect::<String>());

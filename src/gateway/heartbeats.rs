@@ -250,7 +250,12 @@ impl State {
     fn hours(&self, beat: &ResolvedHeartbeat) -> Option<Hours> {
         let written = beat.active_hours.as_ref()?;
         let named = zone_name(written).and_then(|name| self.heartbeats.zones.get(&name).cloned().flatten());
-        Hours::read(written, named.unwrap_or_else(|| self.facts.zone.clone()))
+        let hours = Hours::read(written, named.unwrap_or_else(|| self.facts.zone.clone()));
+        if hours.is_none() && written.start != written.end {
+            let (start, end) = (written.start.as_deref().unwrap_or(""), written.end.as_deref().unwrap_or(""));
+            log::warn!(target: "gateway/heartbeat", "activeHours limit nothing, write both times as HH:MM start={start} end={end}");
+        }
+        hours
     }
 
     /// The disk thread has read something for heartbeats.

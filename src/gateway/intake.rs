@@ -27,6 +27,7 @@ use crate::session::settings::{SendPolicy, Settings};
 use crate::store::session::archive;
 use crate::store::session::entry::Entry;
 use crate::sys::clock::Now;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// A message on its way to become a run.
@@ -292,7 +293,13 @@ impl State {
     /// What the session is to hear beside the message.
     fn note_block(&mut self, place: &Place) -> Option<Block> {
         let lines = self.take_system_events(place);
-        (!lines.is_empty()).then(|| Block::text(lines.join("\n")))
+        (!lines.is_empty()).then(|| Block::text(lines.join("\n") + "\n"))
+    }
+
+    fn transcript_of(&self, place: &Place, entry: &Entry) -> Result<PathBuf, WireError> {
+        let store = self.config.session_store(&self.facts.paths, &place.agent);
+        archive::transcript(store.parent().unwrap_or(&store), entry)
+            .ok_or_else(|| WireError::unavailable(format!("session {} has an unusable transcript name", place.key)))
     }
 
     fn plan(
@@ -305,12 +312,8 @@ impl State {
     ) -> Result<Run, WireError> {
         let place = intake.place;
         let session_id = entry.session_id().map(|id| id.to_string()).unwrap_or_default();
-        let store = self.config.session_store(&self.facts.paths, &place.agent);
-        let folder = store.parent().unwrap_or(&store);
-        let transcript = archive::transcript(folder, entry)
-            .ok_or_else(|| WireError::unavailable(format!("session {} has an unusable transcript name", place.key)))?;
-        let mut seed = [0_u8; 32];
-        self.entropy.fill(&mut seed);
+        let transcript = self.transcript_of(&place, entry)?;
+        let seed = self.run_seed();
         let prompts = match intake.task {
             Task::Answer | Task::Heartbeat => {
                 let content = self.note_block(&place).into_iter().chain(intake.prompt).collect();
@@ -375,6 +378,12 @@ impl State {
             started_ms: None,
             accepted_ms: now.wall_ms,
         })
+    }
+
+    fn run_seed(&mut self) -> [u8; 32] {
+        let mut seed = [0_u8; 32];
+        self.entropy.fill(&mut seed);
+        seed
     }
 
     /// A new session could not be saved: its run does not start.

@@ -75,6 +75,7 @@ impl State {
     pub fn expire(&mut self, now: Now) {
         self.presence.expire(now.wall_ms);
         self.logins.sweep(now.wall_ms);
+        self.hooks.sweep(now);
         for (_, run) in self.runs.all() {
             let joined = run.joined.iter().filter_map(|joined| joined.remembered.as_ref());
             for name in run.remembered.iter().chain(joined) {

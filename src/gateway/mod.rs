@@ -30,6 +30,7 @@ mod heartbeat_tests;
 mod heartbeat_turns;
 pub mod heartbeats;
 pub mod hello;
+pub mod hooks;
 pub mod intake;
 pub mod journal;
 mod living;

@@ -26,6 +26,7 @@ impl State {
     pub fn renewed(&mut self, renewed: Renewed, now: Now, fx: &mut Vec<Effect>) {
         let Renewed { snapshot, shelves, .. } = renewed;
         self.adopt(snapshot);
+        self.hooks_in_force(fx);
         self.sessions.keep(|agent| self.config.agents.find(agent).is_some());
         self.sessions.fill(shelves);
         self.plan_heartbeats(now, fx);

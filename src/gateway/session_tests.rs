@@ -13,7 +13,7 @@ use super::script::{Script, request};
 use super::sessions::Shelf;
 use crate::agent::run::{RunEvent, begin};
 use crate::agent::tool::approval::judge::Origin as Speaker;
-use crate::agent::tool::desk::{Ask, Target};
+use crate::agent::tool::desk::{Ask, Note, Target};
 use crate::limits;
 use crate::store::session::entry::Entry;
 use crate::store::session::object::Object;
@@ -527,11 +527,46 @@ fn a_turn_that_is_stopped_again_and_again_is_told_once() {
     send(&mut script, say("works", key));
     let mut told = 0;
     for _ in 0..3 {
-        let effects = call(&mut script, "sessions.delete", json!({"key": key}));
+        let effects = call(&mut script, "agents.delete", json!({"agentId": "main"}));
+        assert!(answers(&effects)[0]["message"].as_str().unwrap().contains("busy"), "its thread works");
         told += events(&effects, "chat").len();
-        assert!(script.state.runs.find("works").is_some(), "its thread works");
     }
     assert_eq!(told, 1);
+}
+
+#[test]
+fn so_many_turns_may_wait_and_so_many_deletions() {
+    let mut script = gateway();
+    for n in 0..limits::RUNS {
+        call(&mut script, "agent", ask(&n.to_string()));
+    }
+    assert_eq!(script.state.runs.len(), limits::RUNS);
+    let refused = answers(&call(&mut script, "agent", ask("more")));
+    assert!(refused[0]["message"].as_str().unwrap().contains(&limits::RUNS.to_string()), "{refused:?}");
+
+    let mut script = gateway();
+    let key = "agent:main:x";
+    create(&mut script, key);
+    send(&mut script, say("works", key));
+    for _ in 0..limits::DELETIONS {
+        assert!(answers(&call(&mut script, "sessions.delete", json!({"key": key}))).is_empty(), "it waits");
+    }
+    let refused = answers(&call(&mut script, "sessions.delete", json!({"key": key})));
+    assert!(refused[0]["message"].as_str().unwrap().contains("still active"), "{refused:?}");
+}
+
+#[test]
+fn only_the_newest_notes_wait_for_the_next_turn() {
+    let mut script = gateway();
+    for n in 0..limits::SYSTEM_EVENTS + 5 {
+        call(&mut script, "system-event", json!({"text": format!("note {n}")}));
+        let session_key = "agent:main:main".to_string();
+        script.raw(Input::Note(Note::SystemEvent { session_key, text: format!("end {n}"), wake: false }));
+    }
+    let place = super::session_key::Place { agent: "main".into(), key: "agent:main:main".into() };
+    let lines = script.state.take_system_events(&place);
+    assert_eq!(lines.len(), limits::SYSTEM_EVENTS, "{lines:?}");
+    assert!(lines.last().unwrap().contains("end 24"), "{lines:?}");
 }
 
 #[test]

@@ -13,6 +13,7 @@ use super::dedupe::Memory;
 use super::event::{Call, ConnId, Effect, Input, Timer};
 use super::health::HealthCache;
 use super::heartbeats::Heartbeats;
+use super::hooks::HookBook;
 use super::journal::{Journal, OpenRun};
 use super::methods::session_write::Deletion;
 use super::metrics::Counts;
@@ -232,6 +233,8 @@ pub struct State {
     pub memory: Memory,
     /// Failed logins by address.
     pub logins: Logins,
+    /// Hooks: wrong tokens, turns, requests that may be repeated.
+    pub hooks: HookBook,
     /// Answers of `/v1/responses` that programs may name.
     pub previous: Previous,
     /// Sessions of all agents.
@@ -334,6 +337,7 @@ impl State {
             allowed_origins,
             entropy,
             conns: Table::new(),
+            hooks: HookBook::default(),
             calls: Table::new(),
             handshakes_timed: false,
             presence_gate: PresenceGate::default(),
@@ -373,6 +377,7 @@ impl State {
         self.metrics_begin(now);
         self.refresh_health(now, fx);
         self.load_sessions(fx);
+        self.hooks_in_force(fx);
         self.plan_heartbeats(now, fx);
         self.load_cron(fx);
         fx.push(Effect::Timer(self.facts.tick, Timer::Tick));

@@ -328,7 +328,8 @@ mod tests {
         let rhythm = rhythm(30, None);
         let now = utc("2026-03-01T12:07:00Z");
         let waits = [1, 2, 3, 10, 99].map(|failures| (rhythm.after_failure(now, failures) - now) / MINUTE_MS);
-        assert_eq!(waits, [30, 60, 120, 1440, 1440]);
+        let day = limits::HEARTBEAT_PATIENCE_MS / MINUTE_MS;
+        assert_eq!(waits, [30, 60, 120, day, day]);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::store::session::entry::Entry;
 use crate::store::sessions::Index;
 
 use super::fault::Refusal;
-use super::key::{self, KeyKind, KeyRules, SessionKey};
+use super::key::{self, KeyRules, SessionKey};
 use super::row::{self, Defaults};
 use crate::sys::order;
 
@@ -114,10 +114,10 @@ impl Filter {
         let named = |wanted: &Option<String>, name: &str| {
             wanted.as_deref().is_none_or(|text| entry.text(name).is_some_and(|own| own == text.trim()))
         };
-        let kind = key::kind_of(key);
-        let shown = match kind {
-            KeyKind::Global => self.include_global && self.agent_id.is_none() && self.spawned_by.is_none(),
-            KeyKind::Unknown => self.include_unknown && self.agent_id.is_none() && self.spawned_by.is_none(),
+        // every session comes by here: no more is asked of its key than is needed
+        let shown = match key {
+            key::GLOBAL => self.include_global && self.agent_id.is_none() && self.spawned_by.is_none(),
+            key::UNKNOWN => self.include_unknown && self.agent_id.is_none() && self.spawned_by.is_none(),
             _ => true,
         };
         let age = now_ms.saturating_sub(entry.updated_ms());

@@ -100,6 +100,8 @@ mod tests {
         assert!(fs::metadata(&path).unwrap().len() > limits::CRON_LOG_BYTES as u64 / 2);
         append(&path, "{\"the\": \"last line\"}").unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "{\"the\": \"last line\"}\n");
+        // A file system's clock may be too coarse to tell files of one moment apart.
+        File::options().write(true).open(&path).unwrap().set_modified(SystemTime::UNIX_EPOCH).unwrap();
         for n in 0..limits::CRON_LOGS {
             fs::write(folder.join(format!("{n}.jsonl")), "").unwrap();
         }

@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 /// The turns of all names; a name that came once stays.
+#[derive(Default)]
 pub struct Turns(Mutex<Vec<(String, Turn)>>);
 
 /// The turn of one name; clones are the same one.

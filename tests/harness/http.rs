@@ -95,11 +95,6 @@ impl Wire {
         Some(answer)
     }
 
-    /// A chunked body, its pieces joined.
-    fn read_chunks(&mut self) -> String {
-        std::iter::from_fn(|| self.chunk()).collect()
-    }
-
     /// Reads the head of an answer alone: what follows is a stream.
     pub fn head(&mut self) -> Answer {
         self.read_answer(true).expect("the connection ended without an answer")
@@ -107,19 +102,32 @@ impl Wire {
 
     /// One chunk of a chunked body as it came; none at its end, which has to be a proper one.
     pub fn chunk(&mut self) -> Option<String> {
-        let end = loop {
-            if let Some(at) = self.buffer.windows(2).position(|two| two == b"\r\n") {
-                break at;
-            }
-            assert!(self.fill() > 0, "the stream was cut: {:?}", String::from_utf8_lossy(&self.buffer));
-        };
-        let line: Vec<u8> = self.buffer.drain(..end + 2).collect();
-        let size = usize::from_str_radix(std::str::from_utf8(&line).unwrap().trim(), 16).unwrap();
+        self.read_chunk().map(|chunk| String::from_utf8(chunk).unwrap())
+    }
+
+    fn read_chunk(&mut self) -> Option<Vec<u8>> {
+        let size = usize::from_str_radix(&self.read_line(), 16).unwrap();
         while self.buffer.len() < size + 2 {
-            assert!(self.fill() > 0, "a chunk was cut");
+            assert!(self.fill() > 0, "the body ended early");
         }
         let chunk: Vec<u8> = self.buffer.drain(..size + 2).take(size).collect();
-        (size > 0).then(|| String::from_utf8(chunk).unwrap())
+        (size > 0).then_some(chunk)
+    }
+
+    /// A chunked body, its pieces joined.
+    fn read_chunks(&mut self) -> String {
+        String::from_utf8(std::iter::from_fn(|| self.read_chunk()).flatten().collect()).unwrap()
+    }
+
+    fn read_line(&mut self) -> String {
+        let end = loop {
+            match self.buffer.windows(2).position(|two| two == b"\r\n") {
+                Some(at) => break at,
+                None => assert!(self.fill() > 0, "the body ended early"),
+            }
+        };
+        let line: Vec<u8> = self.buffer.drain(..end + 2).take(end).collect();
+        String::from_utf8(line).unwrap()
     }
 
     /// One request, one answer.

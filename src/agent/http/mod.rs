@@ -13,7 +13,7 @@ pub(crate) mod upstream;
 use std::fmt;
 use std::io::Read;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ureq::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
 use ureq::unversioned::transport::{ConnectProxyConnector, Connector, TcpConnector};
@@ -294,16 +294,20 @@ impl Answer {
     }
 
     /// Reads the beginning of the rest, for people to look at: what comes later, or never, is left out.
-    pub fn read_some(&mut self, most: u64) -> Vec<u8> {
+    pub fn read_some(&mut self, most: u64, time: Duration) -> Vec<u8> {
         let mut all = Vec::new();
         let mut buf = [0; 8192];
-        while let Ok(count) = self.read(&mut buf, most) {
-            if count == 0 {
-                break;
+        let begun = Instant::now();
+        loop {
+            let left = time.saturating_sub(begun.elapsed());
+            self.client.patience.set(left.max(Duration::from_millis(1)));
+            match self.read(&mut buf, most) {
+                Ok(count) if count > 0 && !left.is_zero() => {
+                    all.extend_from_slice(buf.get(..count).unwrap_or_default());
+                }
+                _ => return all,
             }
-            all.extend_from_slice(buf.get(..count).unwrap_or_default());
         }
-        all
     }
 
     /// Waits shortly for the end of a body whose meaning is complete, so that its connection can be used again.

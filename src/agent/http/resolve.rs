@@ -1,7 +1,7 @@
 //! Name lookup that can refuse addresses: whoever follows an address a stranger wrote must not reach this machine or
 //! its network, also when a public name points there.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::{error, fmt};
 
 use ureq::config::Config;
@@ -45,7 +45,15 @@ impl CheckedResolver {
 
 impl Resolver for CheckedResolver {
     fn resolve(&self, uri: &Uri, config: &Config, timeout: NextTimeout) -> Result<ResolvedSocketAddrs, ureq::Error> {
-        let found = self.inner.resolve(uri, config, timeout)?;
+        let found = match literal(uri) {
+            // The system's lookup takes a thread of its own, which an address that needs none must not wait for.
+            Some(address) => {
+                let mut found = self.empty();
+                found.push(address);
+                found
+            }
+            None => self.inner.resolve(uri, config, timeout)?,
+        };
         // one refused address refuses the name: else a mixed answer would be a matter of luck
         match self.reach {
             Reach::Public if found.iter().any(|addr| !is_public(addr.ip())) => {
@@ -54,6 +62,17 @@ impl Resolver for CheckedResolver {
             _ => Ok(found),
         }
     }
+}
+
+/// The address of a host that is written as one.
+fn literal(uri: &Uri) -> Option<SocketAddr> {
+    let host = uri.host()?.trim_start_matches('[').trim_end_matches(']');
+    let usual = match uri.scheme_str()? {
+        "http" => 80,
+        "https" => 443,
+        _ => return None,
+    };
+    Some(SocketAddr::new(host.parse().ok()?, uri.port_u16().unwrap_or(usual)))
 }
 
 /// Whether an address is on the public internet.
@@ -104,6 +123,15 @@ fn is_public_v6(ip: Ipv6Addr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn written_addresses_need_no_lookup() {
+        let of = |text: &str| literal(&text.parse().unwrap()).map(|address| address.to_string());
+        assert_eq!(of("http://127.0.0.1:11434/v1").as_deref(), Some("127.0.0.1:11434"));
+        assert_eq!(of("https://[2001:db8::1]/v1").as_deref(), Some("[2001:db8::1]:443"));
+        assert_eq!(of("http://10.0.0.1").as_deref(), Some("10.0.0.1:80"));
+        assert_eq!((of("http://localhost/"), of("http://2130706433/"), of("ftp://127.0.0.1/")), (None, None, None));
+    }
 
     #[test]
     fn addresses_of_machines_and_networks_are_not_public() {

@@ -28,7 +28,7 @@ pub(super) const FORM: Form = Form {
     api: API,
     path: "/v1/messages",
     framing: Framing::Sse,
-    headers: headers,
+    headers,
     body,
     answer: |endpoint| Box::new(Answer::new(endpoint)),
     context: Endpoint::context_window,

@@ -298,8 +298,7 @@ impl Endpoint {
 
     fn refusal(&self, answer: &mut Answer) -> ModelError {
         let retry_after = answer.retry_after();
-        answer.steady();
-        let body = answer.read_some(limits::MODEL_ERROR_BYTES);
+        let body = answer.read_some(limits::MODEL_ERROR_BYTES, limits::MODEL_ERROR_TIME);
         ModelError::status(self.provider(), answer.status, retry_after, &body, self.key.as_ref())
     }
 

@@ -227,7 +227,8 @@ impl Failover {
             ErrorKind::Auth | ErrorKind::RateLimit => {
                 let step = usize::try_from(errors).unwrap_or(usize::MAX).min(COOLDOWNS.len() - 1);
                 let pause = COOLDOWNS.get(step).copied().unwrap_or_default();
-                Noted::CoolsUntil(until(pause.max(error.retry_after.unwrap_or_default())))
+                // a date far away is a mistake of the server's
+                Noted::CoolsUntil(until(pause.max(error.retry_after.unwrap_or_default().min(BILLING_MAX))))
             }
             _ => return,
         };
@@ -327,6 +328,10 @@ mod tests {
         assert_eq!(course.failed(asks(60), NOW, 0.9), Step::Pause(secs(60), 0));
         assert_eq!(course.failed(asks(61), NOW, 0.9), Step::Call(1));
         assert_eq!(course.changes()[0].noted, Noted::CoolsUntil(NOW + 61_000));
+        let mut course = failover(&[("a/m", "a")]);
+        course.failed(asks(10 * 365 * 86_400), NOW, 0.0);
+        let most = u64::try_from(BILLING_MAX.as_millis()).unwrap();
+        assert_eq!(course.changes()[0].noted, Noted::CoolsUntil(NOW + most), "a date far away");
     }
 
     #[test]

@@ -24,7 +24,7 @@ pub(super) const FORM: Form = Form {
     headers: Endpoint::bearer,
     body,
     answer: |endpoint| Box::new(Answer::new(endpoint)),
-    context: context,
+    context,
 };
 
 /// What is asked of the server is what is promised to the run, else prompts would be cut.

@@ -206,6 +206,14 @@ mod tests {
     }
 
     #[test]
+    fn so_many_models_are_tried_and_no_more() {
+        let many: Vec<String> = (0..50).map(|n| format!("p/m{n}")).collect();
+        let config =
+            Config::from_value(json!({"agents": {"defaults": {"model": {"primary": "p/first", "fallbacks": many}}}}));
+        assert_eq!(select(&config, "main", None).unwrap().unwrap().all().count(), limits::MODEL_FALLBACKS);
+    }
+
+    #[test]
     fn nobody_chose_and_nonsense_are_told_apart() {
         assert_eq!(select(&Config::default(), "main", None), Ok(None));
         let config = Config::from_value(json!({"agents": {"defaults": {"model": "nonsense"}}}));

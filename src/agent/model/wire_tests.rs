@@ -285,7 +285,22 @@ fn answers_are_bounded_however_they_come() {
     let client = Client::new(&upstream.url, &Settings::default(), Reach::Anywhere).unwrap();
     let request = Request { url: &upstream.url, headers: &[], body: None, deadlines: http::MODEL };
     let mut answer = client.send(&request, &Control::within(WATCHDOG)).unwrap();
-    assert!(u64::try_from(answer.read_some(limits::MODEL_ERROR_BYTES).len()).unwrap() <= limits::MODEL_ERROR_BYTES);
+    let some = answer.read_some(limits::MODEL_ERROR_BYTES, WATCHDOG);
+    assert!(u64::try_from(some.len()).unwrap() <= limits::MODEL_ERROR_BYTES && !some.is_empty());
+}
+
+#[test]
+fn an_error_whose_text_never_ends_is_told_soon() {
+    for rest in [Step::Hang, Step::Trickle(vec![b'.'; 100_000])] {
+        let head = Step::Send(b"HTTP/1.1 429 No\r\nContent-Length: 200000\r\n\r\nslow down".to_vec());
+        let begun = std::time::Instant::now();
+        let upstream = Upstream::play(vec![vec![head, rest]]);
+        let client = Client::new(&upstream.url, &Settings::default(), Reach::Anywhere).unwrap();
+        let request = Request { url: &upstream.url, headers: &[], body: None, deadlines: http::MODEL };
+        let mut answer = client.send(&request, &Control::within(WATCHDOG)).unwrap();
+        let some = answer.read_some(limits::MODEL_ERROR_BYTES, Duration::from_millis(50));
+        assert!(some.starts_with(b"slow down") && begun.elapsed() < WATCHDOG / 2, "{:?}", begun.elapsed());
+    }
 }
 
 #[test]

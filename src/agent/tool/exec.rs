@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::approval::file::ApprovalsFile;
-use super::approval::judge::{self, ExecPolicy, Facts, Place, Rules, Security, Verdict};
+use super::approval::judge::{self, ExecPolicy, Facts, Origin, Place, Rules, Security, Verdict};
 use super::approval::pending::Request;
 use super::desk::{DeskFault, Note};
 use super::outcome::{Partial, ToolOutcome, head_and_tail};
@@ -34,6 +34,8 @@ pub struct Job {
     pub session_key: String,
     /// The run that started it.
     pub run_id: String,
+    /// Who spoke in that run.
+    pub speaker: Origin,
     /// The command line.
     pub command: String,
     /// Its directory.
@@ -232,6 +234,7 @@ impl Toolbox {
         Job {
             session_key: self.setup.session_key.clone(),
             run_id: self.setup.run_id.clone(),
+            speaker: self.setup.origin,
             command: command.to_string(),
             cwd: cwd.to_owned(),
             started_at_ms: wall_ms(),

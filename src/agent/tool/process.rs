@@ -1,9 +1,11 @@
-//! The tool `process`: looks after commands in the background. A session sees only its own.
+//! The tool `process`: looks after commands in the background. A session sees only its own, and a turn in which a
+//! stranger speaks only those of such turns: what it may not run, it must not type into a shell that runs already.
 
 use std::time::Duration;
 
 use serde_json::Value;
 
+use super::approval::judge::Origin;
 use super::args::Args;
 use super::exec::{Job, how, output, running, tail};
 use super::outcome::ToolOutcome;
@@ -19,8 +21,7 @@ impl Toolbox {
             return self.list().with_meta("list");
         }
         let name = work.args.text("sessionId").trim();
-        let mine = |job: &Job| job.session_key == self.setup.session_key;
-        let Some(listed) = self.setup.jobs.find(name, mine) else {
+        let Some(listed) = self.setup.jobs.find(name, |job| self.is_mine(job)) else {
             let text = if name.is_empty() { "sessionId is needed".to_string() } else { format!("no command {name}") };
             return ToolOutcome::error(format!("{text}; see process list"));
         };
@@ -37,8 +38,13 @@ impl Toolbox {
         outcome.with_meta(format!("{action} {name}"))
     }
 
+    fn is_mine(&self, job: &Job) -> bool {
+        let heard = self.setup.origin == Origin::Operator || job.speaker == self.setup.origin;
+        job.session_key == self.setup.session_key && heard
+    }
+
     fn list(&self) -> ToolOutcome {
-        let all = self.setup.jobs.all(|job| job.session_key == self.setup.session_key);
+        let all = self.setup.jobs.all(|job| self.is_mine(job));
         let lines: Vec<String> = all.iter().map(line).collect();
         let sessions: Vec<Value> = all.iter().map(row).collect();
         let shown = if lines.is_empty() { "No commands in the background.".to_string() } else { lines.join("\n") };

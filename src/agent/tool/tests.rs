@@ -341,6 +341,21 @@ fn a_long_command_goes_on_in_the_background() {
 }
 
 #[test]
+fn a_strangers_turn_neither_sees_nor_types_into_the_operators_commands() {
+    let mut ground = Make::operator().at("strangers-shell");
+    let outcome = ground.call("exec", json!({"command": "cat", "background": true}));
+    let name = details(&outcome)["sessionId"].clone();
+    ground.tools.setup.origin = Origin::Channel;
+    assert_eq!(ground.ok("process", json!({"action": "list"})), "No commands in the background.");
+    for action in ["write", "poll", "log", "eof", "kill"] {
+        let wish = json!({"action": action, "sessionId": name, "data": "rm"});
+        assert!(ground.refused("process", wish).contains("no command"), "{action}");
+    }
+    ground.tools.setup.origin = Origin::Operator;
+    ground.ok("process", json!({"action": "kill", "sessionId": name}));
+}
+
+#[test]
 fn a_running_command_tells_its_news() {
     let mut ground = Make::operator().at("news");
     let go = ground.dir.join("go");

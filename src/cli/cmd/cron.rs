@@ -13,6 +13,31 @@ use crate::cli::world::World;
 use crate::cron::{moment, schedule};
 use crate::sys::date;
 
+/// Characters of an id that a table shows; commands take the beginning of an id.
+const SHORT: usize = 8;
+/// Characters of a whole id.
+const WHOLE: usize = 36;
+
+/// The job a person means: by its id, the beginning of it, or its name. What nobody knows is the gateway's to refuse.
+fn resolve(line: &mut rpc::Line, given: &str) -> Result<String, CliError> {
+    if given.len() >= WHOLE {
+        return Ok(given.to_string());
+    }
+    let answer = line.call("cron.list", &json!({"includeDisabled": true}))?;
+    let ids = |meant: &dyn Fn(&Value) -> bool| -> Vec<String> {
+        items(&answer, "jobs").iter().filter(|job| meant(job)).map(|job| text(job, "id").to_string()).collect()
+    };
+    let mut found = ids(&|job| text(job, "id") == given || text(job, "name") == given);
+    if found.is_empty() && given.len() >= 4 {
+        found = ids(&|job| text(job, "id").starts_with(given));
+    }
+    match found.as_slice() {
+        [] => Ok(given.to_string()),
+        [one] => Ok(one.clone()),
+        many => Err(CliError::usage(format!("\"{given}\" means several jobs: {}", many.join(", ")))),
+    }
+}
+
 /// `cron status`
 ///
 /// # Errors
@@ -55,7 +80,7 @@ fn row(job: &Value, now_ms: u64) -> Vec<String> {
     let none = Value::Null;
     let next = relative(state.get("nextRunAtMs").filter(|_| enabled), now_ms);
     vec![
-        format!("{}\n{}", text(job, "name"), text(job, "id")),
+        format!("{}\n{}", text(job, "name"), text(job, "id").get(..SHORT).unwrap_or(text(job, "id"))),
         when(job.get("schedule").unwrap_or(&none)),
         next,
         relative(state.get("lastRunAtMs"), now_ms),
@@ -162,8 +187,7 @@ pub fn edit(world: &World, parsed: &Parsed) -> Result<(), CliError> {
     if patch.as_object().is_some_and(Map::is_empty) {
         return Err(CliError::usage("Nothing to change. Name a flag, such as --every 1h or --disable."));
     }
-    let params = json!({"id": parsed.arg(0).unwrap_or_default(), "patch": patch});
-    changed(world, parsed, "cron.update", &params, "changed")
+    changed(world, parsed, "cron.update", &json!({ "patch": patch }), "changed")
 }
 
 fn said(parsed: &Parsed, flag: &str) -> Option<String> {
@@ -281,14 +305,18 @@ pub fn disable(world: &World, parsed: &Parsed) -> Result<(), CliError> {
 }
 
 fn switch(world: &World, parsed: &Parsed, enabled: bool, word: &str) -> Result<(), CliError> {
-    let params = json!({"id": parsed.arg(0).unwrap_or_default(), "patch": {"enabled": enabled}});
-    changed(world, parsed, "cron.update", &params, word)
+    changed(world, parsed, "cron.update", &json!({"patch": {"enabled": enabled}}), word)
 }
 
-/// Sends a change and says what came of it; also when jobs do not run by themselves.
+/// Sends a change, of the job the first argument names if there is one, and says what came of it; also when jobs do
+/// not run by themselves.
 fn changed(world: &World, parsed: &Parsed, method: &str, params: &Value, word: &str) -> Result<(), CliError> {
-    let mut line = rpc::Line::open(world, parsed, &[method, "cron.status"])?;
-    let job = line.call(method, params).map_err(|error| unknown(world, error))?;
+    let mut line = rpc::Line::open(world, parsed, &[method, "cron.status", "cron.list"])?;
+    let mut params = params.clone();
+    if let Some(given) = parsed.arg(0) {
+        put(&mut params, "id", Some(resolve(&mut line, given)?));
+    }
+    let job = line.call(method, &params).map_err(|error| unknown(world, error))?;
     if world.json {
         world.out.json(&job)?;
     } else {
@@ -319,8 +347,9 @@ fn unknown(world: &World, error: CliError) -> CliError {
 /// # Errors
 /// As every call; an id that is not there is a negative result.
 pub fn remove(world: &World, parsed: &Parsed) -> Result<(), CliError> {
-    let id = parsed.arg(0).unwrap_or_default();
-    let answer = rpc::call(world, parsed, "cron.remove", &json!({"id": id})).map_err(|error| unknown(world, error))?;
+    let mut line = rpc::Line::open(world, parsed, &["cron.remove", "cron.list"])?;
+    let id = resolve(&mut line, parsed.arg(0).unwrap_or_default())?;
+    let answer = line.call("cron.remove", &json!({"id": id})).map_err(|error| unknown(world, error))?;
     if world.json {
         return world.out.json(&answer);
     }
@@ -335,9 +364,10 @@ pub fn remove(world: &World, parsed: &Parsed) -> Result<(), CliError> {
 /// # Errors
 /// As every call; a job that does not run is a negative result.
 pub fn run(world: &World, parsed: &Parsed) -> Result<(), CliError> {
-    let id = parsed.arg(0).unwrap_or_default();
+    let mut line = rpc::Line::open(world, parsed, &["cron.run", "cron.list"])?;
+    let id = resolve(&mut line, parsed.arg(0).unwrap_or_default())?;
     let params = json!({"id": id, "mode": if parsed.has("due") { "due" } else { "force" }});
-    let answer = rpc::call(world, parsed, "cron.run", &params).map_err(|error| unknown(world, error))?;
+    let answer = line.call("cron.run", &params).map_err(|error| unknown(world, error))?;
     let is = |name: &str| answer.get(name).and_then(Value::as_bool) == Some(true);
     let ran = is("ran") || is("enqueued");
     if world.json {
@@ -367,7 +397,9 @@ pub fn runs(world: &World, parsed: &Parsed) -> Result<(), CliError> {
     let limit = parsed.text("limit").unwrap_or("50").trim().parse::<u64>();
     let limit = limit.ok().filter(|limit| *limit > 0);
     let limit = limit.ok_or_else(|| CliError::usage("Invalid --limit; use a positive number"))?;
-    let answer = rpc::call(world, parsed, "cron.runs", &json!({"id": id, "limit": limit}))?;
+    let mut line = rpc::Line::open(world, parsed, &["cron.runs", "cron.list"])?;
+    let id = resolve(&mut line, id)?;
+    let answer = line.call("cron.runs", &json!({"id": id, "limit": limit}))?;
     if world.json {
         return world.out.json(&answer);
     }

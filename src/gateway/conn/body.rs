@@ -125,3 +125,21 @@ fn take(reader: &mut BodyReader, body: &mut Body, bytes: &[u8]) -> Result<usize,
     }
     reader.push(bytes, |piece| body.bytes.extend_from_slice(piece)).map_err(Fault::Body)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_bodies_together_are_bounded_and_give_their_room_back() {
+        let budget = Arc::new(AtomicUsize::new(0));
+        let (mut one, mut other) = (Body::new(&budget), Body::new(&budget));
+        assert!(one.hold(limits::HTTP_BODIES_BYTES - 1) && other.hold(1));
+        assert!(!other.hold(1), "there is no room for another byte");
+        assert_eq!(Fault::Crowded.reply().map(|reply| reply.status()), Some(503));
+        drop(one);
+        assert!(other.hold(limits::HTTP_BODIES_BYTES - 1));
+        drop(other);
+        assert_eq!(budget.load(Ordering::Acquire), 0);
+    }
+}

@@ -4,6 +4,7 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use tungstenite::handshake::derive_accept_key;
@@ -15,7 +16,7 @@ use crate::gateway::event::{Caller, HttpAnswer, HttpAsk};
 use crate::http::head::{BodyLength, Head, HeadFault, HeadReader};
 use crate::http::locality::{self, Unattributed};
 use crate::http::reply::{After, Context, DateText, Reply, write_switching};
-use crate::http::route::{self, Detail, Probe, Route, route, websocket_key, websocket_protocol};
+use crate::http::route::{self, Detail, Probe, Refusal, Route, route, websocket_key, websocket_protocol};
 use crate::limits;
 use crate::sys::clock;
 
@@ -196,6 +197,12 @@ impl Server<'_> {
         }
         if let Route::Api(row) = route {
             return self.program(head, client, row, !crowded);
+        }
+        if route == Route::Refused(Refusal::NotFound)
+            && self.hub.hooks.load(Ordering::Relaxed)
+            && let Some(turn) = self.hook(head, client, !crowded)
+        {
+            return turn;
         }
         let reply = self.reply(head, client, route);
         // These take no body: what comes with a request is drained and the connection ends, because the next request

@@ -67,6 +67,8 @@ pub struct Hub {
     pub events: Sender<Event>,
     /// Set when the gateway stops: no new connections.
     pub stopping: AtomicBool,
+    /// Set while hooks are served, or until it is known: paths that are nobody's may be theirs.
+    pub hooks: AtomicBool,
     /// Settings that stay for the life of the process.
     pub settings: HubSettings,
     /// How many connections there are.
@@ -102,6 +104,7 @@ impl Hub {
         Ok(Arc::new(Hub {
             events,
             stopping: AtomicBool::new(false),
+            hooks: AtomicBool::new(true),
             settings,
             total,
             tally: Tally::default(),

@@ -15,6 +15,7 @@ use serde_json::Value;
 
 use self::files::{CronJob, Loaded};
 use self::turns::Turn;
+use super::broadcast;
 use super::disk::{Commit, FileWrite, Job, Then, Waiting};
 use super::dispatch;
 use super::event::{Call, ConnId, Effect, Timer};
@@ -135,8 +136,7 @@ impl State {
     /// The book has been read.
     pub fn cron_loaded(&mut self, loaded: Option<Loaded>, now: Now, fx: &mut Vec<Effect>) {
         let Some(Loaded { path, book, zones, logged }) = loaded else {
-            self.cron.standing = Standing::Broken("the disk is busy".to_string());
-            return self.release_cron(now, fx);
+            return self.cron_not_read(now, fx);
         };
         if path != self.cron.path {
             return;
@@ -154,6 +154,19 @@ impl State {
         }
         // Who asked meanwhile sees what was caught up.
         self.cron_due(now, fx);
+        self.release_cron(now, fx);
+    }
+
+    /// The disk did not take the question: whoever asked for a zone may ask again, a book that was not read is not used.
+    fn cron_not_read(&mut self, now: Now, fx: &mut Vec<Effect>) {
+        if self.cron.standing == Standing::Ready {
+            for (conn, id, _) in std::mem::take(&mut self.cron.held) {
+                broadcast::fail(fx, conn, &id, &WireError::unavailable("the disk is busy; try again"));
+            }
+            return;
+        }
+        self.cron.standing =
+            Standing::Broken("the schedule was not read, see the log; restart the gateway".to_string());
         self.release_cron(now, fx);
     }
 
@@ -316,6 +329,7 @@ impl State {
     }
 
     fn log_cron(&mut self, id: &str, ended: &Ended, fx: &mut Vec<Effect>) {
+        self.metrics.scheduled(ended.status);
         let next = self.cron.book.find(id).and_then(CronEntry::next_run);
         let line = Value::Object(history::line(id, ended, next)).to_string();
         fx.push(Effect::Disk(Job::Cron(CronJob::Log(self.cron.log_path(id), line)), Then::Nothing));

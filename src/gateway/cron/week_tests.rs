@@ -139,6 +139,7 @@ impl World {
                 book.as_mut().unwrap().jobs.iter_mut().for_each(|job| job.plan(&zones));
                 Done::CronLoaded(Box::new(Loaded { path, book, zones, logged: Vec::new() }))
             }
+            Job::Cron(CronJob::Zone(_)) if !self.writes => Done::Refused,
             Job::Cron(CronJob::Zone(name)) => Done::CronZone(name, None),
             Job::Cron(CronJob::Log(path, line)) => {
                 let name = path.file_stem().unwrap().to_string_lossy().into_owned();
@@ -449,13 +450,27 @@ fn jobs_are_bounded_and_wrong_ones_refused() {
     assert_eq!(never, format!("invalid cron.add params: {wanted}"));
     let zone = refused(&mut world, json!({"kind": "cron", "expr": "0 0 * * *", "tz": "Mars/X"}));
     assert!(zone.starts_with("invalid cron.add params: unknown time zone \"Mars/X\""), "{zone}");
+    world.writes = false;
+    assert_eq!(
+        refused(&mut world, json!({"kind": "cron", "expr": "0 0 * * *", "tz": "Mars/Y"})),
+        "the disk is busy; try again"
+    );
+    world.writes = true;
     assert_eq!(world.call("cron.get", json!({"id": "no"}))["details"]["code"], "CRON_JOB_NOT_FOUND");
     assert_eq!(world.call("cron.remove", json!({}))["message"], "invalid cron.remove params: missing id");
     for n in 0..limits::CRON_JOBS {
         world.add(&format!("job {n}"), every(86_400_000), json!({"enabled": false}));
     }
     assert!(refused(&mut world, every(60_000)).contains("too many scheduled jobs (limit 500)"));
-    let page = world.call("cron.list", json!({"includeDisabled": true, "limit": 200, "offset": 400}));
+    let too_long = |method: &str, limit: usize| (method.to_string(), json!({"id": "x", "limit": limit}));
+    for (method, params) in
+        [too_long("cron.list", limits::CRON_PAGE + 1), too_long("cron.runs", limits::CRON_RUNS_MAX + 1)]
+    {
+        assert_eq!(world.call(&method, params)["code"], "INVALID_REQUEST", "{method}");
+    }
+    assert_eq!(world.call("cron.runs", json!({"id": "x"}))["limit"], limits::CRON_RUNS);
+    assert_eq!(world.call("cron.runs", json!({"id": "x", "limit": limits::CRON_RUNS_MAX}))["total"], 0);
+    let page = world.call("cron.list", json!({"includeDisabled": true, "limit": limits::CRON_PAGE, "offset": 400}));
     assert_eq!((page["jobs"].as_array().unwrap().len(), &page["nextOffset"]), (100, &Value::Null));
 }
 

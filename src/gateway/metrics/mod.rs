@@ -14,6 +14,7 @@ use crate::agent::control::AbortReason;
 use crate::agent::message::Usage;
 use crate::agent::model::ModelRef;
 use crate::agent::run::Cause;
+use crate::cron::job::Status;
 use crate::limits;
 use crate::protocol::methods::METHODS;
 use crate::protocol::table::Method;
@@ -36,6 +37,12 @@ impl Answered {
 
 /// How a turn ended.
 const OUTCOMES: [&str; 4] = ["ok", "error", "aborted", "timeout"];
+
+/// What became of a heartbeat, as its event says.
+const BEATS: [&str; 5] = ["ok-empty", "ok-token", "sent", "skipped", "failed"];
+
+/// What became of a scheduled run.
+const CRON: [Status; 3] = [Status::Ok, Status::Error, Status::Skipped];
 
 /// What the token counts of a model are of.
 const TOKENS: [&str; 5] = ["input", "output", "cache_read", "cache_write", "embedding"];
@@ -87,6 +94,8 @@ pub struct Counts {
     /// Events that wait.
     pub queued: usize,
     runs: [u64; OUTCOMES.len()],
+    beats: [u64; BEATS.len()],
+    cron: [u64; CRON.len()],
     tokens: Vec<Tokens>,
     started_ms: u64,
 }
@@ -98,6 +107,8 @@ impl Default for Counts {
             handling: Histogram::default(),
             queued: 0,
             runs: [0; OUTCOMES.len()],
+            beats: [0; BEATS.len()],
+            cron: [0; CRON.len()],
             tokens: Vec::new(),
             started_ms: 0,
         }
@@ -127,6 +138,21 @@ impl Counts {
         let Usage { input, output, cache_read, cache_write, .. } = outcome.account.usage;
         if let Some(model) = &outcome.account.model {
             self.tokens(model, [input, output, cache_read, cache_write, 0]);
+        }
+    }
+
+    /// Counts a heartbeat.
+    pub fn heartbeat(&mut self, status: &str) {
+        let place = BEATS.iter().position(|known| *known == status);
+        if let Some(count) = place.and_then(|at| self.beats.get_mut(at)) {
+            *count += 1;
+        }
+    }
+
+    /// Counts a scheduled run, one that did not take place included.
+    pub fn scheduled(&mut self, status: Status) {
+        if let Some(count) = self.cron.get_mut(status as usize) {
+            *count += 1;
         }
     }
 
@@ -161,6 +187,7 @@ pub struct Snapshot {
     running: usize,
     waiting: usize,
     sessions: usize,
+    jobs: usize,
     login_failures: u64,
     troubles: [u64; Trouble::ALL.len()],
 }
@@ -177,6 +204,7 @@ impl State {
             running,
             waiting: self.runs.len().saturating_sub(running),
             sessions: self.sessions.len(),
+            jobs: self.cron.book.jobs.len(),
             login_failures: self.logins.failures(),
             troubles: Trouble::ALL.map(|what| self.trouble.count(what)),
         }
@@ -197,6 +225,11 @@ mod tests {
         let mut places: Vec<usize> = METHODS.iter().map(|row| row.handler as usize).collect();
         places.sort_unstable();
         assert_eq!(places, (0..METHODS.len()).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn scheduled_runs_stand_in_the_order_of_their_names() {
+        assert!(CRON.iter().enumerate().all(|(at, status)| *status as usize == at));
     }
 
     #[test]

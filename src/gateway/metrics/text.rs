@@ -4,7 +4,8 @@
 use std::fmt::{Display, Write as _};
 use std::time::Duration;
 
-use super::{Answered, BOUNDS, OUTCOMES, Snapshot, TOKENS};
+use super::{Answered, BEATS, BOUNDS, CRON, OUTCOMES, Snapshot, TOKENS};
+use crate::cron::job::Status;
 use crate::gateway::conn::tally::Tallied;
 use crate::gateway::trouble::Trouble;
 use crate::protocol::methods::METHODS;
@@ -97,6 +98,13 @@ const ROWS: &[Row] = &[
     }),
     row("openclaw_runs_total", COUNTER, "Turns that are over, by outcome.", |numbers, out| {
         out.each("outcome", &OUTCOMES, &numbers.state.counts.runs);
+    }),
+    row("openclaw_heartbeats_total", COUNTER, "Heartbeats, by what became of them.", |numbers, out| {
+        out.each("status", &BEATS, &numbers.state.counts.beats);
+    }),
+    row("openclaw_cron_jobs", GAUGE, "Scheduled jobs.", |numbers, out| out.plain(&numbers.state.jobs)),
+    row("openclaw_cron_runs_total", COUNTER, "Scheduled runs by outcome, missed ones as skipped.", |numbers, out| {
+        out.each("status", &CRON.map(Status::name), &numbers.state.counts.cron);
     }),
     row("openclaw_tokens_total", COUNTER, "Tokens by model, as providers report them.", |numbers, out| {
         for row in &numbers.state.counts.tokens {

@@ -120,6 +120,8 @@ fn numbers() -> Numbers {
     counts.request(health, Answered::Ok);
     counts.request(health, Answered::Error);
     counts.request(None, Answered::Error);
+    counts.heartbeat("sent");
+    counts.scheduled(Status::Skipped);
     counts.started_ms = 1_700_000_000_123;
     for micros in [5, 50, 5_000_000] {
         counts.handling.add(Duration::from_micros(micros));
@@ -136,6 +138,7 @@ fn numbers() -> Numbers {
         running: 1,
         waiting: 0,
         sessions: 4,
+        jobs: 2,
         login_failures: 6,
         troubles: [9; Trouble::ALL.len()],
     };
@@ -170,6 +173,8 @@ fn the_samples_say_what_was_counted() {
     assert_eq!(of("openclaw_trouble_total", &[("type", "ws.slow_consumer")]), Some(9.0));
     assert_eq!(of("openclaw_connections_refused_total", &[("reason", "full")]), Some(1.0));
     assert_eq!(of("openclaw_http_requests_total", &[("route", "index"), ("status", "2xx")]), Some(1.0));
+    assert_eq!(of("openclaw_heartbeats_total", &[("status", "sent")]), Some(1.0));
+    assert_eq!(of("openclaw_cron_runs_total", &[("status", "skipped")]), Some(1.0));
     let model = [("provider", "p\"q"), ("model", "back\\slash\nline"), ("kind", "embedding")];
     assert_eq!(of("openclaw_tokens_total", &model), Some(7.0));
 }

@@ -36,18 +36,21 @@ const fn of_model(kind: ErrorKind) -> Told {
     }
 }
 
+/// What a program is told of a model's failure.
+pub fn of_error(kind: ErrorKind, status: Option<u16>, text: &str, wait: Option<u64>) -> Fault {
+    let told = of_model(kind);
+    let own = status.filter(|status| (400..600).contains(status));
+    // A key that is known and not allowed to do this.
+    let kind = if own == Some(403) { "permission_error" } else { told.kind };
+    Fault { retry_after: wait, ..Fault::new(own.unwrap_or(told.status), kind, told.text.unwrap_or(text)) }
+}
+
 /// What a program is told of a run that failed.
 pub fn fault(failed: &Failed) -> Fault {
     let text = failed.error.message.as_str();
     let wait = failed.error.retry_after_ms.map(|ms| ms.div_ceil(1000));
     match failed.cause {
-        Some(Cause::Model(kind)) => {
-            let told = of_model(kind);
-            let own = failed.status.filter(|status| (400..600).contains(status));
-            // A key that is known and not allowed to do this.
-            let kind = if own == Some(403) { "permission_error" } else { told.kind };
-            Fault { retry_after: wait, ..Fault::new(own.unwrap_or(told.status), kind, told.text.unwrap_or(text)) }
-        }
+        Some(Cause::Model(kind)) => of_error(kind, failed.status, text, wait),
         Some(Cause::Stopped(AbortReason::Timeout)) => Fault::new(504, "api_error", text),
         Some(Cause::Stopped(AbortReason::Shutdown)) => Fault::unavailable(text, 1),
         Some(Cause::Stopped(_)) => Fault::new(500, "api_error", text),

@@ -10,6 +10,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 use super::runs::{Ended, Failed};
 use crate::agent::message::Usage;
 use crate::gateway::conn::Bytes;
+use crate::http::reply::Reply;
 use crate::limits;
 use crate::protocol::errors::WireError;
 
@@ -27,6 +28,8 @@ pub enum Feed {
     Ended(Box<Ended>),
     /// The response frame of a call; nothing comes after it.
     Answer(Bytes),
+    /// The whole answer; nothing comes after it.
+    Reply(Box<Reply>),
 }
 
 impl Feed {
@@ -38,13 +41,13 @@ impl Feed {
 
     /// Whether nothing comes after it.
     pub fn is_last(&self) -> bool {
-        matches!(self, Feed::Ended(_) | Feed::Answer(_))
+        matches!(self, Feed::Ended(_) | Feed::Answer(_) | Feed::Reply(_))
     }
 
     fn weight(&self) -> usize {
         match self {
             Feed::Text(text) => text.len() + 64,
-            Feed::Taken { .. } | Feed::Ended(_) | Feed::Answer(_) => 0,
+            Feed::Taken { .. } | Feed::Ended(_) | Feed::Answer(_) | Feed::Reply(_) => 0,
         }
     }
 }

@@ -132,6 +132,8 @@ impl State {
                 let error = end.err().cloned().unwrap_or_else(|| WireError::unavailable("the run has no outcome"));
                 fx.push(Effect::Feed(*ticket, Feed::failed(error)));
             }
+            // It is told with the outcome.
+            (Asker::Hook(_), _) => {}
             // Its record is made with the outcome.
             (Asker::Cron(_), _) => {}
             (Asker::Tool(ticket), end) => {
@@ -311,6 +313,7 @@ impl State {
             None => {}
             Some(Asker::Heartbeat(agent)) => self.heartbeat_ended(agent, run, outcome, error, now, fx),
             Some(Asker::Program(ticket)) => self.program_ended(*ticket, run, outcome, error, fx),
+            Some(Asker::Hook(no)) => self.hook_ended(*no, run, outcome, error, now, fx),
             Some(Asker::Cron(job)) => self.cron_ended(job, run, outcome, error, now, fx),
             Some(asker) => self.tell_asker(asker, &run.id, error.as_ref().map_or(Ok(&payload), Err), fx),
         }

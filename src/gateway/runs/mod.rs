@@ -47,6 +47,8 @@ pub enum Asker {
     Heartbeat(String),
     /// An HTTP program, which is told through its feed.
     Program(u64),
+    /// A hook, by its number.
+    Hook(u64),
     /// A job of the schedule.
     Cron(String),
 }
@@ -325,7 +327,7 @@ impl Runs {
 
     /// Who waits for the end of a run, to be told before it has ended; scheduled work waits for the real end.
     pub fn take_asker(&mut self, no: RunNo) -> Option<Asker> {
-        let early = |asker: &mut Asker| !matches!(asker, Asker::Heartbeat(_) | Asker::Cron(_));
+        let early = |asker: &mut Asker| !matches!(asker, Asker::Heartbeat(_) | Asker::Cron(_) | Asker::Hook(_));
         self.by_no.get_mut(&no)?.asker.take_if(early)
     }
 

@@ -4,12 +4,11 @@
 use std::fmt::Write as _;
 
 use base64::prelude::{BASE64_STANDARD as BASE64, Engine as _};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use super::invalid;
+use super::{fields, invalid};
 use crate::http::reply::Reply;
 use crate::limits;
-use crate::protocol::check;
 
 /// What a program asks for.
 #[derive(Debug, PartialEq)]
@@ -39,20 +38,13 @@ pub fn parse(body: &[u8]) -> Result<Request, Reply> {
 }
 
 fn read(body: &[u8]) -> Result<Request, String> {
-    let text = std::str::from_utf8(body).map_err(|_| "the body is not UTF-8".to_string())?;
-    if check::has_too_many_values(text) {
-        return Err(format!("the body has more than {} JSON values", limits::JSON_VALUES));
-    }
-    let text = if text.trim().is_empty() { "{}" } else { text };
-    let body: Value = serde_json::from_str(text).map_err(|fault| fault.to_string())?;
-    if !body.is_object() {
-        return Err(format!(": Invalid input: expected object, received {}", kind(&body)));
-    }
-    let model = string(&body, "model")?;
-    let texts = body.get("input").map(|input| texts(input).ok_or("input: Invalid input")).transpose()?;
+    let body = fields::body(body)?;
+    let model = fields::text(&body, "model")?;
+    let texts = fields::typed(&body, "input", "", Some)?.map(|input| texts(input).ok_or("input: Invalid input"));
+    let texts = texts.transpose()?;
     let form = form(&body)?;
-    let dimensions = dimensions(&body)?;
-    string(&body, "user")?;
+    let dimensions = fields::count(&body, "dimensions")?.map(length_of).transpose()?;
+    fields::text(&body, "user")?;
     let model = model.filter(|model| !model.trim().is_empty()).ok_or("Missing `model`.")?;
     let texts = texts.ok_or("`input` must be a string or an array of strings.")?;
     check_texts(&texts)?;
@@ -80,14 +72,6 @@ fn length(text: &str) -> usize {
     text.encode_utf16().count()
 }
 
-fn string<'v>(body: &'v Value, name: &str) -> Result<Option<&'v str>, String> {
-    match body.get(name) {
-        None => Ok(None),
-        Some(Value::String(text)) => Ok(Some(text)),
-        Some(other) => Err(format!("{name}: Invalid input: expected string, received {}", kind(other))),
-    }
-}
-
 fn texts(input: &Value) -> Option<Vec<String>> {
     match input {
         Value::String(text) => Some(vec![text.clone()]),
@@ -96,40 +80,17 @@ fn texts(input: &Value) -> Option<Vec<String>> {
     }
 }
 
-fn form(body: &Value) -> Result<Form, String> {
-    match body.get("encoding_format").map(Value::as_str) {
+fn form(body: &Map<String, Value>) -> Result<Form, String> {
+    match fields::typed(body, "encoding_format", "", Some)?.map(Value::as_str) {
         None | Some(Some("float")) => Ok(Form::Float),
         Some(Some("base64")) => Ok(Form::Base64),
         Some(_) => Err(r#"encoding_format: Invalid option: expected one of "float"|"base64""#.to_string()),
     }
 }
 
-/// A whole number from 1; 2.0 is whole, as in JavaScript.
-fn dimensions(body: &Value) -> Result<Option<usize>, String> {
-    let Some(value) = body.get("dimensions") else { return Ok(None) };
-    let say = |what: &str| Err(format!("dimensions: {what}"));
-    let Some(number) = value.as_f64() else {
-        return say(&format!("Invalid input: expected number, received {}", kind(value)));
-    };
-    match number {
-        number if number.fract() != 0.0 => say("Invalid input: expected int, received number"),
-        number if number <= 0.0 => say("Too small: expected number to be >0"),
-        number if number > limits::EMBED_DIMENSIONS as f64 => {
-            say(&format!("Too big: expected int to be <={}", limits::EMBED_DIMENSIONS))
-        }
-        number => Ok(Some(number as usize)),
-    }
-}
-
-fn kind(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "boolean",
-        Value::Number(_) => "number",
-        Value::String(_) => "string",
-        Value::Array(_) => "array",
-        Value::Object(_) => "object",
-    }
+fn length_of(dimensions: u64) -> Result<usize, String> {
+    let length = usize::try_from(dimensions).ok().filter(|length| *length <= limits::EMBED_DIMENSIONS);
+    length.ok_or_else(|| format!("dimensions: Too big: expected int to be <={}", limits::EMBED_DIMENSIONS))
 }
 
 /// The answer with these vectors.
@@ -195,13 +156,13 @@ mod tests {
         let rows = [
             (json!([]), ": Invalid input: expected object, received array"),
             (json!({"model": 1}), "model: Invalid input: expected string, received number"),
-            (json!({"model": null, "input": 3}), "model: Invalid input: expected string, received null"),
+            (json!({"model": null, "input": 3}), "input: Invalid input"),
             (json!({"input": [1, 2]}), "input: Invalid input"),
-            (json!({"input": null}), "input: Invalid input"),
+            (json!({"model": "m", "input": null}), "`input` must be a string or an array of strings."),
             (json!({"encoding_format": "x"}), r#"encoding_format: Invalid option: expected one of "float"|"base64""#),
-            (json!({"encoding_format": null}), r#"encoding_format: Invalid option: expected one of "float"|"base64""#),
+            (json!({"encoding_format": []}), r#"encoding_format: Invalid option: expected one of "float"|"base64""#),
             (json!({"dimensions": 0}), "dimensions: Too small: expected number to be >0"),
-            (json!({"dimensions": -1.5}), "dimensions: Invalid input: expected int, received number"),
+            (json!({"dimensions": 1.5}), "dimensions: Invalid input: expected int, received number"),
             (json!({"dimensions": "5"}), "dimensions: Invalid input: expected number, received string"),
             (json!({"dimensions": 8193}), "dimensions: Too big: expected int to be <=8192"),
             (json!({"user": false}), "user: Invalid input: expected string, received boolean"),

@@ -78,7 +78,7 @@ fn model(id: &str) -> Value {
 }
 
 /// The text without its percent codes; none when one is broken, or they make no text.
-fn decode(text: &str) -> Option<String> {
+pub fn decode(text: &str) -> Option<String> {
     let mut pieces = text.split('%');
     let mut bytes = pieces.next().unwrap_or_default().as_bytes().to_vec();
     for piece in pieces {

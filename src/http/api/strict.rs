@@ -5,6 +5,8 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
+use super::fields::wrong;
+
 /// Where a value stands in the body; written as `tools.0.name`.
 #[derive(Clone, Copy, Debug)]
 pub struct At<'a> {
@@ -40,11 +42,11 @@ impl<'a> At<'a> {
 
     /// Another type than it has to be.
     pub fn expected(&self, what: &str, found: &Value) -> Refused {
-        self.fault(&format!("Invalid input: expected {what}, received {}", kind(found)))
+        Refused(wrong(&self.to_string(), what, Some(found)))
     }
 
     fn missing(&self, what: &str) -> Refused {
-        self.fault(&format!("Invalid input: expected {what}, received undefined"))
+        Refused(wrong(&self.to_string(), what, None))
     }
 }
 
@@ -64,18 +66,6 @@ impl fmt::Display for At<'_> {
 /// Why a request is refused, for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refused(pub String);
-
-/// The name of a value's type.
-fn kind(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "boolean",
-        Value::Number(_) => "number",
-        Value::String(_) => "string",
-        Value::Array(_) => "array",
-        Value::Object(_) => "object",
-    }
-}
 
 /// What a member has to be when nothing but its type counts.
 #[derive(Clone, Copy, Debug)]

@@ -90,6 +90,8 @@ pub struct Writer {
     entropy: Entropy,
     /// The file does not end with a line end: an earlier write was cut.
     ragged: bool,
+    /// The folder of a new file, whose entry for it is not on the disk yet.
+    unlisted: Option<PathBuf>,
 }
 
 impl Writer {
@@ -113,7 +115,7 @@ impl Writer {
         let leaf = known.leaf().and_then(|at| known.lines().get(at)).map(|line| line.id.to_string());
         let seen = known.lines().iter().filter_map(|line| u32::from_str_radix(&line.id, 16).ok()).collect();
         let leaf = leaf.filter(|id| !id.is_empty());
-        Ok(Writer { file, path: path.to_owned(), leaf, seen, entropy, ragged: known.is_torn() })
+        Ok(Writer { file, path: path.to_owned(), leaf, seen, entropy, ragged: known.is_torn(), unlisted: None })
     }
 
     fn create(path: &Path, start: &Start<'_>, entropy: Entropy) -> io::Result<Writer> {
@@ -124,10 +126,10 @@ impl Writer {
         }
         let file = options().create(true).open(path)?;
         file.set_len(0)?; // half a header, from a start that was cut
-        let path = path.to_owned();
-        let mut writer = Writer { file, path, leaf: None, seen: HashSet::new(), entropy, ragged: false };
-        writer.put(&header(start), Safety::Power)?;
-        File::open(folder)?.sync_all()?;
+        let (path, unlisted) = (path.to_owned(), Some(folder.to_owned()));
+        let mut writer = Writer { file, path, leaf: None, seen: HashSet::new(), entropy, ragged: false, unlisted };
+        // It promises nothing to anybody: the first line that does takes it along, and no model waits for the disk.
+        writer.put(&header(start), Safety::Process)?;
         Ok(writer)
     }
 
@@ -172,8 +174,18 @@ impl Writer {
         self.ragged = false;
         match safety {
             Safety::Process => Ok(()),
-            Safety::Power => self.file.sync_data(),
+            Safety::Power => self.settle(),
         }
+    }
+
+    /// Puts everything so far on the disk, the file's own name included.
+    fn settle(&mut self) -> io::Result<()> {
+        self.file.sync_data()?;
+        if let Some(folder) = &self.unlisted {
+            File::open(folder)?.sync_all()?;
+            self.unlisted = None;
+        }
+        Ok(())
     }
 
     fn fresh_id(&mut self) -> io::Result<String> {
@@ -397,6 +409,17 @@ mod tests {
             let kept = before.lines().iter().filter(|line| line.kind != Kind::Header).count();
             assert_eq!(branch.lines.len(), kept + 1, "{cut}");
         }
+    }
+
+    #[test]
+    fn a_new_file_is_listed_on_the_disk_with_its_first_safe_line() {
+        let dir = Dir::new("unlisted");
+        let mut writer = open(&dir.file(None));
+        let level = NewLine::ThinkingLevel("off");
+        writer.append(&level, 1, Safety::Process).unwrap();
+        assert!(writer.unlisted.is_some());
+        writer.append(&level, 1, Safety::Power).unwrap();
+        assert!(writer.unlisted.is_none());
     }
 
     #[test]

@@ -160,6 +160,7 @@ mod tests {
             ("OPENCLAW_GATEWAY_PASSWORD", "p"),
             ("NOTIFY_SOCKET", "s"),
             ("WATCHDOG_USEC", "1"),
+            ("MALLOC_TRIM_THRESHOLD_", "131072"),
             ("BASH_ENV", "/x"),
             ("BASH_FUNC_ls%%", "() { id; }"),
             ("HOME", "/h"),

@@ -4,6 +4,7 @@
 mod admin;
 mod chat;
 mod embeddings;
+mod hooks;
 mod metrics;
 mod pictures;
 mod responses;
@@ -33,8 +34,6 @@ use crate::sys::clock;
 pub struct Exchange<'a> {
     /// The request's head.
     pub head: &'a Head,
-    /// Address of the client.
-    pub client: IpAddr,
     /// What the caller may do.
     pub grant: &'a Grant,
     /// The body.
@@ -163,7 +162,8 @@ impl Drop for Ordered<'_> {
 }
 
 impl Server<'_> {
-    /// Serves one request of a program.
+    /// Serves one request of a program. Not inlined: its stack would stay with every connection, WebSockets too.
+    #[inline(never)]
     pub(super) fn program(&mut self, head: &Head, client: IpAddr, row: &'static Row, stays: bool) -> Turn {
         let grant = match self.admit(head, client, row) {
             Ok(grant) => grant,
@@ -180,7 +180,7 @@ impl Server<'_> {
         };
         let date = self.date.at(clock::wall_ms()).to_string();
         let (socket, hub) = (self.socket, self.hub);
-        let exchange = Exchange { head, client, grant: &grant, body: &body, hub, socket, date: &date };
+        let exchange = Exchange { head, grant: &grant, body: &body, hub, socket, date: &date };
         let answered = serve(&exchange, row.surface);
         drop(body);
         if matches!(answered, Answered::Streamed(_)) {

@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::agent::control::Control;
 use crate::agent::http::Settings;
 use crate::agent::message::Block;
-use crate::agent::tool::web::{HttpWeb, check_address, fetch};
+use crate::agent::tool::web::{HttpWeb, Web, check_address, fetch};
 use crate::config::Config;
 use crate::gateway::programs::target::Target;
 use crate::http::api::pictures::{Picture, Rules, fit_together};
@@ -35,9 +35,10 @@ pub fn rules(config: &Config, endpoint: &str) -> Rules {
 /// The pictures at these addresses; none when one is not to be had.
 pub fn gather(addresses: &[String], rules: &Rules, target: &Target) -> Option<Vec<Block>> {
     let mut pictures = rules.read(addresses)?;
+    let web = HttpWeb::new(Settings::new(&target.env, None)).reading(rules.max_bytes);
     for picture in &mut pictures {
         if let Picture::Url(address) = picture {
-            *picture = fetched(address, rules, target)?;
+            *picture = fetched(&web, address, rules)?;
         }
     }
     let block = |picture| match picture {
@@ -47,21 +48,20 @@ pub fn gather(addresses: &[String], rules: &Rules, target: &Target) -> Option<Ve
     fit_together(&pictures).then(|| pictures.into_iter().filter_map(block).collect())
 }
 
-fn fetched(address: &str, rules: &Rules, target: &Target) -> Option<Picture> {
-    let web = HttpWeb::new(Settings::new(&target.env, None)).reading(rules.max_bytes);
+/// Every address on the way has to be allowed, not only the first.
+fn fetched(web: &dyn Web, address: &str, rules: &Rules) -> Option<Picture> {
     let check = |address: &str| match rules.may_fetch(address) {
         true => check_address(address),
         false => Err("this host is not in urlAllowlist".to_string()),
     };
-    let found = match fetch(&web, address, rules.redirects, &check, &Control::within(rules.time)) {
+    match fetch(web, address, rules.redirects, &check, &Control::within(rules.time)) {
         Ok((_, page)) if page.status == 200 && !page.cut => rules.fetched(&page.content_type, &page.body),
         Ok(_) => None,
         Err(text) => {
             log::info!(target: "http", "a picture cannot be fetched: {text}");
             None
         }
-    };
-    found
+    }
 }
 
 #[cfg(test)]
@@ -69,6 +69,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::agent::tool::web::Page;
     use crate::config::Env;
 
     fn target(config: Config) -> Target {
@@ -93,6 +94,33 @@ mod tests {
         assert!(found.allow_url && found.hosts == ["a.org"] && found.mimes == ["image/png"]);
         assert_eq!((found.max_bytes, found.redirects), (limits::PICTURES_BYTES, limits::WEB_REDIRECTS));
         assert_eq!((found.time.as_millis(), rules(&config, "responses")), (500, Rules::default()));
+    }
+
+    /// Answers like a server that sends people on `left` times; `/left/…` counts down.
+    struct Onward(&'static str);
+
+    impl Web for Onward {
+        fn get(&self, url: &str, _: &Control) -> Result<Page, String> {
+            let left: usize = url.rsplit('/').next().unwrap().parse().unwrap();
+            let page = Page { status: 200, content_type: "image/png".into(), body: b"abc".to_vec(), ..Page::default() };
+            let location = (left > 0).then(|| format!("{}/{}", self.0, left - 1));
+            Ok(Page { status: if left > 0 { 302 } else { 200 }, location, ..page })
+        }
+    }
+
+    #[test]
+    fn redirects_are_bounded_and_each_is_checked() {
+        let any = Rules { allow_url: true, ..Rules::default() };
+        let most = limits::PICTURE_REDIRECTS;
+        let of = |rules: &Rules, onward: &'static str, left: usize| {
+            fetched(&Onward(onward), &format!("https://a.org/{left}"), rules).is_some()
+        };
+        assert!(of(&any, "https://b.org", most) && !of(&any, "https://b.org", most + 1));
+        assert!(!of(&any, "http://10.0.0.1", 1));
+        let only = Rules { hosts: vec!["a.org".into()], ..any.clone() };
+        assert!(of(&only, "https://a.org", 1) && !of(&only, "https://b.org", 1));
+        let jpeg = Rules { mimes: vec!["image/jpeg".into()], ..any };
+        assert!(!of(&jpeg, "https://a.org", 0));
     }
 
     #[test]

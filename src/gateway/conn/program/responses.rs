@@ -3,9 +3,12 @@
 
 use std::io;
 
+use serde_json::Value;
+
 use super::telling::{self, Stream, Voice, Wish};
 use super::{Answered, Exchange, pictures};
 use crate::agent::message::Block;
+use crate::config::Config;
 use crate::gateway::event::{HttpAnswer, HttpAsk, Input};
 use crate::gateway::programs::previous::{Earlier, Given, Holder, Known};
 use crate::gateway::programs::runs::{Ended, RunOrder};
@@ -15,6 +18,7 @@ use crate::http::api::fault::Fault;
 use crate::http::api::responses::Request;
 use crate::http::api::responses::answer::{Call, Done, Failure, Head, Tokens};
 use crate::http::api::responses::events::{Event, Sequence};
+use crate::http::api::responses::media::FileRules;
 use crate::http::api::responses::prompt::Prompt;
 use crate::http::api::strict::Refused;
 use crate::http::api::{invalid, messages};
@@ -35,11 +39,15 @@ pub fn serve(exchange: &Exchange<'_>) -> Answered {
 fn run(exchange: &Exchange<'_>) -> Result<Answered, Reply> {
     let mut request = Request::read(exchange.body.bytes()).map_err(refuse)?;
     let mut target = exchange.aim("openresponses", &request.model, request.user.as_deref().unwrap_or_default())?;
+    check_size(exchange, &target.config)?;
     let holder = exchange.holder(&target.agent);
     let known = exchange.earlier(&request, holder)?;
     let goes_on = known.session_key.is_some();
     target.session_key = known.session_key.unwrap_or(target.session_key);
-    let prompt = request.prompt(|id| known.items.get(id).cloned()).map_err(refuse)?;
+    if request.previous.is_some() && !goes_on {
+        log::info!(target: "http", "previous_response_id is not known, a new conversation begins");
+    }
+    let prompt = request.prompt(&file_rules(&target.config), |id| known.items.get(id).cloned()).map_err(refuse)?;
     let head = Head {
         id: format!("resp_{}", target.id),
         message_id: format!("msg_{}", target.id),
@@ -49,21 +57,19 @@ fn run(exchange: &Exchange<'_>) -> Result<Answered, Reply> {
     };
     let mut work = Work {
         exchange,
-        sequence: Sequence::new(head.clone()),
+        sequence: Sequence::new(head),
         holder,
         session_key: target.session_key.clone(),
         choice: request.choice.clone(),
-        head,
     };
     let wish = Wish { stream: request.stream, shows: request.choice == Choice::Auto };
-    let order = order(request, prompt, &target, &work.head.id)?;
+    let order = order(request, prompt, &target, &work.sequence.head.id)?;
     Ok(telling::tell(exchange, order, wish, &mut work))
 }
 
 /// A request whose run is ordered.
 struct Work<'a> {
     exchange: &'a Exchange<'a>,
-    head: Head,
     sequence: Sequence,
     holder: Holder,
     session_key: String,
@@ -82,6 +88,28 @@ fn order(request: Request, prompt: Prompt, target: &Target, run_id: &str) -> Res
     order.extra_system = prompt.system;
     order.tools = telling::client_tools(request.tools, request.choice, request.knobs, prompt.results);
     Ok(order)
+}
+
+/// The operator may want smaller bodies than the interface takes.
+fn check_size(exchange: &Exchange<'_>, config: &Config) -> Result<(), Reply> {
+    let most = config.gateway.http.responses_max_body_bytes.and_then(|bytes| usize::try_from(bytes).ok());
+    match most.is_some_and(|most| exchange.body.bytes().len() > most) {
+        true => Err(Reply::too_large()),
+        false => Ok(()),
+    }
+}
+
+/// What `gateway.http.endpoints.responses.files` allows.
+fn file_rules(config: &Config) -> FileRules {
+    let at = config.raw.pointer("/gateway/http/endpoints/responses/files").unwrap_or(&Value::Null);
+    let size = |name: &str| at.get(name).and_then(Value::as_u64).and_then(|size| usize::try_from(size).ok());
+    let mimes = at.get("allowedMimes").and_then(Value::as_array).into_iter().flatten();
+    let unset = FileRules::default();
+    FileRules {
+        mimes: mimes.filter_map(Value::as_str).map(String::from).collect(),
+        max_bytes: size("maxBytes").unwrap_or(unset.max_bytes),
+        max_chars: size("maxChars").unwrap_or(unset.max_chars),
+    }
 }
 
 impl Exchange<'_> {
@@ -119,7 +147,7 @@ impl Work<'_> {
         let done = telling::done(ended.result, &self.choice).map_err(|fault| (fault, tokens))?;
         let calls = done.calls.into_iter().map(telling::call).enumerate();
         let calls = calls.map(|(at, call)| Call {
-            id: self.head.call_id(at),
+            id: self.sequence.head.call_id(at),
             call_id: call.id,
             name: call.name,
             arguments: call.arguments,
@@ -133,10 +161,10 @@ impl Work<'_> {
     /// Told before the answer goes out, so that a request that names it finds it.
     fn remember(&self, done: &Done) {
         let message =
-            Some((self.head.message_id.clone(), done.said().to_string())).filter(|(_, text)| !text.is_empty());
+            Some((self.sequence.head.message_id.clone(), done.said().to_string())).filter(|(_, text)| !text.is_empty());
         let call = |call: &Call| (call.id.clone(), messages::call_line(&call.call_id, &call.name, &call.arguments));
         let given = Given {
-            id: self.head.id.clone(),
+            id: self.sequence.head.id.clone(),
             holder: self.holder,
             session_key: self.session_key.clone(),
             items: message.into_iter().chain(done.calls.iter().map(call)).collect(),
@@ -148,8 +176,8 @@ impl Work<'_> {
 impl Voice for Work<'_> {
     fn whole(&mut self, ended: Ended) -> Reply {
         match self.ended(ended) {
-            Ok(done) => Reply::json(200, self.head.whole(&done).to_string()),
-            Err((fault, tokens)) => fault.reply_with(self.head.failed(&failure(&fault, tokens)).to_string()),
+            Ok(done) => Reply::json(200, self.sequence.head.whole(&done).to_string()),
+            Err((fault, tokens)) => fault.reply_with(self.sequence.head.failed(&failure(&fault, tokens)).to_string()),
         }
     }
 

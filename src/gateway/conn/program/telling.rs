@@ -52,7 +52,7 @@ pub fn tell(exchange: &Exchange<'_>, order: RunOrder, wish: Wish, voice: &mut dy
         Some(Feed::Taken { .. } | Feed::Text(_)) => whole(exchange, &mut ordered, voice),
         Some(Feed::Ended(ended)) => Answered::Reply(voice.whole(*ended)),
         // An answer to a call is no answer to a run.
-        Some(Feed::Answer(_)) | None => Answered::Gone,
+        Some(Feed::Answer(_) | Feed::Reply(_)) | None => Answered::Gone,
     }
 }
 
@@ -60,8 +60,8 @@ fn whole(exchange: &Exchange<'_>, ordered: &mut Ordered<'_>, voice: &mut dyn Voi
     loop {
         match ordered.next(exchange) {
             Some(Feed::Ended(ended)) => return Answered::Reply(voice.whole(*ended)),
-            Some(_) => {}
-            None => return Answered::Gone,
+            Some(Feed::Taken { .. } | Feed::Text(_)) => {}
+            Some(Feed::Answer(_) | Feed::Reply(_)) | None => return Answered::Gone,
         }
     }
 }
@@ -87,7 +87,7 @@ fn pieces(exchange: &Exchange<'_>, ordered: &mut Ordered<'_>, wish: Wish, voice:
                 stream.data(DONE)?;
                 return stream.finish().map(|()| true);
             }
-            Some(Feed::Answer(_)) | None => return Ok(false),
+            Some(Feed::Answer(_) | Feed::Reply(_)) | None => return Ok(false),
         }
     }
 }

@@ -17,7 +17,8 @@ pub struct Event {
 /// A response on its way.
 #[derive(Debug)]
 pub struct Sequence {
-    head: Head,
+    /// What all of its events have in common.
+    pub head: Head,
     number: u64,
     text: String,
 }

@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use super::media::{self, File};
+use super::media::{self, Sent};
 use crate::http::api::strict::{At, Fields, Refused, Shape, clip};
 
 /// One thing that was said.
@@ -49,8 +49,8 @@ pub struct Content {
     pub text: String,
     /// Addresses of pictures, as written.
     pub images: Vec<String>,
-    /// Texts of files.
-    pub files: Vec<File>,
+    /// Files.
+    pub files: Vec<Sent>,
 }
 
 const ROLES: &[(&str, Role)] =
@@ -164,7 +164,7 @@ fn part(fields: &mut Fields<'_>, content: &mut Content) -> Result<Option<String>
             Ok(None)
         }
         "input_file" => {
-            media::file(fields)?.put(content);
+            media::file(fields, content)?;
             Ok(None)
         }
         _ => {

@@ -1,5 +1,5 @@
 //! Pictures and files of a `/v1/responses` request (http.md 8.2). Files have to come with the request, by base64, and
-//! become text for the system prompt. Pictures of all forms become addresses, `data:` ones mostly: which are taken is
+//! become text for the system prompt, as far as the operator allows. Pictures of all forms become addresses, `data:` ones mostly: which are taken is
 //! `api::pictures`' to say.
 
 use base64::prelude::{BASE64_STANDARD as BASE64, Engine as _};
@@ -17,21 +17,30 @@ pub struct File {
     pub text: String,
 }
 
-/// What a file part turned out to be.
-pub enum Attached {
-    /// A text.
-    File(File),
-    /// The address of a picture that was sent as a file.
-    Image(String),
+/// A file as it was sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sent {
+    at: String,
+    mime: String,
+    data: String,
+    name: Option<String>,
 }
 
-impl Attached {
-    /// Adds it to a message.
-    pub fn put(self, content: &mut Content) {
-        match self {
-            Attached::File(file) => content.files.push(file),
-            Attached::Image(image) => content.images.push(image),
-        }
+/// Which files are taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileRules {
+    /// Types; the usual ones when empty.
+    pub mimes: Vec<String>,
+    /// Bytes of one.
+    pub max_bytes: usize,
+    /// Characters of one that go into the prompt.
+    pub max_chars: usize,
+}
+
+impl Default for FileRules {
+    fn default() -> FileRules {
+        let (max_bytes, max_chars) = (limits::PROGRAM_FILE_BYTES, limits::PROGRAM_FILE_CHARS);
+        FileRules { mimes: Vec::new(), max_bytes, max_chars }
     }
 }
 
@@ -48,13 +57,6 @@ const ENDS: &[(&str, &str)] = &[
     (".json", "application/json"),
     (".pdf", "application/pdf"),
 ];
-
-/// A file as it was sent.
-struct Sent {
-    mime: String,
-    data: String,
-    name: Option<String>,
-}
 
 /// The address in an `input_image` part.
 pub fn image(fields: &mut Fields<'_>) -> Result<String, Refused> {
@@ -82,8 +84,8 @@ fn other_source(at: &At<'_>) -> Refused {
     at.name("type").fault("Invalid option: expected one of base64|url")
 }
 
-/// An `input_file` part.
-pub fn file(fields: &mut Fields<'_>) -> Result<Attached, Refused> {
+/// An `input_file` part; a picture among them is one of the pictures.
+pub fn file(fields: &mut Fields<'_>, content: &mut Content) -> Result<(), Refused> {
     fields.pass(&[("detail", Shape::Text)])?;
     refuse_id(fields)?;
     if fields.take("file_url").is_some() {
@@ -94,15 +96,16 @@ pub fn file(fields: &mut Fields<'_>) -> Result<Attached, Refused> {
         Some(source) => source_of(source, fields.at().name("source"))?,
         None => {
             let data = fields.need_text("file_data")?;
-            let bare = |data| Sent { mime: type_by_name(name.as_deref()), data, name: None };
-            data_url(&data).unwrap_or_else(|| bare(data))
+            data_url(&data).unwrap_or_else(|| Sent::new(type_by_name(name.as_deref()), data))
         }
     };
     sent.name = sent.name.or(name);
+    sent.at = fields.at().to_string();
     match sent.mime.starts_with("image/") {
-        true => Ok(Attached::Image(data_address(&sent.mime, &sent.data))),
-        false => text(sent, fields.at()).map(Attached::File),
+        true => content.images.push(data_address(&sent.mime, &sent.data)),
+        false => content.files.push(sent),
     }
+    Ok(())
 }
 
 /// The original's own form: `{type: "base64", media_type, data, filename?}` or `{type: "url", url}`.
@@ -111,7 +114,8 @@ fn source_of(value: serde_json::Value, at: At<'_>) -> Result<Sent, Refused> {
     match fields.need_text("type")?.as_str() {
         "base64" => {
             let mime = base_type(&fields.need_text("media_type")?);
-            let sent = Sent { mime, data: fields.need_text("data")?, name: fields.text("filename")? };
+            let mut sent = Sent::new(mime, fields.need_text("data")?);
+            sent.name = fields.text("filename")?;
             fields.done()?;
             Ok(sent)
         }
@@ -139,7 +143,7 @@ fn data_url(url: &str) -> Option<Sent> {
     let (head, data) =
         url.get(..5).filter(|head| head.eq_ignore_ascii_case("data:")).and(url.get(5..))?.split_once(',')?;
     let mime = head.strip_suffix(";base64")?;
-    Some(Sent { mime: base_type(mime), data: data.to_string(), name: None })
+    Some(Sent::new(base_type(mime), data.to_string()))
 }
 
 /// A type without its parameters.
@@ -153,17 +157,32 @@ fn type_by_name(name: Option<&str>) -> String {
     found.map_or_else(String::new, |(_, mime)| (*mime).to_string())
 }
 
-fn text(sent: Sent, at: &At<'_>) -> Result<File, Refused> {
-    if sent.mime == "application/pdf" {
-        return Err(at.fault("PDF files are not read by this gateway; send their text as text/plain"));
+impl Sent {
+    fn new(mime: String, data: String) -> Sent {
+        Sent { at: String::new(), mime, data, name: None }
     }
-    if !TEXTS.contains(&sent.mime.as_str()) {
-        let text = format!("Unsupported file MIME type: {}; {} are taken", shown(&sent.mime), TEXTS.join(", "));
-        return Err(at.fault(&text));
+
+    /// Its text, if it is taken and is one.
+    pub fn read(&self, rules: &FileRules) -> Result<File, Refused> {
+        self.text(rules).map_err(|why| Refused(format!("{}: {why}", self.at)))
     }
-    let bytes = decode(&sent.data, limits::PROGRAM_FILE_BYTES, at)?;
-    let text = String::from_utf8(bytes).map_err(|_| at.fault("the file is not UTF-8 text"))?;
-    Ok(File { name: tidy(sent.name.as_deref().unwrap_or("file")), text: cut(text) })
+
+    fn text(&self, rules: &FileRules) -> Result<File, String> {
+        if self.mime == "application/pdf" {
+            return Err("PDF files are not read by this gateway; send their text as text/plain".to_string());
+        }
+        let takes = |mime: &str| match rules.mimes.is_empty() {
+            true => TEXTS.contains(&mime),
+            false => rules.mimes.iter().any(|known| known.eq_ignore_ascii_case(mime)),
+        };
+        if !takes(&self.mime) {
+            let taken = if rules.mimes.is_empty() { TEXTS.join(", ") } else { rules.mimes.join(", ") };
+            return Err(format!("Unsupported file MIME type: {}; {taken} are taken", shown(&self.mime)));
+        }
+        let bytes = decode(&self.data, rules.max_bytes)?;
+        let text = String::from_utf8(bytes).map_err(|_| "the file is not UTF-8 text")?;
+        Ok(File { name: tidy(self.name.as_deref().unwrap_or("file")), text: cut(text, rules.max_chars) })
+    }
 }
 
 fn shown(mime: &str) -> String {
@@ -171,19 +190,20 @@ fn shown(mime: &str) -> String {
 }
 
 /// Base64 with or without line ends, no larger than `most`.
-fn decode(data: &str, most: usize, at: &At<'_>) -> Result<Vec<u8>, Refused> {
+fn decode(data: &str, most: usize) -> Result<Vec<u8>, String> {
     let is_space = |byte: u8| byte.is_ascii_whitespace();
-    let larger = || at.fault(&format!("larger than {most} bytes"));
-    if data.len() / 4 > most / 3 + most / 64 {
+    let larger = || format!("larger than {most} bytes");
+    // The length alone refuses what would be large to decode.
+    if data.len() / 4 > most / 3 + most / 64 + 1 {
         return Err(larger());
     }
     let decoded = match data.bytes().any(is_space) {
         true => BASE64.decode(&data.bytes().filter(|byte| !is_space(*byte)).collect::<Vec<u8>>()),
         false => BASE64.decode(data.as_bytes()),
     };
-    let bytes = decoded.map_err(|_| at.fault("the data is not base64"))?;
+    let bytes = decoded.map_err(|_| "the data is not base64")?;
     match bytes.len() {
-        0 => Err(at.fault("the file is empty")),
+        0 => Err("the file is empty".to_string()),
         length if length > most => Err(larger()),
         _ => Ok(bytes),
     }
@@ -196,13 +216,13 @@ fn tidy(name: &str) -> String {
 }
 
 /// No more than a prompt bears; the model is told what is missing.
-fn cut(text: String) -> String {
+fn cut(text: String, most: usize) -> String {
     let text = text.strip_prefix('\u{feff}').map(str::to_string).unwrap_or(text);
-    match text.char_indices().nth(limits::PROGRAM_FILE_CHARS) {
+    match text.char_indices().nth(most) {
         None => text,
         Some((end, _)) => {
             let kept = text.get(..end).unwrap_or_default();
-            format!("{kept}\n[cut here: the file is longer than {} characters]", limits::PROGRAM_FILE_CHARS)
+            format!("{kept}\n[cut here: the file is longer than {most} characters]")
         }
     }
 }
@@ -225,11 +245,19 @@ mod tests {
         fields.done().map_err(|fault| fault.0).map(|()| read)
     }
 
+    fn content_of(value: Value) -> Result<Content, String> {
+        of(value, |fields| {
+            let mut content = Content::default();
+            file(fields, &mut content).map(|()| content)
+        })
+    }
+
+    fn text_by(value: Value, rules: &FileRules) -> Result<File, String> {
+        content_of(value)?.files[0].read(rules).map_err(|fault| fault.0)
+    }
+
     fn text_of(value: Value) -> Result<File, String> {
-        match of(value, file)? {
-            Attached::File(file) => Ok(file),
-            Attached::Image(_) => Err("a picture".into()),
-        }
+        text_by(value, &FileRules::default())
     }
 
     #[test]
@@ -241,8 +269,16 @@ mod tests {
             json!({"source": {"type": "url", "url": "data:image/png;base64,AAAA"}}),
         ];
         assert!(forms.into_iter().all(|form| of(form, image) == Ok(expected.clone())));
-        let sent_as_file = of(json!({"filename": "a.png", "file_data": "data:image/png;base64,AAAA"}), file);
-        assert!(matches!(sent_as_file, Ok(Attached::Image(address)) if address == expected));
+        let sent_as_file = content_of(json!({"filename": "a.png", "file_data": "data:image/png;base64,AAAA"}));
+        assert_eq!(sent_as_file.map(|content| content.images), Ok(vec![expected]));
+    }
+
+    #[test]
+    fn only_the_beginning_of_a_long_file_goes_into_the_prompt() {
+        let data = BASE64.encode("x".repeat(limits::PROGRAM_FILE_CHARS + 1).as_bytes());
+        let file = text_of(json!({"filename": "a.txt", "file_data": data})).unwrap();
+        assert!(file.text.starts_with(&"x".repeat(limits::PROGRAM_FILE_CHARS)));
+        assert!(!file.text.starts_with(&"x".repeat(limits::PROGRAM_FILE_CHARS + 1)));
     }
 
     #[test]
@@ -277,9 +313,20 @@ mod tests {
         let image = |value: Value| of(value, image).unwrap_err();
         assert!(image(json!({"file_id": "file_1"})).starts_with("p.file_id: files are not kept"));
         assert!(image(json!({})).starts_with("p.image_url: Invalid input: expected string"));
-        assert!(
-            image(json!({"source": {"type": "url", "url": "http://127.0.0.1/"}})).starts_with("p.source.url: addr")
-        );
+        assert!(image(json!({"source": {"type": "ftp"}})).starts_with("p.source.type: Invalid option"));
+        let url = json!({"source": {"type": "url", "url": "http://127.0.0.1/"}});
+        assert!(file(url).starts_with("p.source.url: addresses"));
+    }
+
+    #[test]
+    fn the_operator_says_which_files_are_taken() {
+        let file = |mime: &str, text: &str| json!({"source": {"type": "base64", "media_type": mime, "data": BASE64.encode(text.as_bytes())}});
+        let rules = FileRules { mimes: vec!["text/x-rust".into()], max_bytes: 8, max_chars: 3 };
+        assert_eq!(text_by(file("text/x-rust", "fn"), &rules).unwrap().text, "fn");
+        assert!(text_by(file("text/plain", "x"), &rules).unwrap_err().ends_with("text/x-rust are taken"));
+        assert_eq!(text_by(file("text/x-rust", "123456789"), &rules).unwrap_err(), "p: larger than 8 bytes");
+        let cut = text_by(file("text/x-rust", "1234"), &rules).unwrap().text;
+        assert_eq!(cut, "123\n[cut here: the file is longer than 3 characters]");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use super::Request;
 use super::items::{Content, Item, Role};
-use super::media::File;
+use super::media::{FileRules, Sent};
 use crate::http::api::messages::{self, Entry};
 use crate::http::api::strict::Refused;
 use crate::limits;
@@ -34,7 +34,7 @@ struct Sorted {
     /// Pictures with the entry they belong to.
     images: Vec<(usize, String)>,
     system: Vec<String>,
-    files: Vec<File>,
+    files: Vec<Sent>,
     results: Vec<(String, String)>,
 }
 
@@ -53,13 +53,13 @@ impl Request {
     }
 
     /// What the agent is told; `known` says what an item named by id said.
-    pub fn prompt(&mut self, known: impl Fn(&str) -> Option<String>) -> Result<Prompt, Refused> {
+    pub fn prompt(&mut self, rules: &FileRules, known: impl Fn(&str) -> Option<String>) -> Result<Prompt, Refused> {
         let mut sorted = Sorted::default();
         sorted.system.extend(self.instructions.take());
         for item in std::mem::take(&mut self.items) {
             sorted.take(item, &known);
         }
-        sorted.prompt()
+        sorted.prompt(rules)
     }
 }
 
@@ -100,13 +100,13 @@ impl Sorted {
     }
 
     /// Adds what belongs to the entry that is pushed next.
-    fn attach(&mut self, images: Vec<String>, files: Vec<File>) {
+    fn attach(&mut self, images: Vec<String>, files: Vec<Sent>) {
         let at = self.entries.len();
         self.images.extend(images.into_iter().map(|image| (at, image)));
         self.files.extend(files);
     }
 
-    fn prompt(mut self) -> Result<Prompt, Refused> {
+    fn prompt(mut self, rules: &FileRules) -> Result<Prompt, Refused> {
         let current = messages::current(&self.entries);
         // The model sees pictures of the current message only; it should know that there were others.
         for (at, _) in self.images.iter().filter(|(at, _)| Some(*at) != current) {
@@ -115,15 +115,17 @@ impl Sorted {
         self.images.retain(|(at, _)| Some(*at) == current);
         let text = messages::prompt(&self.entries).ok_or_else(|| Refused("Missing user message in `input`.".into()))?;
         let images = self.images.into_iter().map(|(_, image)| image).collect();
-        Ok(Prompt { text, images, system: system(self.system, &self.files)?, results: self.results })
+        Ok(Prompt { text, images, system: system(self.system, &self.files, rules)?, results: self.results })
     }
 }
 
-fn system(mut texts: Vec<String>, files: &[File]) -> Result<Option<String>, Refused> {
+fn system(mut texts: Vec<String>, files: &[Sent], rules: &FileRules) -> Result<Option<String>, Refused> {
     if files.len() > limits::PROGRAM_FILES {
         return Err(Refused(format!("input: at most {} files are taken with one request", limits::PROGRAM_FILES)));
     }
-    texts.extend(files.iter().map(File::tagged));
+    for file in files {
+        texts.push(file.read(rules)?.tagged());
+    }
     texts.retain(|text| !text.trim().is_empty());
     Ok((!texts.is_empty()).then(|| texts.join("\n\n")))
 }
@@ -138,7 +140,7 @@ mod tests {
         let body = json!({"model": "openclaw", "instructions": "Be kind.", "input": input});
         let mut request = Request::read(body.to_string().as_bytes()).unwrap();
         let known = |id: &str| (id == "msg_1").then(|| "said before".to_string());
-        request.prompt(known).map_err(|fault| fault.0)
+        request.prompt(&FileRules::default(), known).map_err(|fault| fault.0)
     }
 
     #[test]
