@@ -18,6 +18,8 @@ pub struct Writer {
 }
 
 #[allow(clippy::indexing_slicing, reason = "runs in the compiler, where a wrong index is an error of the build")]
+#[allow(clippy::unwrap_used, reason = "the same")]
+#[allow(clippy::len_without_is_empty, reason = "nobody asks")]
 #[allow(clippy::new_without_default, reason = "a default cannot be made at compile time")]
 impl Writer {
     /// Nothing written yet.

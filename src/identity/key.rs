@@ -55,7 +55,7 @@ impl PublicKey {
 
     /// The wire form: base64url without padding.
     pub fn encode(&self) -> String {
-        BASE64URL_NOPAD.encode(&self.0)
+        BASE64URL_NOPAD.encode(self.0)
     }
 
     /// The device id: lower-case hex SHA-256 of the raw key.
@@ -262,14 +262,14 @@ mod tests {
         identity_point[0] = 1;
         let mut signature = [0; 64];
         signature[0] = 1;
-        assert!(!PublicKey(identity_point).verify("anything", &BASE64URL_NOPAD.encode(&signature)));
+        assert!(!PublicKey(identity_point).verify("anything", &BASE64URL_NOPAD.encode(signature)));
     }
 
     #[test]
     fn debug_shows_no_secret() {
         let key = SecretKey::from_seed(SEED).unwrap();
         let shown = format!("{key:?}");
-        assert!(!shown.contains(&BASE64URL_NOPAD.encode(&SEED)));
+        assert!(!shown.contains(&BASE64URL_NOPAD.encode(SEED)));
         assert!(!shown.contains("157"));
         assert!(shown.contains(&key.public().encode()));
     }

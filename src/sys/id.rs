@@ -75,7 +75,7 @@ impl Entropy {
 
     /// `nbytes` random bytes as base64url without padding.
     pub fn base64url(&mut self, nbytes: usize) -> String {
-        BASE64URL_NOPAD.encode(&self.bytes(nbytes))
+        BASE64URL_NOPAD.encode(self.bytes(nbytes))
     }
 
     fn bytes(&mut self, nbytes: usize) -> Vec<u8> {

@@ -161,7 +161,7 @@ mod tests {
         let small = Rules { max_bytes: 6, ..Rules::default() };
         assert!(one(&small, "data:image/png;base64,AAAAAAAA").is_some());
         assert_eq!(one(&small, "data:image/png;base64,AAAAAAAAAAA="), None);
-        let of = |bytes: usize| one(&rules, &format!("data:image/png;base64,{}", BASE64.encode(&vec![1; bytes])));
+        let of = |bytes: usize| one(&rules, &format!("data:image/png;base64,{}", BASE64.encode(vec![1; bytes])));
         assert!(of(limits::PICTURE_BYTES).is_some() && of(limits::PICTURE_BYTES + 1).is_none());
         let only = Rules { mimes: vec!["image/tiff".into()], ..Rules::default() };
         assert!(

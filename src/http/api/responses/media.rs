@@ -198,7 +198,7 @@ fn decode(data: &str, most: usize) -> Result<Vec<u8>, String> {
         return Err(larger());
     }
     let decoded = match data.bytes().any(is_space) {
-        true => BASE64.decode(&data.bytes().filter(|byte| !is_space(*byte)).collect::<Vec<u8>>()),
+        true => BASE64.decode(data.bytes().filter(|byte| !is_space(*byte)).collect::<Vec<u8>>()),
         false => BASE64.decode(data.as_bytes()),
     };
     let bytes = decoded.map_err(|_| "the data is not base64")?;
@@ -331,7 +331,7 @@ mod tests {
 
     #[test]
     fn sizes_are_bounded() {
-        let sized = |bytes: usize| BASE64.encode(&vec![b'a'; bytes]);
+        let sized = |bytes: usize| BASE64.encode(vec![b'a'; bytes]);
         let source =
             |mime: &str, bytes: usize| json!({"source": {"type": "base64", "media_type": mime, "data": sized(bytes)}});
         let whole = text_of(source("text/plain", limits::PROGRAM_FILE_BYTES)).unwrap().text;
