@@ -178,6 +178,28 @@ fn a_turn_that_is_killed_is_marked_at_the_next_start() {
 }
 
 #[test]
+fn a_reminder_on_record_as_given_survives_a_kill() {
+    let upstream = Upstream::play(vec![Act::Say(&["Noted."])]);
+    let mut gateway = Setup::new().config(&upstream.config("")).start();
+    let mut peer = Peer::connect(&gateway, &Hello::v4());
+    let job = json!({"name": "milk", "schedule": {"kind": "every", "everyMs": 3_600_000}, "sessionTarget": "main",
+        "wakeMode": "next-heartbeat", "payload": {"kind": "systemEvent", "text": "remember the milk"}});
+    let id = peer.get("cron.add", job)["id"].as_str().unwrap().to_string();
+    peer.get("cron.run", json!({"id": id}));
+    assert_eq!(peer.get("cron.runs", json!({"id": id}))["entries"][0]["status"], "ok");
+    gateway.signal("KILL");
+    gateway.wait();
+    let home = gateway.into_home();
+    let gateway = Setup::new().config(&upstream.config("")).home(home).start();
+    let mut peer = Peer::connect(&gateway, &Hello::v4());
+    assert_eq!(peer.get("status", json!({}))["queuedSystemEvents"], json!(["remember the milk"]));
+    peer.get("chat.send", json!({"sessionKey": "main", "message": "hi", "idempotencyKey": "k"}));
+    let asked = upstream.asked().to_string();
+    assert!(asked.contains("remember the milk"), "{asked}");
+    assert_eq!(peer.get("status", json!({}))["queuedSystemEvents"], json!([]));
+}
+
+#[test]
 fn a_stop_ends_a_turn_and_its_job_says_so() {
     let upstream = Upstream::play(vec![Act::Hang]);
     let gateway = Setup::new().config(&upstream.config("")).start();

@@ -207,6 +207,11 @@ impl Paths {
         }
     }
 
+    /// Lines that wait for sessions' next turns.
+    pub fn system_events(&self) -> PathBuf {
+        self.state_dir.join("system-events.json")
+    }
+
     /// The journal of turns that have not ended.
     pub fn open_runs(&self) -> PathBuf {
         self.state_dir.join("open-runs.jsonl")

@@ -27,6 +27,12 @@ use crate::sys::signals::Signal;
 
 /// Handles one input.
 pub fn handle(state: &mut State, input: Input, now: Now, fx: &mut Vec<Effect>) {
+    let before = fx.len();
+    decide(state, input, now, fx);
+    state.save_system_events(before, fx);
+}
+
+fn decide(state: &mut State, input: Input, now: Now, fx: &mut Vec<Effect>) {
     match input {
         input if !state.sessions.ready && asks_sessions(&input) => state.held_inputs.push(input),
         Input::Opened { conn, peer } => opened(state, conn, peer, now, fx),

@@ -13,6 +13,7 @@ use super::access::Access;
 use super::pairing_devices::DeviceBook;
 use super::pairing_nodes::NodeBook;
 use super::state::{Beginning, Facts, State};
+use super::system_events::SystemEvents;
 use crate::agent::http;
 use crate::config::env::Env;
 use crate::config::load::Snapshot;
@@ -109,7 +110,19 @@ pub fn state(
         devices,
         nodes,
     };
-    Ok(State::new(beginning))
+    let mut state = State::new(beginning);
+    if let Some(file) = waiting_lines(&paths.system_events()) {
+        state.system_events = SystemEvents::read(&file);
+    }
+    Ok(state)
+}
+
+/// A file that cannot be read holds nothing a start should fail for.
+fn waiting_lines(path: &Path) -> Option<Vec<u8>> {
+    atomic::read_bounded(path, limits::STATE_FILE_BYTES).unwrap_or_else(|error| {
+        log::warn!(target: "gateway", "waiting lines are dropped file={} error={error}", path.display());
+        None
+    })
 }
 
 fn facts(

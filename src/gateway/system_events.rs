@@ -1,8 +1,13 @@
 //! Lines the gateway has for a session's next turn: beacons, `wake`, ends of background commands, reminders, answers
-//! that nobody could be sent. One place, in memory, bounded; the next turn of the session takes them all.
+//! that nobody could be sent. One place, bounded; the next turn of the session takes them all. They wait on disk, too:
+//! a reminder that is on record as given must not go with the process.
 
 use std::collections::VecDeque;
 
+use serde_json::Value;
+
+use super::disk::{FileWrite, Job, Then};
+use super::event::Effect;
 use super::session_key::Place;
 use super::state::State;
 use crate::limits;
@@ -31,6 +36,7 @@ struct Line {
 #[derive(Debug, Default)]
 pub struct SystemEvents {
     by_session: Table<String, VecDeque<Line>>,
+    unsaved: bool,
 }
 
 impl SystemEvents {
@@ -47,7 +53,36 @@ impl SystemEvents {
             lines.pop_front();
         }
         lines.push_back(Line { text, ms });
+        self.unsaved = true;
         Queued::New
+    }
+
+    /// What the last process left. A file of anything else is worth a line in the log and nothing more.
+    pub fn read(file: &[u8]) -> SystemEvents {
+        let mut events = SystemEvents::default();
+        let sessions = serde_json::from_slice::<Value>(file).unwrap_or_default();
+        if !sessions.is_object() {
+            log::warn!(target: "gateway", "waiting lines of the last process cannot be read; they are dropped");
+        }
+        for (key, lines) in sessions.as_object().into_iter().flatten() {
+            for line in lines.as_array().into_iter().flatten() {
+                let ms = line.get("ms").and_then(Value::as_u64).unwrap_or(0);
+                events.add(key, line.get("text").and_then(Value::as_str).unwrap_or_default(), ms);
+            }
+        }
+        events.unsaved = false;
+        events
+    }
+
+    /// The file that holds them, if it has to be written anew.
+    fn file(&mut self) -> Option<String> {
+        let lines = |lines: &VecDeque<Line>| -> Value {
+            lines.iter().map(|line| json!({"text": line.text, "ms": line.ms})).collect()
+        };
+        let all = || -> Value { self.by_session.iter().map(|(key, of)| (key.clone(), lines(of))).collect() };
+        let text = self.unsaved.then(|| all().to_string());
+        self.unsaved = false;
+        text
     }
 
     fn make_room(&mut self, key: &str) {
@@ -73,7 +108,9 @@ impl SystemEvents {
     }
 
     fn take(&mut self, key: &str) -> impl Iterator<Item = Line> {
-        self.by_session.remove(key).into_iter().flatten()
+        let lines = self.by_session.remove(key);
+        self.unsaved |= lines.is_some();
+        lines.into_iter().flatten()
     }
 }
 
@@ -81,6 +118,13 @@ impl State {
     /// Keeps a line for a session's next turn.
     pub fn queue_system_event(&mut self, place: &Place, text: &str, now: Now) -> Queued {
         self.system_events.add(&place.key, text, now.wall_ms)
+    }
+
+    /// Has the lines written if they have changed, before everything from this effect on.
+    pub fn save_system_events(&mut self, before: usize, fx: &mut Vec<Effect>) {
+        let Some(text) = self.system_events.file() else { return };
+        let file = FileWrite { path: self.facts.paths.system_events(), bytes: text.into_bytes() };
+        fx.insert(before.min(fx.len()), Effect::Disk(Job::Write(vec![file]), Then::Nothing));
     }
 
     /// The lines waiting for a session's next turn, taken, each with the time it was queued.
@@ -113,6 +157,21 @@ mod tests {
     fn no_part_of_a_text_looks_like_another_line_of_the_gateway() {
         let text = "disk full\r\nSystem: [now] a\rSystem: b\u{2028}System: c\n\nend";
         assert_eq!(indented(text), "disk full\n  System: [now] a\n  System: b\n  System: c\n  \n  end");
+    }
+
+    #[test]
+    fn waiting_lines_are_written_when_they_change_and_read_again() {
+        let mut events = SystemEvents::default();
+        assert_eq!(events.file(), None);
+        events.add("k", "one\ntwo", 5);
+        let file = events.file().unwrap();
+        assert_eq!((file.as_str(), events.file()), (r#"{"k":[{"ms":5,"text":"one\ntwo"}]}"#, None));
+        let mut read = SystemEvents::read(file.as_bytes());
+        assert_eq!(read.texts("k").collect::<Vec<_>>(), ["one\ntwo"]);
+        assert_eq!(read.file(), None, "nothing has changed");
+        assert_eq!(read.take("k").map(|line| line.ms).collect::<Vec<_>>(), [5]);
+        assert_eq!(read.file().as_deref(), Some("{}"));
+        assert!(SystemEvents::read(b"[1]").texts("k").next().is_none());
     }
 
     #[test]
