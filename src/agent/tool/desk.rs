@@ -4,12 +4,12 @@
 use std::fmt;
 use std::time::Duration;
 
-use crossbeam_channel::Receiver;
 use serde_json::Value;
 
 use super::approval::pending::{Decision, Request};
 use crate::agent::control::Control;
 use crate::agent::message::Block;
+use crate::sys::queue::Receiver;
 
 /// A question about sessions; the answer is JSON that the model sees.
 #[derive(Clone, Debug, PartialEq)]
