@@ -92,6 +92,8 @@ impl State {
         self.nodes_unsaved = self.nodes_unsaved.and(Change::BOTH);
         self.cron.unsaved = true;
         self.sessions.not_saved();
+        self.system_events.not_saved();
+        let asker = commit.run.and_then(|no| Some((self.runs.get(no)?.id.clone(), self.runs.take_asker(no)?)));
         let refused = match (commit.run, &commit.joined) {
             (Some(no), _) => {
                 self.drop_run(no, fx);
@@ -109,6 +111,10 @@ impl State {
         }
         // The same call is carried out, and saved, once the disk takes it.
         let error = WireError { retryable: Some(true), ..WireError::unavailable(text) };
+        // A client that waits for the run's end is told below, in its first answer.
+        if let (Some((run_id, asker)), None) = (asker, &commit.reply) {
+            self.tell_asker(&asker, &run_id, Err(&error), fx);
+        }
         let put_away = commit.put_away.as_ref().map(|wish| &wish.1);
         for waiting in commit.reply.as_ref().map(|(waiting, _)| waiting).into_iter().chain(put_away) {
             self.counters.failed += 1;

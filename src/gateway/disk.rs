@@ -192,8 +192,10 @@ pub struct Waiting {
 pub enum Then {
     /// Nothing; a failed write is tried again with the next change.
     Nothing,
-    /// Answer a program, behind what was written for it.
+    /// Answer a program once what is written for it is on disk.
     Reply(u64, Box<Reply>),
+    /// Learn that the waiting lines are saved.
+    Lines,
     /// A change that must be on disk before anyone hears of it.
     Commit(Box<Commit>),
     /// Answer `logs.tail`.
@@ -358,7 +360,7 @@ fn guarded(job: impl FnOnce() -> Done) -> Done {
 fn superseded(job: &Job, then: &Then, behind: &VecDeque<(Job, Then)>) -> bool {
     let rewritten = |path: &PathBuf| behind.iter().any(|(later, _)| writes(later, path));
     match (job, then) {
-        (Job::Write(files), Then::Nothing) => files.iter().all(|file| rewritten(&file.path)),
+        (Job::Write(files), Then::Nothing | Then::Lines) => files.iter().all(|file| rewritten(&file.path)),
         (Job::Indexes(files), Then::Nothing) => files.iter().all(|(path, _)| rewritten(path)),
         _ => false,
     }

@@ -80,6 +80,8 @@ pub struct Intake {
     pub client_tools: ClientTools,
     /// The channel a program speaks for.
     pub channel: Option<String>,
+    /// Whether someone will come back to the session by its name, so that a new one is on disk before its run starts.
+    pub named: bool,
 }
 
 impl Intake {
@@ -110,6 +112,7 @@ impl Intake {
             queue_mode: None,
             client_tools: ClientTools::default(),
             channel: None,
+            named: false,
         }
     }
 }
@@ -176,12 +179,19 @@ impl State {
         fx: &mut Vec<Effect>,
     ) -> Result<(), WireError> {
         self.check_room(&intake.run_id, &intake.place)?;
-        let (entry, _) = self.open_session(&intake, now)?;
+        let (entry, created) = self.open_session(&intake, now)?;
         let line = self.line(&intake, &entry, now);
+        let held = (created && intake.named).then(|| intake.place.key.clone());
         let run = self.plan(intake, &entry, conn, asker, now)?;
         fx.extend(line.map(|line| Effect::Disk(self.journal_open(&line), Then::Nothing)));
-        self.enqueue_run(run);
-        self.save_sessions_soon(fx);
+        let no = self.enqueue_run(run);
+        match held {
+            Some(key) => {
+                self.runs.hold(&key);
+                self.commit_sessions(Commit { run: Some(no), held: Some(key), ..Commit::default() }, fx);
+            }
+            None => self.save_sessions_soon(fx),
+        }
         self.start_due_runs(now, fx);
         Ok(())
     }
@@ -290,10 +300,17 @@ impl State {
         }
     }
 
-    /// What the session is to hear beside the message.
-    fn note_block(&mut self, place: &Place) -> Option<Block> {
-        let lines = self.take_system_events(place);
-        (!lines.is_empty()).then(|| Block::text(lines.join("\n") + "\n"))
+    /// Puts the lines that wait for the session before the message. What a stranger said is carried out with a
+    /// stranger's rights, whoever takes it along.
+    fn take_lines_along(&mut self, intake: &mut Intake) {
+        let (lines, heard) = self.take_system_events(&intake.place);
+        if lines.is_empty() {
+            return;
+        }
+        intake.prompt.insert(0, Block::text(lines.join("\n") + "\n"));
+        if heard == Speaker::Channel {
+            intake.speaker = heard;
+        }
     }
 
     fn transcript_of(&self, place: &Place, entry: &Entry) -> Result<PathBuf, WireError> {
@@ -304,24 +321,23 @@ impl State {
 
     fn plan(
         &mut self,
-        intake: Intake,
+        mut intake: Intake,
         entry: &Entry,
         conn: Option<ConnId>,
         asker: Option<Asker>,
         now: Now,
     ) -> Result<Run, WireError> {
-        let place = intake.place;
         let session_id = entry.session_id().map(|id| id.to_string()).unwrap_or_default();
-        let transcript = self.transcript_of(&place, entry)?;
-        let seed = self.run_seed();
+        let transcript = self.transcript_of(&intake.place, entry)?;
         let prompts = match intake.task {
             Task::Answer | Task::Heartbeat => {
-                let content = self.note_block(&place).into_iter().chain(intake.prompt).collect();
-                vec![Prompt { run_id: intake.run_id.clone(), content }]
+                self.take_lines_along(&mut intake);
+                vec![Prompt { run_id: intake.run_id.clone(), content: std::mem::take(&mut intake.prompt) }]
             }
             Task::Compact(_) => Vec::new(),
         };
-        let Place { agent, key } = place;
+        let seed = self.run_seed();
+        let Place { agent, key } = intake.place;
         let word = |name: &str| entry.text(name).map(|word| word.into_owned());
         let reasoning = intake.reasoning.or_else(|| word("reasoningLevel"));
         let dress =

@@ -181,6 +181,7 @@ mod tests {
         Target {
             agent: "main".into(),
             session_key: "agent:main:x".into(),
+            named: false,
             model: None,
             channel: None,
             id: "u".into(),
