@@ -265,7 +265,7 @@ fn headers_choose_agent_session_and_model() {
 }
 
 #[test]
-fn a_number_without_a_fraction_is_an_integer_however_it_is_written() {
+fn what_other_languages_write_is_understood() {
     let upstream = Upstream::play(vec![]);
     let gateway = start(&upstream);
     let body = said("hi", json!({"max_tokens": 5.0, "seed": 7.0}));
@@ -273,6 +273,10 @@ fn a_number_without_a_fraction_is_an_integer_however_it_is_written() {
     assert_eq!(ask(&gateway, "", &body).status, 200);
     let asked = upstream.asked();
     assert_eq!((&asked["max_tokens"], &asked["seed"]), (&json!(5), &json!(7)));
+    // JavaScript cuts texts within a character.
+    let cut = said("hi X", json!({})).to_string().replace('X', r"\ud83d");
+    let answer = Wire::open(gateway.port).ask(post(PATH, "", &cut));
+    assert_eq!((answer.status, last_word(&upstream.asked()).as_str()), (200, "hi \u{fffd}"));
     for (more, text) in [
         (json!({"max_tokens": 5.5}), "max_tokens: Invalid input: expected int, received number"),
         (json!({"max_tokens": 1e300}), "max_tokens: Invalid input: expected int, received number"),

@@ -289,27 +289,13 @@ impl Faults {
     }
 }
 
-/// A number without a fraction, as JavaScript peers count them: `5.0` is one. `None` for fractions and for values
+/// A number without a fraction, as JavaScript peers count them; `None` for fractions and for values
 /// that no handler could hold.
-pub fn whole(number: &Number) -> Option<i64> {
+fn whole(number: &Number) -> Option<i64> {
     if let Some(integer) = number.as_i64() {
         return Some(integer);
     }
     number.as_f64().and_then(whole_float)
-}
-
-/// Writes every number without a fraction as an integer, for readers that know no other.
-pub fn settle(value: &mut Value) {
-    match value {
-        Value::Number(number) if number.is_f64() => {
-            if let Some(integer) = whole(number) {
-                *value = integer.into();
-            }
-        }
-        Value::Array(items) => items.iter_mut().for_each(settle),
-        Value::Object(members) => members.iter_mut().for_each(|(_, member)| settle(member)),
-        _ => {}
-    }
 }
 
 /// The integer that a float stands for, within the range that a float counts exactly.

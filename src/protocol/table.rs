@@ -133,13 +133,9 @@ impl Method {
 
     /// Parameters that fit the row, or the text that refuses them.
     pub fn read(&self, params: Option<Value>) -> Result<Value, String> {
-        let mut params = params.filter(|params| !params.is_null()).unwrap_or_else(|| Value::Object(Map::new()));
+        let params = params.filter(|params| !params.is_null()).unwrap_or_else(|| Value::Object(Map::new()));
         let faults = check::check(self.params, &params);
-        if !faults.is_empty() {
-            return Err(self.refuse(&faults));
-        }
-        check::settle(&mut params);
-        Ok(params)
+        if faults.is_empty() { Ok(params) } else { Err(self.refuse(&faults)) }
     }
 
     /// The message of the error that refuses params with these faults.

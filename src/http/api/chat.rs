@@ -1,12 +1,11 @@
 //! `/v1/chat/completions`: what a request says (http.md 6.2) and what it is answered (6.4, 6.5). Pure; the order in which
 //! the pieces of an answer go out is `gateway::conn::program::chat`'s.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Number, Value};
 
 use super::fields::{body, count, flag, number, text, typed};
 use super::messages::{self, Conversation};
 use crate::limits;
-use crate::protocol::check;
 
 /// A request.
 #[derive(Clone, Debug, Default)]
@@ -94,7 +93,7 @@ pub fn read(bytes: &[u8]) -> Result<Request, String> {
 fn knobs(from: &Map<String, Value>) -> Result<Knobs, String> {
     let newer = count(from, "max_completion_tokens")?;
     let older = count(from, "max_tokens")?;
-    let seed = typed(from, "seed", "number", Value::as_number)?.map(check::whole);
+    let seed = typed(from, "seed", "number", Value::as_number)?.map(Number::as_i64);
     Ok(Knobs {
         max_tokens: newer.or(older),
         temperature: number(from, "temperature", 0, 2)?,
