@@ -59,7 +59,8 @@ fn after_connect_the_limit_is_that_of_the_version() {
 fn the_largest_message_of_version_4_is_taken_and_not_one_byte_more() {
     let gateway = Setup::new().slow().start();
     let mut peer = Peer::connect(&gateway, &Hello::v4());
-    let (head, tail) = (r#"{"type":"req","id":"large","method":"system-event","params":{"text":"x","tags":[""#, r#""]}}"#);
+    let (head, tail) =
+        (r#"{"type":"req","id":"large","method":"system-event","params":{"text":"x","tags":[""#, r#""]}}"#);
     let padding = limits::MESSAGE_BYTES_V4 - head.len() - tail.len();
     peer.socket.text(&format!("{head}{}{tail}", "p".repeat(padding)));
     assert_eq!(peer.response("large")["ok"], true);

@@ -299,7 +299,10 @@ mod tests {
         let open = config(json!({"models": {"providers": {"q": {"baseUrl": "http://127.0.0.1:1/v1"}}}}));
         assert!(with(&open, "q/x").is_ok() && with(&open, "openai/x").is_ok());
         let told = with(&open, "nope/x").unwrap_err();
-        assert!(told.starts_with("Invalid `x-openclaw-model`: ") && told.contains("models.providers.nope.baseUrl"), "{told}");
+        assert!(
+            told.starts_with("Invalid `x-openclaw-model`: ") && told.contains("models.providers.nope.baseUrl"),
+            "{told}"
+        );
         let grant = Grant { scopes: vec!["operator.write".into()], owner: false };
         let refused = take(&listed, &Aim { other_model: "p/m".into(), grant, ..aim("") }).unwrap_err();
         assert_eq!(refused, "missing scope: operator.admin");

@@ -18,8 +18,8 @@ use serde_json::Value;
 use crate::http::head::Head;
 use crate::http::reply::Reply;
 use crate::limits;
-use crate::protocol::{check, lenient};
 use crate::protocol::table::Scope;
+use crate::protocol::{check, lenient};
 
 /// One interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

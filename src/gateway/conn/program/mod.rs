@@ -285,7 +285,8 @@ mod tests {
         let head = HeadReader::new().push(b"POST / HTTP/1.1\r\nHost: x\r\n\r\n").unwrap().unwrap();
         let (grant, body) = (Grant::default(), Body::new(&hub.bodies));
         let ahead = Cell::default();
-        let exchange = Exchange { head: &head, grant: &grant, body: &body, hub: &hub, socket: &socket, date: "", ahead };
+        let exchange =
+            Exchange { head: &head, grant: &grant, body: &body, hub: &hub, socket: &socket, date: "", ahead };
         let (line, end) = feed::line();
         let long_ago = Instant::now() - limits::CLIENT_CHECK;
         let mut ordered = Ordered { hub: &hub, ticket: 7, end, over: false, looked: long_ago };
@@ -312,7 +313,8 @@ mod tests {
         let head = HeadReader::new().push(b"POST / HTTP/1.1\r\nHost: x\r\n\r\n").unwrap().unwrap();
         let (grant, body) = (Grant::default(), Body::new(&hub.bodies));
         let ahead = Cell::new(vec![b'x'; limits::HTTP_AHEAD_BYTES - 1]);
-        let exchange = Exchange { head: &head, grant: &grant, body: &body, hub: &hub, socket: &socket, date: "", ahead };
+        let exchange =
+            Exchange { head: &head, grant: &grant, body: &body, hub: &hub, socket: &socket, date: "", ahead };
         client.shutdown(Shutdown::Write).unwrap();
         socket.peek(&mut [0]).unwrap();
         assert!(exchange.is_gone(), "there is room to look");
