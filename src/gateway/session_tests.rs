@@ -608,3 +608,15 @@ fn a_turn_whose_thread_never_ends_is_given_up_and_its_session_says_so() {
     script.raw(Input::Run(no, stopped()));
     assert!(script.state.runs.stuck.is_empty());
 }
+
+#[test]
+fn a_turn_that_was_stopped_is_not_ended_once_more_by_its_time_limit() {
+    let mut script = gateway();
+    let key = "agent:main:x";
+    create(&mut script, key);
+    let no = RunNo(started(&send(&mut script, say("works", key)))[0]);
+    let mut told = events(&call(&mut script, "chat.abort", json!({"sessionKey": key})), "chat").len();
+    told += events(&script.raw(Input::Timer(Timer::RunOverdue(no))), "chat").len();
+    told += events(&script.raw(Input::Run(no, stopped())), "chat").len();
+    assert_eq!(told, 1);
+}

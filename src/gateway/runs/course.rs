@@ -99,9 +99,10 @@ impl State {
         }
     }
 
-    /// A run is past its limit and its thread has not ended: whoever waits is told without it.
+    /// A run is past its limit and its thread has not ended: whoever waits is told without it. One that was stopped
+    /// before has its end and is given up in its own time.
     pub fn run_overdue(&mut self, no: RunNo, fx: &mut Vec<Effect>) {
-        let Some(run) = self.runs.get_mut(no) else { return };
+        let Some(run) = self.runs.get_mut(no).filter(|run| run.phase == Phase::Running) else { return };
         log::warn!(target: "agent", "run does not end in time run={}", run.id);
         run.phase = Phase::Stopping(AbortReason::Timeout);
         let error = WireError {
