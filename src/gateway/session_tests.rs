@@ -620,3 +620,17 @@ fn a_turn_that_was_stopped_is_not_ended_once_more_by_its_time_limit() {
     told += events(&script.raw(Input::Run(no, stopped())), "chat").len();
     assert_eq!(told, 1);
 }
+
+#[test]
+fn a_message_that_waits_for_silence_takes_nobodys_place() {
+    let mut script = Script::new(json!({"agents": {"defaults": {"maxConcurrent": 1}}}));
+    script.join(1, 4);
+    load(&mut script, None);
+    ["agent:main:x", "agent:main:y"].iter().for_each(|key| create(&mut script, key));
+    let no = RunNo(started(&send(&mut script, say("works", "agent:main:x")))[0]);
+    send(&mut script, say("waits", "agent:main:x"));
+    let effects = script.raw(Input::Run(no, stopped()));
+    assert!(started(&effects).is_empty(), "somebody may write more");
+    assert!(effects.iter().any(|effect| matches!(effect, Effect::Timer(_, Timer::Runs))));
+    assert_eq!(started(&send(&mut script, say("ready", "agent:main:y"))).len(), 1);
+}
