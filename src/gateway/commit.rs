@@ -92,14 +92,7 @@ impl State {
         self.nodes_unsaved = self.nodes_unsaved.and(Change::BOTH);
         self.cron.unsaved = true;
         self.sessions.not_saved();
-        let refused = match (commit.run, &commit.joined) {
-            (Some(no), _) => {
-                self.drop_run(no, fx);
-                true
-            }
-            (None, Some(id)) => self.drop_joined(id, fx),
-            (None, None) => false,
-        };
+        let refused = commit.message.as_ref().is_some_and(|id| self.drop_message(id, fx));
         let text = match refused {
             true => format!("message not accepted, because it cannot be saved: {text}"),
             false => format!("in effect until the next restart, but not saved: {text}"),

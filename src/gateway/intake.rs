@@ -124,21 +124,18 @@ impl State {
         let waiting = || Waiting { conn: request.conn, id: request.id.to_string() };
         let asker = (intake.origin == Origin::Agent).then(|| Asker::Client(waiting()));
         let remembered = intake.remembered.clone();
-        let (ack, repeated, run_id) = (intake.ack.clone(), intake.repeated.clone(), intake.run_id.clone());
+        let (ack, repeated, message) = (intake.ack.clone(), intake.repeated.clone(), intake.run_id.clone());
         let Place { agent, key } = intake.place.clone();
         let line = self.line(&intake, &entry, request.now);
-        let no = match (way.join, way.rules) {
-            (Some(no), Some(rules)) => {
-                self.join_run(no, intake, &rules, request.now);
-                no
-            }
+        match (way.join, way.rules) {
+            (Some(no), Some(rules)) => self.join_run(no, intake, &rules, request.now),
             (_, rules) => {
                 let mut run = self.plan(intake, &entry, Some(request.conn), asker, request.now)?;
                 run.waits = way.waits;
                 run.not_before = rules.map(|rules| request.now.mono + rules.debounce);
-                self.enqueue_run(run)
+                self.enqueue_run(run);
             }
-        };
+        }
         // A refused message has no line: it would come back after a crash.
         let open = line.map(|line| self.journal_open(&line));
         if let Some(rules) = way.rules {
@@ -150,13 +147,12 @@ impl State {
         let reason = if created { "create" } else { "send" };
         let changed = self.change_of(&agent, &key, reason, request.now);
         let reply = Some((waiting(), ack));
-        let run = way.join.is_none().then_some(no);
-        let joined = way.join.is_some().then_some(run_id);
-        let held = run.map(|_| key);
+        let held = way.join.is_none().then_some(key);
         if let Some(key) = &held {
             self.runs.hold(key);
         }
-        let commit = Commit { reply, changed: changed.into_iter().collect(), run, joined, held, ..Commit::default() };
+        let changed = changed.into_iter().collect();
+        let commit = Commit { reply, changed, message: Some(message), held, ..Commit::default() };
         if created {
             fx.extend(open.map(|job| Effect::Disk(job, Then::Nothing)));
             self.commit_sessions(commit, fx);
@@ -386,25 +382,17 @@ impl State {
         seed
     }
 
-    /// A new session could not be saved: its run does not start.
-    pub fn drop_run(&mut self, no: RunNo, fx: &mut Vec<Effect>) {
-        let Some(run) = self.runs.remove(no) else { return };
-        run.ids().for_each(|id| self.journal_close(id, fx));
-        if let Some(name) = run.remembered {
-            self.memory.drop(&name);
-        }
-    }
-
-    /// A message that could not be saved leaves the run it waits in; false when that one has begun with it.
-    pub fn drop_joined(&mut self, id: &str, fx: &mut Vec<Effect>) -> bool {
+    /// A message that could not be saved leaves the run it waits in, which does not start if there is no other message;
+    /// false when that one has begun with it.
+    pub fn drop_message(&mut self, id: &str, fx: &mut Vec<Effect>) -> bool {
         let waits = |no: &RunNo| self.runs.get(*no).is_some_and(|run| run.spec.is_some());
         let Some(no) = self.runs.find(id).filter(waits) else { return false };
-        let Some(gone) = self.runs.part(no, id) else {
-            self.drop_run(no, fx);
-            return true;
+        let remembered = match self.runs.part(no, id) {
+            Some(gone) => gone.remembered,
+            None => self.runs.remove(no).and_then(|run| run.remembered),
         };
-        self.journal_close(&gone.id, fx);
-        if let Some(name) = gone.remembered {
+        self.journal_close(id, fx);
+        if let Some(name) = remembered {
             self.memory.drop(&name);
         }
         true

@@ -634,3 +634,24 @@ fn a_message_that_waits_for_silence_takes_nobodys_place() {
     assert!(effects.iter().any(|effect| matches!(effect, Effect::Timer(_, Timer::Runs))));
     assert_eq!(started(&send(&mut script, say("ready", "agent:main:y"))).len(), 1);
 }
+
+/// Texts of what the turns that got a thread are asked.
+fn asked(effects: &[Effect]) -> String {
+    let of = |effect: &Effect| if let Effect::StartRun(_, spec) = effect { Some(format!("{:?}", spec.prompts)) } else { None };
+    effects.iter().filter_map(of).collect()
+}
+
+#[test]
+fn a_message_that_another_ones_turn_answers_stays_when_the_other_cannot_be_saved() {
+    let mut script = gateway();
+    let key = "agent:main:x";
+    create(&mut script, key);
+    let no = RunNo(started(&send(&mut script, say("works", key)))[0]);
+    let (_, first) = job(call(&mut script, "chat.send", say("first", key)));
+    send(&mut script, say("joins", key));
+    let refused = answers(&stored(&mut script, first, Done::Written(Err("full".into()))));
+    assert!(refused[0]["message"].as_str().unwrap().starts_with("message not accepted"), "{refused:?}");
+    script.wait(limits::QUEUE_DEBOUNCE);
+    let heard = asked(&script.raw(Input::Run(no, stopped())));
+    assert!(heard.contains("joins") && !heard.contains("first"), "{heard}");
+}

@@ -26,9 +26,9 @@ pub struct Stopped {
 
 impl State {
     /// Takes a run into its lane; it starts when it is due.
-    pub fn enqueue_run(&mut self, run: Run) -> RunNo {
+    pub fn enqueue_run(&mut self, run: Run) {
         self.runs.ended.began(&run.id);
-        self.runs.add(run)
+        self.runs.add(run);
     }
 
     /// Starts every run whose turn it is.
