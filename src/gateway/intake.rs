@@ -138,16 +138,13 @@ impl State {
         }
         // A refused message has no line: it would come back after a crash.
         let open = line.map(|line| self.journal_open(&line));
-        if let Some(rules) = way.rules {
-            self.shed(&key, &rules, request.now, fx);
-        }
         if let Some(name) = remembered {
             self.memory.note(name, Remembered::Running(Some(repeated)), request.now.mono);
         }
         let reason = if created { "create" } else { "send" };
         let changed = self.change_of(&agent, &key, reason, request.now);
         let reply = Some((waiting(), ack));
-        let held = way.join.is_none().then_some(key);
+        let held = way.join.is_none().then(|| key.clone());
         if let Some(key) = &held {
             self.runs.hold(key);
         }
@@ -158,6 +155,10 @@ impl State {
             self.commit_sessions(commit, fx);
         } else {
             fx.push(Effect::Disk(open.unwrap_or(Job::Write(Vec::new())), Then::Commit(Box::new(commit))));
+        }
+        // Behind its own line in the journal come those of the messages that go for it.
+        if let Some(rules) = way.rules {
+            self.shed(&key, &rules, request.now, fx);
         }
         Ok(Answer::Later)
     }

@@ -8,6 +8,7 @@ use super::desk::Behalf;
 use super::desk::ToolAsk;
 use super::disk::{Done, Job, Then};
 use super::event::{ConnId, Effect, Input, Timer};
+use super::journal::Change;
 use super::runs::RunNo;
 use super::script::{Script, request};
 use super::sessions::Shelf;
@@ -654,4 +655,31 @@ fn a_message_that_another_ones_turn_answers_stays_when_the_other_cannot_be_saved
     script.wait(limits::QUEUE_DEBOUNCE);
     let heard = asked(&script.raw(Input::Run(no, stopped())));
     assert!(heard.contains("joins") && !heard.contains("first"), "{heard}");
+}
+
+/// Lines of the journal in the order in which they are written.
+fn journalled(effects: &[Effect]) -> String {
+    let of = |effect: &Effect| match effect {
+        Effect::Disk(Job::Journal(_, Change::Append(text) | Change::Replace(text)), _) => Some(text.clone()),
+        _ => None,
+    };
+    effects.iter().filter_map(of).collect()
+}
+
+#[test]
+fn a_message_is_in_the_journal_before_the_one_that_goes_for_it_leaves() {
+    let mut script = Script::new(json!({"messages": {"queue": {"mode": "followup", "cap": 1, "drop": "old"}}}));
+    script.join(1, 4);
+    load(&mut script, None);
+    let key = "agent:main:x";
+    create(&mut script, key);
+    for id in ["works", "oldest"] {
+        send(&mut script, say(id, key));
+    }
+    let effects = call(&mut script, "chat.send", say("newest", key));
+    let more = journalled(&effects);
+    let rest = journalled(&stored(&mut script, job(effects).1, Done::Written(Ok(()))));
+    let text = more + &rest;
+    let (open, done) = (text.find(r#""open":"newest""#), text.find(r#""done":"oldest""#));
+    assert!(open.is_some() && open < done, "{text}");
 }
