@@ -59,7 +59,11 @@ impl State {
     }
 
     /// The change is on disk: tell everyone concerned.
-    pub fn committed(&mut self, commit: Commit, now: Now, fx: &mut Vec<Effect>) {
+    pub fn committed(&mut self, mut commit: Commit, now: Now, fx: &mut Vec<Effect>) {
+        if let Some(line) = commit.line.take() {
+            let job = self.journal_open(&line);
+            return fx.push(Effect::Disk(job, Then::Commit(Box::new(commit))));
+        }
         for (name, payload) in &commit.events {
             self.broadcast(name, payload, fx);
         }

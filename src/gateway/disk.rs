@@ -238,6 +238,8 @@ pub struct Commit {
     pub changed: Vec<Value>,
     /// A message that is taken away again if it cannot be saved, by the name of its run.
     pub message: Option<String>,
+    /// Its line for the journal, which is written next; all else waits for that, too.
+    pub line: Option<Box<OpenRun>>,
     /// A session in which nothing starts before this is known.
     pub held: Option<String>,
     /// Under which name a repeated call finds the answer.

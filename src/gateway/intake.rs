@@ -136,8 +136,6 @@ impl State {
                 self.enqueue_run(run);
             }
         }
-        // A refused message has no line: it would come back after a crash.
-        let open = line.map(|line| self.journal_open(&line));
         if let Some(name) = remembered {
             self.memory.note(name, Remembered::Running(Some(repeated)), request.now.mono);
         }
@@ -149,12 +147,12 @@ impl State {
             self.runs.hold(key);
         }
         let changed = changed.into_iter().collect();
-        let commit = Commit { reply, changed, message: Some(message), held, ..Commit::default() };
-        if created {
-            fx.extend(open.map(|job| Effect::Disk(job, Then::Nothing)));
-            self.commit_sessions(commit, fx);
-        } else {
-            fx.push(Effect::Disk(open.unwrap_or(Job::Write(Vec::new())), Then::Commit(Box::new(commit))));
+        // A refused message has no line: it would come back after a crash.
+        let line = line.map(Box::new);
+        let commit = Commit { reply, changed, message: Some(message), line, held, ..Commit::default() };
+        match created {
+            true => self.commit_sessions(commit, fx),
+            false => self.committed(commit, request.now, fx),
         }
         // Behind its own line in the journal come those of the messages that go for it.
         if let Some(rules) = way.rules {

@@ -63,6 +63,12 @@ fn stored(script: &mut Script, then: Then, done: Done) -> Vec<Effect> {
     script.raw(Input::Stored { then, done })
 }
 
+/// A new session is on disk, and then its first message.
+fn both_stored(script: &mut Script, then: Then) -> Vec<Effect> {
+    let (_, then) = job(stored(script, then, Done::Written(Ok(()))));
+    stored(script, then, Done::Written(Ok(())))
+}
+
 /// A message that is taken in, and on disk.
 fn send(script: &mut Script, params: Value) -> Vec<Effect> {
     let (_, then) = job(call(script, "chat.send", params));
@@ -140,7 +146,7 @@ fn a_refused_call_may_come_again_with_its_key() {
     let effects = call(&mut script, "agent", ask("k"));
     assert!(answers(&effects).is_empty());
     let (_, then) = job(effects);
-    assert_eq!(answers(&stored(&mut script, then, Done::Written(Ok(()))))[0]["status"], "accepted");
+    assert_eq!(answers(&both_stored(&mut script, then))[0]["status"], "accepted");
     assert_eq!(answers(&call(&mut script, "agent", ask("k")))[0]["status"], "accepted");
 }
 
@@ -205,7 +211,7 @@ fn no_run_starts_before_its_session_is_on_disk_whatever_ends_meanwhile() {
     let mut meanwhile = call(&mut script, "chat.abort", json!({"sessionKey": "agent:main:other"}));
     meanwhile.extend(send(&mut script, say("second", "agent:main:new")));
     assert!(started(&meanwhile).is_empty());
-    let effects = stored(&mut script, then, Done::Written(Ok(())));
+    let effects = both_stored(&mut script, then);
     let acked = effects.iter().position(|effect| matches!(effect, Effect::Send(..))).unwrap();
     let began = effects.iter().position(|effect| matches!(effect, Effect::StartRun(..))).unwrap();
     assert!(acked < began && started(&effects).len() == 1);
@@ -217,7 +223,7 @@ fn a_run_stopped_while_its_session_is_saved_is_accepted_first_and_ended_then() {
     let (_, then) = job(call(&mut script, "agent", say("new", "agent:main:new")));
     let aborted = answers(&call(&mut script, "chat.abort", json!({"sessionKey": "agent:main:new"})));
     assert_eq!((aborted.len(), &aborted[0]["aborted"]), (1, &json!(true)));
-    let effects = stored(&mut script, then, Done::Written(Ok(())));
+    let effects = both_stored(&mut script, then);
     let both = answers(&effects);
     assert_eq!((both.len(), &both[0]["status"], &both[1]["code"]), (2, &json!("accepted"), &json!("UNAVAILABLE")));
     assert!(started(&effects).is_empty());
@@ -682,4 +688,18 @@ fn a_message_is_in_the_journal_before_the_one_that_goes_for_it_leaves() {
     let text = more + &rest;
     let (open, done) = (text.find(r#""open":"newest""#), text.find(r#""done":"oldest""#));
     assert!(open.is_some() && open < done, "{text}");
+}
+
+#[test]
+fn what_no_journal_takes_is_not_accepted_in_a_new_session_either() {
+    let mut script = gateway();
+    let (first, then) = job(call(&mut script, "agent", say("new", "agent:main:new")));
+    assert!(matches!(first, Job::Indexes(_)));
+    let effects = stored(&mut script, then, Done::Written(Ok(())));
+    assert!(answers(&effects).is_empty() && started(&effects).is_empty(), "it is not in the journal yet");
+    let (second, then) = job(effects);
+    assert!(matches!(second, Job::Journal(..)));
+    let refused = stored(&mut script, then, Done::Written(Err("full".into())));
+    assert!(answers(&refused)[0]["message"].as_str().unwrap().starts_with("message not accepted"));
+    assert!(started(&refused).is_empty() && script.state.runs.is_empty());
 }
