@@ -285,12 +285,6 @@ impl State {
         }
     }
 
-    /// What the session is to hear beside the message.
-    fn note_block(&mut self, place: &Place) -> Option<Block> {
-        let lines = self.take_system_events(place);
-        (!lines.is_empty()).then(|| Block::text(lines.join("\n") + "\n"))
-    }
-
     fn transcript_of(&self, place: &Place, entry: &Entry) -> Result<PathBuf, WireError> {
         let store = self.config.session_store(&self.facts.paths, &place.agent);
         archive::transcript(store.parent().unwrap_or(&store), entry)
@@ -311,8 +305,7 @@ impl State {
         let seed = self.run_seed();
         let prompts = match intake.task {
             Task::Answer | Task::Heartbeat => {
-                let content = self.note_block(&place).into_iter().chain(intake.prompt).collect();
-                vec![Prompt { run_id: intake.run_id.clone(), content }]
+                vec![Prompt { run_id: intake.run_id.clone(), content: intake.prompt }]
             }
             Task::Compact(_) => Vec::new(),
         };

@@ -703,3 +703,18 @@ fn what_no_journal_takes_is_not_accepted_in_a_new_session_either() {
     assert!(answers(&refused)[0]["message"].as_str().unwrap().starts_with("message not accepted"));
     assert!(started(&refused).is_empty() && script.state.runs.is_empty());
 }
+
+#[test]
+fn lines_that_wait_go_with_a_turn_that_begins_and_not_with_one_that_never_does() {
+    let mut script = gateway();
+    let key = "agent:main:main";
+    create(&mut script, key);
+    let no = RunNo(started(&send(&mut script, say("works", key)))[0]);
+    script.raw(Input::Note(Note::SystemEvent { session_key: key.into(), text: "tea is ready".into(), wake: false }));
+    send(&mut script, say("waits", key));
+    call(&mut script, "chat.abort", json!({"sessionKey": key, "runId": "waits"}));
+    send(&mut script, say("next", key));
+    script.wait(limits::QUEUE_DEBOUNCE);
+    let heard = asked(&script.raw(Input::Run(no, stopped())));
+    assert!(heard.contains("tea is ready"), "{heard}");
+}

@@ -7,7 +7,8 @@ use super::outcome::Outcome;
 use super::tell::ChatEnd;
 use super::{Asker, Ended, Origin, Phase, Run, RunNo, Stuck};
 use crate::agent::control::AbortReason;
-use crate::agent::run::RunEvent;
+use crate::agent::message::Block;
+use crate::agent::run::{RunEvent, RunSpec};
 use crate::gateway::broadcast;
 use crate::gateway::dedupe::Remembered;
 use crate::gateway::event::{Effect, Timer, ToolReply};
@@ -39,12 +40,23 @@ impl State {
         let (due, wait) = self.runs.due(now.mono);
         fx.extend(wait.map(|wait| Effect::Timer(wait, Timer::Runs)));
         for (no, mut spec) in due {
+            self.give_lines(&mut spec);
             spec.cooldowns = self.models.cooldowns.clone();
             spec.found = self.models.found(now.mono).cloned();
             if let Some(limit) = spec.limit {
                 fx.push(Effect::Timer(limit + limits::RUN_GRACE, Timer::RunOverdue(no)));
             }
             fx.push(Effect::StartRun(no, spec));
+        }
+    }
+
+    /// What the session is to hear beside the message: a turn that never begins takes no line with it.
+    fn give_lines(&mut self, spec: &mut RunSpec) {
+        let Some(first) = spec.prompts.first_mut() else { return };
+        let place = Place { agent: spec.agent_id.clone(), key: spec.session_key.clone() };
+        let lines = self.take_system_events(&place);
+        if !lines.is_empty() {
+            first.content.insert(0, Block::text(lines.join("\n") + "\n"));
         }
     }
 
