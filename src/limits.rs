@@ -239,6 +239,10 @@ pub const STATE_FILE_BYTES: usize = 64 * MIB;
 pub const INDEX_LOCK_WAIT: Duration = Duration::from_secs(5);
 /// Time between two looks at it.
 pub const INDEX_LOCK_STEP: Duration = Duration::from_millis(25);
+/// Bytes of it that are read.
+pub const INDEX_LOCK_BYTES: usize = 4 * KIB;
+/// Age at which it is free if its process has ended. Of a process in another container one cannot tell.
+pub const INDEX_LOCK_GONE: Duration = Duration::from_secs(1);
 /// Age at which nobody holds it any more, as the original has it.
 pub const INDEX_LOCK_AGE: Duration = Duration::from_secs(30);
 

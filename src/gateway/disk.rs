@@ -23,7 +23,6 @@ use super::journal::{self, OpenRun};
 use super::methods::tools::{self, ToolsAsk};
 use super::notes::Note;
 use super::roster::{self, Renewal, Renewed};
-use super::runs::RunNo;
 use super::session_key;
 use super::sessions::{self, Shelf};
 use super::transcripts::{self, Addition, Ask};
@@ -239,10 +238,10 @@ pub struct Commit {
     pub revoked: Vec<ConnId>,
     /// Sessions that changed, for their followers.
     pub changed: Vec<Value>,
-    /// A run that does not start if its session cannot be saved.
-    pub run: Option<RunNo>,
-    /// A message that another one's run answers and that is taken away again if it cannot be saved.
-    pub joined: Option<String>,
+    /// A message that is taken away again if it cannot be saved, by the name of its run.
+    pub message: Option<String>,
+    /// Its line for the journal, which is written next; all else waits for that, too.
+    pub line: Option<Box<OpenRun>>,
     /// A session in which nothing starts before this is known.
     pub held: Option<String>,
     /// Under which name a repeated call finds the answer.

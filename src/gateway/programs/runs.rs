@@ -172,12 +172,24 @@ mod tests {
         effects.into_iter().find_map(write)
     }
 
+    /// What follows the line of the message in the journal.
+    fn journal_write(effects: Vec<Effect>) -> Option<Then> {
+        let write = |effect| match effect {
+            Effect::Disk(Job::Journal(..), then @ Then::Commit(_)) => Some(then),
+            _ => None,
+        };
+        effects.into_iter().find_map(write)
+    }
+
     #[test]
     fn a_session_that_a_program_can_name_is_on_disk_before_its_run_starts() {
         let mut script = Script::new(json!({}));
         let effects = order(&mut script, true);
         assert!(!starts(&effects));
         let then = index_write(effects).unwrap();
+        let effects = script.raw(Input::Stored { then, done: Stored::Written(Ok(())) });
+        assert!(!starts(&effects));
+        let then = journal_write(effects).unwrap();
         assert!(starts(&script.raw(Input::Stored { then, done: Stored::Written(Ok(())) })));
     }
 
@@ -206,6 +218,7 @@ mod tests {
         let mut script = Script::new(json!({}));
         let then = index_write(order(&mut script, true)).unwrap();
         script.raw(Input::ProgramGone(7));
+        let then = journal_write(script.raw(Input::Stored { then, done: Stored::Written(Ok(())) })).unwrap();
         let effects = script.raw(Input::Stored { then, done: Stored::Written(Ok(())) });
         assert!(!starts(&effects) && script.state.runs.is_empty());
     }
