@@ -3,9 +3,11 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::Value;
 
+use super::super::body::{self, Body};
 use super::{Answered, Exchange};
 use crate::agent::control::{AbortReason, Control};
 use crate::agent::http::Settings;
@@ -24,6 +26,8 @@ use crate::sys::thread::{self, Pending};
 enum Fault {
     /// One is not taken, or not to be had.
     Refused,
+    /// There is no room for them.
+    Crowded,
     /// They are not waited for.
     Left(AbortReason),
 }
@@ -61,19 +65,21 @@ impl Exchange<'_> {
             true => Some(AbortReason::Shutdown),
             false => self.is_gone().then_some(AbortReason::Gone),
         };
-        gather(addresses, &rules(&target.config, endpoint), target, &left).map_err(|fault| match fault {
+        gather(addresses, &rules(&target.config, endpoint), target, self.body, &left).map_err(|fault| match fault {
             Fault::Refused => Answered::Reply(invalid(refusal)),
+            Fault::Crowded => Answered::Reply(body::crowded()),
             Fault::Left(AbortReason::Shutdown) => Answered::Reply(route::unavailable()),
             Fault::Left(_) => Answered::Gone,
         })
     }
 }
 
-/// `left` tells why nobody waits any more, once nobody does.
+/// What is fetched counts with the request's body. `left` tells why nobody waits any more, once nobody does.
 fn gather(
     addresses: &[String],
     rules: &Rules,
     target: &Target,
+    body: &Body,
     left: &dyn Fn() -> Option<AbortReason>,
 ) -> Result<Vec<Block>, Fault> {
     let mut pictures = rules.read(addresses).ok_or(Fault::Refused)?;
@@ -82,8 +88,13 @@ fn gather(
         Picture::Data { .. } => None,
     };
     let elsewhere: Vec<String> = pictures.iter().filter_map(address).collect();
+    let most = elsewhere.len().saturating_mul(rules.max_bytes).min(limits::PICTURES_BYTES);
+    if !body.hold(most) {
+        return Err(Fault::Crowded);
+    }
     let web = HttpWeb::new(Settings::new(&target.env, None)).reading(rules.max_bytes);
     let fetched = fetch_all(&Arc::new(web), &Arc::new(elsewhere), rules, left)?;
+    body.let_go(most.saturating_sub(fetched.iter().map(Picture::size).sum()));
     let places = pictures.iter_mut().filter(|picture| matches!(picture, Picture::Url(_)));
     places.zip(fetched).for_each(|(place, picture)| *place = picture);
     let block = |picture| match picture {
@@ -107,11 +118,16 @@ fn fetch_all<W: Web + 'static>(
     let lanes = limits::PICTURES_AT_ONCE.min(addresses.len());
     // The time for one is never longer.
     let control = Control::within(limits::WEB_TIME);
+    let sum = Arc::new(AtomicUsize::new(0));
     let start = |lane: usize| {
         let (web, addresses, rules, control) = (web.clone(), addresses.clone(), rules.clone(), control.clone());
+        let sum = sum.clone();
+        let fits = move |size: usize| sum.fetch_add(size, Ordering::AcqRel) + size <= limits::PICTURES_BYTES;
         thread::ask("picture", limits::STACK_RUN, move || {
             let mine = addresses.iter().skip(lane).step_by(lanes);
-            let found: Option<Vec<Picture>> = mine.map(|address| fetched(&*web, address, &rules, &control)).collect();
+            let one =
+                |address: &String| fetched(&*web, address, &rules, &control).filter(|picture| fits(picture.size()));
+            let found: Option<Vec<Picture>> = mine.map(one).collect();
             if found.is_none() {
                 control.cancel(AbortReason::Dropped);
             }
@@ -233,13 +249,47 @@ mod tests {
     fn private_addresses_are_not_asked_even_where_others_are() {
         let any = Rules { allow_url: true, ..Rules::default() };
         let target = target(Config::default());
+        let budget = Arc::default();
+        let body = Body::new(&budget);
         for address in
             ["http://127.0.0.1:1/a.png", "http://localhost/a.png", "http://169.254.169.254/x", "http://[::1]/"]
         {
-            assert_eq!(gather(&[address.to_string()], &any, &target, &|| None), Err(Fault::Refused), "{address}");
+            assert_eq!(
+                gather(&[address.to_string()], &any, &target, &body, &|| None),
+                Err(Fault::Refused),
+                "{address}"
+            );
         }
-        let here = gather(&["data:image/png;base64,AAAA".to_string()], &any, &target, &|| None).unwrap();
-        assert_eq!(here, [Block::image("AAAA", "image/png")]);
+        let data = ["data:image/png;base64,AAAA".to_string()];
+        let here = gather(&data, &any, &target, &body, &|| None);
+        assert_eq!(here.unwrap(), [Block::image("AAAA", "image/png")]);
+        drop(body);
+        let full = Body::new(&budget);
+        assert!(full.hold(limits::HTTP_BODIES_BYTES - any.max_bytes + 1), "all was given back");
+        let one = ["https://a.org/x.png".to_string()];
+        assert_eq!(gather(&one, &any, &target, &Body::new(&budget), &|| None), Err(Fault::Crowded));
+        assert!(gather(&data, &any, &target, &Body::new(&budget), &|| None).is_ok(), "its body has its own room");
+    }
+
+    /// Pictures of this size each.
+    struct Large(usize);
+
+    impl Web for Large {
+        fn get(&self, _: &str, _: &Control) -> Result<Page, String> {
+            let body = vec![0; self.0];
+            Ok(Page { status: 200, content_type: "image/png".into(), body, ..Page::default() })
+        }
+    }
+
+    #[test]
+    fn together_they_are_bounded_while_they_come() {
+        let rules = Rules { allow_url: true, ..Rules::default() };
+        let all = |size: usize| {
+            let addresses = (0..limits::PICTURES).map(|at| format!("https://a.org/{at}")).collect();
+            fetch_all(&Arc::new(Large(size)), &Arc::new(addresses), &rules, &|| None).map(|found| found.len())
+        };
+        let each = limits::PICTURES_BYTES / limits::PICTURES;
+        assert_eq!((all(each), all(each + 1)), (Ok(limits::PICTURES), Err(Fault::Refused)));
     }
 
     /// How many are asked for at one moment, and what a server does with each.
