@@ -718,3 +718,18 @@ fn lines_that_wait_go_with_a_turn_that_begins_and_not_with_one_that_never_does()
     let heard = asked(&script.raw(Input::Run(no, stopped())));
     assert!(heard.contains("tea is ready"), "{heard}");
 }
+
+#[test]
+fn what_did_not_fit_into_the_queue_is_told_to_the_turn_that_is_steered() {
+    let mut script = Script::new(json!({"messages": {"queue": {"mode": "steer", "cap": 1}}}));
+    script.join(1, 4);
+    load(&mut script, None);
+    let key = "agent:main:x";
+    create(&mut script, key);
+    let no = RunNo(started(&send(&mut script, say("works", key)))[0]);
+    for id in ["shortened", "whole"] {
+        send(&mut script, say(id, key));
+    }
+    let heard = format!("{:?}", script.state.steering(no));
+    assert!(heard.contains("1 earlier messages did not fit"), "{heard}");
+}
