@@ -188,6 +188,10 @@ impl State {
             let text = format!("too many runs are waiting (limit {})", limits::RUNS);
             return Err(WireError { retry_after_ms: Some(1000), ..WireError::unavailable(text) });
         }
+        if self.journal.is_full() {
+            let text = "the messages that wait are too long together; wait for an answer or stop a turn";
+            return Err(WireError { retry_after_ms: Some(1000), ..WireError::unavailable(text) });
+        }
         match self.runs.find(run_id) {
             Some(_) => Err(WireError::invalid("a run with this idempotencyKey is already active")),
             None => Ok(()),

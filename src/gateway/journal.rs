@@ -90,9 +90,19 @@ impl Journal {
         Some(self.add(format!("{}\n", json!({"done": run_id}))))
     }
 
+    /// Whether so much waits that no other message may.
+    pub fn is_full(&self) -> bool {
+        self.open_bytes() >= limits::JOURNAL_OPEN_BYTES
+    }
+
+    fn open_bytes(&self) -> usize {
+        self.open.values().map(String::len).sum()
+    }
+
     fn add(&mut self, line: String) -> Change {
         self.bytes += line.len();
-        if self.bytes <= limits::JOURNAL_BYTES {
+        // Half of it at least is not needed any more: else it would be written anew with each message.
+        if self.bytes <= limits::JOURNAL_BYTES.max(2 * self.open_bytes()) {
             return Change::Append(line);
         }
         let all: String = self.open.values().map(String::as_str).collect();
@@ -277,6 +287,25 @@ mod tests {
             Change::Append(_) => None,
         });
         assert!(last.unwrap().len() < limits::JOURNAL_BYTES && journal.bytes <= limits::JOURNAL_BYTES);
+    }
+
+    #[test]
+    fn a_journal_is_not_written_anew_with_each_message_and_can_always_be_read_again() {
+        let mut journal = Journal::default();
+        let worst = OpenRun { text: "\u{1}".repeat(limits::PROMPT_BYTES), ..run("worst") };
+        let long = |n: usize| OpenRun { text: "x".repeat(limits::JOURNAL_BYTES / 8), ..run(&n.to_string()) };
+        let (mut count, mut rewritten) = (0, 0);
+        while journal.open_bytes() + limits::JOURNAL_BYTES / 8 < limits::JOURNAL_OPEN_BYTES {
+            rewritten += usize::from(matches!(journal.open(&long(count)), Change::Replace(_)));
+            count += 1;
+        }
+        assert!(count > 8 && rewritten == 0 && !journal.is_full());
+        for _ in 0..2 {
+            journal.open(&worst);
+            assert!(journal.is_full() && journal.bytes <= limits::JOURNAL_READ_BYTES, "{}", journal.bytes);
+            journal.close("worst");
+        }
+        assert!(!journal.is_full());
     }
 
     #[test]

@@ -733,3 +733,16 @@ fn what_did_not_fit_into_the_queue_is_told_to_the_turn_that_is_steered() {
     let heard = format!("{:?}", script.state.steering(no));
     assert!(heard.contains("1 earlier messages did not fit"), "{heard}");
 }
+
+#[test]
+fn messages_wait_only_as_far_as_they_can_be_read_again_after_a_kill() {
+    let mut script = gateway();
+    let key = "agent:main:x";
+    create(&mut script, key);
+    let long = |id: &str| json!({"message": "x".repeat(limits::PROMPT_BYTES), "sessionKey": key, "idempotencyKey": id});
+    for n in 0..limits::JOURNAL_OPEN_BYTES / limits::PROMPT_BYTES {
+        assert!(answers(&send(&mut script, long(&n.to_string())))[0]["status"].is_string());
+    }
+    let refused = answers(&call(&mut script, "chat.send", long("more")));
+    assert_eq!((&refused[0]["code"], &refused[0]["retryAfterMs"]), (&json!("UNAVAILABLE"), &json!(1000)));
+}
