@@ -746,3 +746,25 @@ fn messages_wait_only_as_far_as_they_can_be_read_again_after_a_kill() {
     let refused = answers(&call(&mut script, "chat.send", long("more")));
     assert_eq!((&refused[0]["code"], &refused[0]["retryAfterMs"]), (&json!("UNAVAILABLE"), &json!(1000)));
 }
+
+#[test]
+fn a_tool_sees_how_sessions_of_its_own_agent_stand_and_of_no_other() {
+    let mut script = Script::new(json!({"agents": {"list": [{"id": "main", "default": true}, {"id": "ops"}]}}));
+    script.join(1, 4);
+    load(&mut script, None);
+    for (agent, key) in [("main", "agent:main:x"), ("ops", "agent:ops:x")] {
+        script.state.sessions.open(agent, || agent.into()).unwrap().insert(key, Entry::new("s", 1));
+    }
+    let no = RunNo(started(&send(&mut script, say("works", "agent:main:x")))[0]);
+    let mut status = |key: &str| {
+        let ask = ToolAsk::Ask(Ask::Status { session_key: Some(key.into()) });
+        let effects = script.raw(Input::Tool { by: Behalf::Run(no), ticket: 1, ask });
+        let reply = effects.into_iter().find_map(|effect| match effect {
+            Effect::AnswerTool(_, reply) => Some(format!("{reply:?}")),
+            _ => None,
+        });
+        reply.unwrap()
+    };
+    assert!(status("x").contains("statusText") && status("agent:main:nobody").contains("Unknown sessionKey"));
+    assert!(status("agent:ops:x").contains("belongs to agent ops"), "{}", status("agent:ops:x"));
+}
