@@ -445,7 +445,6 @@ impl State {
     }
 }
 
-/// The model the session has chosen.
 /// The model a session's entry names.
 pub fn own_model(entry: &Entry) -> Option<ModelRef> {
     match (entry.text("providerOverride"), entry.text("modelOverride")) {

@@ -226,7 +226,7 @@ impl Named {
         known.then_some(key).ok_or_else(|| Refusal::NotFound(written.to_string()))
     }
 
-    /// The one that fits; the newest of several entries with the same session id, no guess between labels.
+    /// The one that fits; of several, none.
     fn only<'a>(
         &self,
         fits: impl Fn(&Found<'_>) -> bool,
