@@ -752,8 +752,9 @@ fn a_tool_sees_how_sessions_of_its_own_agent_stand_and_of_no_other() {
     let mut script = Script::new(json!({"agents": {"list": [{"id": "main", "default": true}, {"id": "ops"}]}}));
     script.join(1, 4);
     load(&mut script, None);
+    let at = script.now().wall_ms;
     for (agent, key) in [("main", "agent:main:x"), ("ops", "agent:ops:x")] {
-        script.state.sessions.open(agent, || agent.into()).unwrap().insert(key, Entry::new("s", 1));
+        script.state.sessions.open(agent, || agent.into()).unwrap().insert(key, Entry::new("s", at));
     }
     let no = RunNo(started(&send(&mut script, say("works", "agent:main:x")))[0]);
     let mut status = |key: &str| {
