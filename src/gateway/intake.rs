@@ -211,6 +211,7 @@ impl State {
             workspace: self.config.workspace(&self.facts.paths, agent),
             ms: now.wall_ms,
             text: OpenRun::text_of(&intake.prompt),
+            is_lost: false,
         };
         (intake.task == Task::Answer).then_some(run)
     }

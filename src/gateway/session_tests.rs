@@ -8,7 +8,7 @@ use super::desk::Behalf;
 use super::desk::ToolAsk;
 use super::disk::{Done, Job, Then};
 use super::event::{ConnId, Effect, Input, Timer};
-use super::journal::Change;
+use super::journal::{Change, OpenRun};
 use super::runs::RunNo;
 use super::script::{Script, request};
 use super::sessions::Shelf;
@@ -644,7 +644,9 @@ fn a_message_that_waits_for_silence_takes_nobodys_place() {
 
 /// Texts of what the turns that got a thread are asked.
 fn asked(effects: &[Effect]) -> String {
-    let of = |effect: &Effect| if let Effect::StartRun(_, spec) = effect { Some(format!("{:?}", spec.prompts)) } else { None };
+    let of = |effect: &Effect| {
+        if let Effect::StartRun(_, spec) = effect { Some(format!("{:?}", spec.prompts)) } else { None }
+    };
     effects.iter().filter_map(of).collect()
 }
 
@@ -768,4 +770,25 @@ fn a_tool_sees_how_sessions_of_its_own_agent_stand_and_of_no_other() {
     };
     assert!(status("x").contains("statusText") && status("agent:main:nobody").contains("Unknown sessionKey"));
     assert!(status("agent:ops:x").contains("belongs to agent ops"), "{}", status("agent:ops:x"));
+}
+
+#[test]
+fn a_message_that_could_not_be_put_into_its_transcript_stays_in_the_journal() {
+    let mut script = Script::new(json!({}));
+    let broken = |id: &str, is_lost| OpenRun {
+        run_id: id.into(),
+        agent: "main".into(),
+        key: "agent:main:x".into(),
+        session: "s".into(),
+        transcript: "x".into(),
+        workspace: "x".into(),
+        ms: 1,
+        text: "hi".into(),
+        is_lost,
+    };
+    let recovered = Done::Recovered(vec![broken("kept", false), broken("lost", true)]);
+    script.raw(Input::Stored { then: Then::Sessions, done: recovered });
+    let effects = script.raw(Input::Stored { then: Then::Sessions, done: Done::Sessions(Vec::new()) });
+    let text = journalled(&effects);
+    assert!(text.contains(r#""open":"lost""#) && !text.contains("kept"), "{text}");
 }

@@ -153,7 +153,8 @@ impl Drop for Lock {
 /// Whether nobody holds it any more. A kill in the midst of a write leaves it behind, with our own number where numbers
 /// are given anew (in a container); we hold one at a time, and not now.
 fn is_stale(file: &Path) -> bool {
-    let Ok(age) = fs::metadata(file).and_then(|facts| facts.modified()).map(|at| at.elapsed().unwrap_or_default()) else {
+    let Ok(age) = fs::metadata(file).and_then(|facts| facts.modified()).map(|at| at.elapsed().unwrap_or_default())
+    else {
         return false;
     };
     let ended = |pid| pid == process::id() || (age > limits::INDEX_LOCK_GONE && atomic::is_gone(pid));
