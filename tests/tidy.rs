@@ -370,7 +370,6 @@ const UNTESTED: &[(&str, &[&str])] = &[
             "TRANSCRIPT_BYTES",
             "TRANSCRIPT_HEADER_BYTES",
             "TRANSCRIPT_HEAD_BYTES",
-            "TRANSCRIPT_WINDOW",
             "UNIT_FILES",
             "UNIT_FILE_BYTES",
             "USAGE_DETAIL_BYTES",

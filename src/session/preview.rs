@@ -1,6 +1,9 @@
 //! Short views of a session: the last things said, a title, the last words (agent.md 11). Text from messages; of files
 //! only a bounded beginning or end is read.
 
+use std::io;
+use std::path::Path;
+
 use serde_json::Value;
 
 use crate::limits;
@@ -84,6 +87,12 @@ pub fn first_words(transcript: &Transcript) -> Option<String> {
     let messages = (0..transcript.lines().len()).filter_map(|at| parsed(transcript, at));
     let mut all = messages.filter_map(|message| said(&message, limits::LAST_MESSAGE_CHARS));
     all.find(|said| said.role == "user" && !said.text.starts_with('/')).map(|said| said.text)
+}
+
+/// The first words of a session, from the beginning of its file.
+pub fn read_first_words(path: &Path) -> io::Result<Option<String>> {
+    let head = Transcript::head(path, limits::TRANSCRIPT_HEAD_BYTES)?;
+    Ok(head.as_ref().and_then(first_words))
 }
 
 /// A title: the chat's name, else the first words, else the session's id and day.
