@@ -736,17 +736,23 @@ fn what_did_not_fit_into_the_queue_is_told_to_the_turn_that_is_steered() {
     assert!(heard.contains("1 earlier messages did not fit"), "{heard}");
 }
 
+/// A turn in the journal.
+fn open_run(id: &str, text: String) -> OpenRun {
+    let (agent, key, session) = ("main".into(), "agent:main:x".into(), "s".into());
+    let (transcript, workspace, run_id) = ("x".into(), "x".into(), id.into());
+    OpenRun { run_id, agent, key, session, transcript, workspace, ms: 1, text, is_lost: false }
+}
+
 #[test]
 fn messages_wait_only_as_far_as_they_can_be_read_again_after_a_kill() {
     let mut script = gateway();
     let key = "agent:main:x";
     create(&mut script, key);
-    let long = |id: &str| json!({"message": "x".repeat(limits::PROMPT_BYTES), "sessionKey": key, "idempotencyKey": id});
-    for n in 0..limits::JOURNAL_OPEN_BYTES / limits::PROMPT_BYTES {
-        assert!(answers(&send(&mut script, long(&n.to_string())))[0]["status"].is_string());
-    }
-    let refused = answers(&call(&mut script, "chat.send", long("more")));
+    script.state.journal.open(&open_run("long", "x".repeat(limits::JOURNAL_OPEN_BYTES)));
+    let refused = answers(&call(&mut script, "chat.send", say("more", key)));
     assert_eq!((&refused[0]["code"], &refused[0]["retryAfterMs"]), (&json!("UNAVAILABLE"), &json!(1000)));
+    script.state.journal.close("long");
+    assert!(answers(&send(&mut script, say("more", key)))[0]["status"].is_string());
 }
 
 #[test]
@@ -775,18 +781,10 @@ fn a_tool_sees_how_sessions_of_its_own_agent_stand_and_of_no_other() {
 #[test]
 fn a_message_that_could_not_be_put_into_its_transcript_stays_in_the_journal() {
     let mut script = Script::new(json!({}));
-    let broken = |id: &str, is_lost| OpenRun {
-        run_id: id.into(),
-        agent: "main".into(),
-        key: "agent:main:x".into(),
-        session: "s".into(),
-        transcript: "x".into(),
-        workspace: "x".into(),
-        ms: 1,
-        text: "hi".into(),
-        is_lost,
-    };
-    let recovered = Done::Recovered(vec![broken("kept", false), broken("lost", true)]);
+    let recovered = Done::Recovered(vec![
+        open_run("kept", String::new()),
+        OpenRun { is_lost: true, ..open_run("lost", String::new()) },
+    ]);
     script.raw(Input::Stored { then: Then::Sessions, done: recovered });
     let effects = script.raw(Input::Stored { then: Then::Sessions, done: Done::Sessions(Vec::new()) });
     let text = journalled(&effects);
