@@ -505,8 +505,10 @@ pub const QUEUE_CAP: usize = 20;
 pub const QUEUE_CAP_MAX: usize = 200;
 /// Bytes of the journal of turns from which it is written anew with what is still open.
 pub const JOURNAL_BYTES: usize = 4 * MIB;
-/// Bytes of it that are read after a start: it grows beyond [`JOURNAL_BYTES`] only when many long messages wait.
-pub const JOURNAL_READ_BYTES: usize = 64 * MIB;
+/// Bytes of waiting messages from which on no other is accepted: what is acknowledged must be readable after a kill.
+pub const JOURNAL_OPEN_BYTES: usize = 32 * MIB;
+/// Bytes of it that are read after a start: twice what is open, and one message in which every character is escaped.
+pub const JOURNAL_READ_BYTES: usize = 128 * MIB;
 /// How often old sessions are looked for; the first time after the first [`SWEEP`], never at the start.
 pub const SESSION_RETAIN: Duration = Duration::from_secs(3600);
 /// Files of a session folder that are looked at in one go.

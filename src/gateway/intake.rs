@@ -202,6 +202,10 @@ impl State {
             let text = format!("too many runs are waiting (limit {})", limits::RUNS);
             return Err(WireError { retry_after_ms: Some(1000), ..WireError::unavailable(text) });
         }
+        if self.journal.is_full() {
+            let text = "the messages that wait are too long together; wait for an answer or stop a turn";
+            return Err(WireError { retry_after_ms: Some(1000), ..WireError::unavailable(text) });
+        }
         match self.runs.find(run_id) {
             Some(_) => Err(WireError::invalid("a run with this idempotencyKey is already active")),
             None => Ok(()),
@@ -221,6 +225,7 @@ impl State {
             workspace: self.config.workspace(&self.facts.paths, agent),
             ms: now.wall_ms,
             text: OpenRun::text_of(&intake.prompt),
+            is_lost: false,
         };
         (intake.task == Task::Answer).then_some(run)
     }
@@ -454,7 +459,6 @@ impl State {
     }
 }
 
-/// The model the session has chosen.
 /// The model a session's entry names.
 pub fn own_model(entry: &Entry) -> Option<ModelRef> {
     match (entry.text("providerOverride"), entry.text("modelOverride")) {

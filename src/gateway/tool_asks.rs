@@ -92,8 +92,11 @@ impl State {
         let own = self.own_place(by)?;
         let place = match key {
             Some(key) => session_key::of_key(&self.config, key, Some(&own.agent)),
-            None => own,
+            None => own.clone(),
         };
+        if place.agent != own.agent {
+            return Err(foreign(&place.key, &place.agent));
+        }
         let entry = self.sessions.get(&place.agent, &place.key);
         let entry = entry.ok_or_else(|| DeskFault::Refused(format!("Unknown sessionKey: {}", place.key)))?;
         let text = commands::status(self, &place, entry, now);
@@ -132,7 +135,7 @@ impl State {
         Ok(ToolReply::Value(json!({"count": rows.len(), "sessions": rows})))
     }
 
-    /// A session of the same agent; those of others are none of its business.
+    /// A session of the same agent.
     fn tool_target(&self, by: &Behalf, target: &Target) -> Result<Place, DeskFault> {
         let own = self.own_place(by)?;
         let named = match target {
@@ -147,7 +150,7 @@ impl State {
             .map_err(|refusal| DeskFault::Refused(refusal.to_string()))?;
         let agent = rules.owner(&key).to_string();
         if agent != own.agent {
-            return Err(DeskFault::Refused(format!("session {key} belongs to agent {agent}")));
+            return Err(foreign(key.as_str(), &agent));
         }
         Ok(Place { agent, key: key.as_str().to_string() })
     }
@@ -284,4 +287,9 @@ impl State {
             }
         }
     }
+}
+
+/// Sessions of other agents are none of a tool's business.
+fn foreign(key: &str, agent: &str) -> DeskFault {
+    DeskFault::Refused(format!("session {key} belongs to agent {agent}"))
 }
