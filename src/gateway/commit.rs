@@ -76,6 +76,9 @@ impl State {
         if let Some((file, waiting, key)) = commit.put_away {
             fx.push(Effect::Disk(Job::PutAway(vec![file], now.wall_ms), Then::PutAway(waiting, key)));
         }
+        if !commit.retain.is_empty() {
+            fx.push(Effect::Disk(Job::Retain(commit.retain), Then::Nothing));
+        }
         for conn in commit.revoked {
             self.close(conn, 4001, "client invalidated: device token revoked or device removed", fx);
         }

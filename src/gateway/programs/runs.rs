@@ -15,6 +15,7 @@ use crate::gateway::runs::{Asker, Origin, Run, RunNo};
 use crate::gateway::session_key;
 use crate::gateway::state::State;
 use crate::protocol::errors::WireError;
+use crate::store::session::throwaway::Kind;
 use crate::sys::clock::Now;
 
 /// A turn a program wants.
@@ -26,6 +27,8 @@ pub struct RunOrder {
     pub agent: String,
     /// Its session, as written; the state makes it canonical.
     pub session_key: String,
+    /// Whether the program names it, and can do so again.
+    pub is_named: bool,
     /// What is said.
     pub prompt: Vec<Block>,
     /// More for the system prompt.
@@ -82,6 +85,7 @@ impl State {
             model: order.model,
             channel: order.channel,
             client_tools: order.tools,
+            throwaway: (!order.is_named).then_some(Kind::Call),
             ..Intake::new(place, order.run_id, Origin::Agent, order.prompt, Some(limit))
         };
         fx.push(Effect::Feed(ticket, Feed::Taken { session_key }));
