@@ -95,6 +95,9 @@ impl State {
         self.nodes_unsaved = self.nodes_unsaved.and(Change::BOTH);
         self.cron.unsaved = true;
         self.sessions.not_saved();
+        if !commit.retain.is_empty() {
+            self.sweeps.again();
+        }
         let refused = match (commit.run, &commit.joined) {
             (Some(no), _) => {
                 self.drop_run(no, fx);

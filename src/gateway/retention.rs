@@ -30,6 +30,13 @@ pub struct Sweeps {
     begun: usize,
 }
 
+impl Sweeps {
+    /// The index could not be saved, so that transcripts stay which have no session any more: they are looked for soon.
+    pub fn again(&mut self) {
+        self.last = None;
+    }
+}
+
 /// What a sweep looks at.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Sweep {
@@ -486,6 +493,8 @@ mod tests {
         let effects = script.raw(Input::Timer(Timer::Sweep));
         assert_eq!(retained(&mut script, effects, Err("full".into())), []);
         assert!(script.state.sessions.unsaved().is_some(), "it is tried again");
+        script.wait(limits::SWEEP);
+        assert_eq!(sweep(&mut script)[0].leftovers.len(), 2, "and what is left lying is looked for");
         assert!(transcript(1).exists() && Index::read(&path).unwrap().get(&call(1)).is_some());
         // Killed when it is: a transcript without a session.
         let mut script = begin();

@@ -11,12 +11,14 @@ use std::process;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
 use super::atomic;
 use super::session::entry::Entry;
 use super::sessions::{Arrival, Index, IndexFault};
 use crate::limits;
 use crate::sys::clock::wall_ms;
-use crate::sys::order;
+use crate::sys::{group, order};
 use crate::sys::table::Table;
 
 /// What tells one state of a file from another: every writer renames a new file into place.
@@ -148,9 +150,20 @@ impl Drop for Lock {
     }
 }
 
+/// Whether a lock protects nothing: it is older than any work, or whoever made it was killed. Without this nothing
+/// could be saved for half a minute after a kill in the middle of a write.
 fn is_stale(file: &Path) -> bool {
-    let changed = fs::metadata(file).and_then(|facts| facts.modified());
-    changed.is_ok_and(|at| at.elapsed().is_ok_and(|age| age > limits::INDEX_LOCK_AGE))
+    let age = fs::metadata(file).and_then(|facts| facts.modified()).ok().and_then(|at| at.elapsed().ok());
+    age.is_some_and(|age| age > limits::INDEX_LOCK_AGE || age > limits::INDEX_LOCK_LEFT && is_left(file))
+}
+
+/// Whether the process that a lock names is no more. Our own number is that of one before us: we have no lock when we
+/// take one, and in a container all have the same number.
+fn is_left(file: &Path) -> bool {
+    let text = atomic::read_bounded(file, limits::INDEX_LOCK_BYTES).ok().flatten().unwrap_or_default();
+    let value: Value = serde_json::from_slice(&text).unwrap_or_default();
+    let pid = value.get("pid").and_then(Value::as_u64).and_then(|pid| u32::try_from(pid).ok());
+    pid.is_some_and(|pid| pid == process::id() || !group::is_process(pid))
 }
 
 #[cfg(test)]
@@ -251,6 +264,27 @@ mod tests {
         ours.get_mut("a").unwrap().set("more", 1);
         files.write_within(&path, Arc::new(ours), most).unwrap();
         assert_eq!(fs::read(&path).unwrap().len(), most);
+        fs::remove_dir_all(path.parent().unwrap()).unwrap();
+    }
+
+    #[test]
+    fn the_lock_of_a_killed_process_holds_nobody_up() {
+        let path = folder("left");
+        let lock = PathBuf::from(format!("{}.lock", path.display()));
+        let mut child = process::Command::new("true").spawn().unwrap();
+        child.wait().unwrap();
+        let living = std::os::unix::process::parent_id();
+        for (pid, old, free) in [
+            (child.id(), true, true),
+            (child.id(), false, false),
+            (process::id(), true, true),
+            (living, true, false),
+        ] {
+            fs::write(&lock, format!("{{\"pid\":{pid},\"startedAt\":1}}")).unwrap();
+            let age = if old { limits::INDEX_LOCK_LEFT * 2 } else { Duration::ZERO };
+            fs::File::options().write(true).open(&lock).unwrap().set_modified(SystemTime::now() - age).unwrap();
+            assert_eq!(Lock::take(&path, Duration::from_millis(1)).is_ok(), free, "{pid} {old}");
+        }
         fs::remove_dir_all(path.parent().unwrap()).unwrap();
     }
 
