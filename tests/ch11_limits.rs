@@ -414,7 +414,9 @@ fn a_burst_of_calls_that_name_no_session_leaves_no_more_than_a_thousand_and_keep
     let config = upstream.config(", gateway: {http: {endpoints: {chatCompletions: {enabled: true}}}}");
     let home = home_with_calls(limits::THROWAWAY_SESSIONS);
     let mut gateway = Setup::new().home(home).config(&config).start();
-    let body = |more: &str| format!("{{\"model\": \"openclaw\", \"messages\": [{{\"role\": \"user\", \"content\": \"hi\"}}]{more}}}");
+    let body = |more: &str| {
+        format!("{{\"model\": \"openclaw\", \"messages\": [{{\"role\": \"user\", \"content\": \"hi\"}}]{more}}}")
+    };
     let mut wire = Wire::open(gateway.port);
     let mut ask = |more: &str| {
         let answer = wire.ask(post("/v1/chat/completions", "", &body(more)));

@@ -296,7 +296,12 @@ pub(super) const TABLE: &[Key] = &[
     key("session.mainKey", Type::Text, "\"main\"", "Name of the main session."),
     key("session.store", Type::Text, "", "The session index."),
     key("session.maintenance", Type::Open, "", "How long sessions are kept; without it all that can be named again."),
-    key("session.maintenance.mode", Type::Choice(&["enforce", "warn"]), "\"enforce\"", "Whether they go, or the log tells."),
+    key(
+        "session.maintenance.mode",
+        Type::Choice(&["enforce", "warn"]),
+        "\"enforce\"",
+        "Whether they go, or the log tells.",
+    ),
     unread("session.maintenance.pruneAfter", "Age from which they go, such as 30d."),
     key("session.maintenance.maxEntries", COUNT, "", "So many of the newest stay."),
     // agents

@@ -175,13 +175,13 @@ fn log_going(agent: &str, going: &[Going], verb: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gateway::event::Timer;
-    use crate::gateway::script::Script;
-    use crate::gateway::sessions::Shelf;
     use crate::gateway::disk::{Done, Job, Then};
+    use crate::gateway::event::Timer;
     use crate::gateway::event::{Input, Order};
     use crate::gateway::programs::previous::{Given, Holder};
     use crate::gateway::programs::target::{Aim, Target};
+    use crate::gateway::script::Script;
+    use crate::gateway::sessions::Shelf;
     use crate::store::session::entry::Entry;
     use crate::store::sessions::Index;
     use std::path::Path;
@@ -398,7 +398,8 @@ mod tests {
         let mut script = Script::new(json!({"session": {"maintenance": {"pruneAfter": "1d"}}}));
         load(&mut script, "x/main.json", Index::default(), Some("torn"));
         let index = Index::parse(br#"{"agent:ops:old": {"sessionId": "o", "updatedAt": 1}}"#).unwrap();
-        let shelf = |path: &str| Shelf { path: path.into(), index: Arc::new(index.clone()), fault: None, unsaved: false };
+        let shelf =
+            |path: &str| Shelf { path: path.into(), index: Arc::new(index.clone()), fault: None, unsaved: false };
         script.state.sessions.fill(vec![("ops".into(), shelf("x/ops.json"))]);
         assert_eq!(sweep(&mut script), [], "its transcripts lie in the same folder");
         script.state.sessions.fill(vec![("own".into(), shelf("y/own.json"))]);

@@ -252,11 +252,8 @@ mod tests {
     fn defaults_keep_everything_and_reset_at_four() {
         let settings = Settings::default();
         assert_eq!((settings.dm_scope, settings.keep.clone()), (DmScope::Main, Keep::default()));
-        let throwaways = Keep {
-            age: Some(limits::THROWAWAY_AGE),
-            count: Some(limits::THROWAWAY_SESSIONS),
-            warn_only: false,
-        };
+        let throwaways =
+            Keep { age: Some(limits::THROWAWAY_AGE), count: Some(limits::THROWAWAY_SESSIONS), warn_only: false };
         assert_eq!((&settings.keep_calls, &settings.keep_runs), (&throwaways, &throwaways));
         assert_eq!(settings.freshness.base, Freshness::daily(4));
         assert_eq!(settings.file_chars, limits::WORKSPACE_FILE_CHARS);
@@ -280,8 +277,11 @@ mod tests {
         assert_eq!(keep, Keep { age: Some(Duration::from_secs(30 * 86_400)), count: Some(500), warn_only: false });
         assert_eq!(settings(json!({"maintenance": {"pruneAfter": "soon", "maxEntries": 0}})).keep, Keep::default());
         assert!(settings(json!({"maintenance": {"mode": "warn", "pruneDays": 3}})).keep.warn_only);
-        let age = |after: Value| settings(json!({"maintenance": {"pruneAfter": after}})).keep.age.map(|age| age.as_secs());
-        for (after, seconds) in [(json!("1h30m"), 5400), (json!("2"), 172_800), (json!(2), 172_800), (json!(" 9 m"), 540)] {
+        let age =
+            |after: Value| settings(json!({"maintenance": {"pruneAfter": after}})).keep.age.map(|age| age.as_secs());
+        for (after, seconds) in
+            [(json!("1h30m"), 5400), (json!("2"), 172_800), (json!(2), 172_800), (json!(" 9 m"), 540)]
+        {
             assert_eq!(age(after), Some(seconds));
         }
         assert_eq!((age(json!("0d")), age(json!(-1)), age(json!(true))), (None, None, None));

@@ -113,7 +113,8 @@ mod tests {
         let left = r#","systemSent":true,"abortedLastRun":false,"inputTokens":1,"outputTokens":2,"totalTokens":3,
             "modelProvider":"p","contextTokens":9,"cliSessionIds":{"a":"b"},"compactionCount":1"#;
         assert_eq!(kind(left), Some(Kind::Call));
-        for member in ["label", "pinnedAt", "thinkingLevel", "lastTo", "origin", "modelOverride", "spawnedBy", "novel"] {
+        for member in ["label", "pinnedAt", "thinkingLevel", "lastTo", "origin", "modelOverride", "spawnedBy", "novel"]
+        {
             assert_eq!(kind(&format!(r#","{member}":"x""#)), None, "{member}");
         }
         let mut touched = entry(CALL, "");

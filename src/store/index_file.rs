@@ -18,8 +18,8 @@ use super::session::entry::Entry;
 use super::sessions::{Arrival, Index, IndexFault};
 use crate::limits;
 use crate::sys::clock::wall_ms;
-use crate::sys::{group, order};
 use crate::sys::table::Table;
+use crate::sys::{group, order};
 
 /// What tells one state of a file from another: every writer renames a new file into place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -274,17 +274,20 @@ mod tests {
         let mut child = process::Command::new("true").spawn().unwrap();
         child.wait().unwrap();
         let living = std::os::unix::process::parent_id();
-        for (pid, old, free) in [
-            (child.id(), true, true),
-            (child.id(), false, false),
-            (process::id(), true, true),
-            (living, true, false),
-        ] {
+        for (pid, old, free) in
+            [(child.id(), true, true), (child.id(), false, false), (process::id(), true, true), (living, true, false)]
+        {
             fs::write(&lock, format!("{{\"pid\":{pid},\"startedAt\":1}}")).unwrap();
             let age = if old { limits::INDEX_LOCK_LEFT * 2 } else { Duration::ZERO };
             fs::File::options().write(true).open(&lock).unwrap().set_modified(SystemTime::now() - age).unwrap();
             assert_eq!(Lock::take(&path, Duration::from_millis(1)).is_ok(), free, "{pid} {old}");
         }
+        // What is no lock of ours is not read to its end.
+        let long = format!("{{\"pid\":{}{}}}", child.id(), " ".repeat(limits::INDEX_LOCK_BYTES));
+        fs::write(&lock, long).unwrap();
+        let before = SystemTime::now() - limits::INDEX_LOCK_LEFT * 2;
+        fs::File::options().write(true).open(&lock).unwrap().set_modified(before).unwrap();
+        assert!(Lock::take(&path, Duration::from_millis(1)).is_err());
         fs::remove_dir_all(path.parent().unwrap()).unwrap();
     }
 
