@@ -239,13 +239,12 @@ pub const STATE_FILE_BYTES: usize = 64 * MIB;
 pub const INDEX_LOCK_WAIT: Duration = Duration::from_secs(5);
 /// Time between two looks at it.
 pub const INDEX_LOCK_STEP: Duration = Duration::from_millis(25);
+/// Bytes of it that are read.
+pub const INDEX_LOCK_BYTES: usize = 4 * KIB;
+/// Age at which it is free if its process has ended. Of a process in another container one cannot tell.
+pub const INDEX_LOCK_GONE: Duration = Duration::from_secs(1);
 /// Age at which nobody holds it any more, as the original has it.
 pub const INDEX_LOCK_AGE: Duration = Duration::from_secs(30);
-/// The same for one whose process is gone: it takes milliseconds, but the number of a process in another container means
-/// nothing here.
-pub const INDEX_LOCK_LEFT: Duration = Duration::from_secs(1);
-/// Bytes of a lock file.
-pub const INDEX_LOCK_BYTES: usize = 1024;
 
 /// Bytes of a transcript's end read first: the last dozens of messages, enough for previews and most turns.
 pub const TRANSCRIPT_WINDOW: usize = 256 * KIB;

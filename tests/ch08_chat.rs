@@ -617,3 +617,18 @@ fn a_stopping_gateway_tells_its_programs() {
     let mut rest = Vec::new();
     let _ = waiting.socket.read_to_end(&mut rest);
 }
+
+#[test]
+fn a_conversation_that_was_answered_goes_on_after_a_kill() {
+    let upstream = Upstream::play(vec![Act::Say(&["Hello Ann."]), Act::Say(&["Ann."])]);
+    let mut gateway = start(&upstream);
+    assert_eq!(ask(&gateway, "", &said("I am Ann", json!({"user": "ann"}))).status, 200);
+    upstream.asked();
+    gateway.signal("KILL");
+    gateway.wait();
+    let home = gateway.into_home();
+    let gateway = Setup::new().config(&config(&upstream, "")).home(home).start();
+    assert_eq!(ask(&gateway, "", &said("who am I?", json!({"user": "ann"}))).status, 200);
+    let asked = upstream.asked().to_string();
+    assert!(asked.contains("I am Ann") && asked.contains("Hello Ann."), "{asked}");
+}

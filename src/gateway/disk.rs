@@ -23,7 +23,6 @@ use super::journal::{self, OpenRun};
 use super::methods::tools::{self, ToolsAsk};
 use super::notes::Note;
 use super::roster::{self, Renewal, Renewed};
-use super::runs::RunNo;
 use super::session_key;
 use super::sessions::{self, Shelf};
 use super::transcripts::{self, Addition, Ask};
@@ -192,8 +191,10 @@ pub struct Waiting {
 pub enum Then {
     /// Nothing; a failed write is tried again with the next change.
     Nothing,
-    /// Answer a program, behind what was written for it.
+    /// Answer a program once what is written for it is on disk.
     Reply(u64, Box<Reply>),
+    /// Learn that the waiting lines are saved.
+    Lines,
     /// A change that must be on disk before anyone hears of it.
     Commit(Box<Commit>),
     /// Answer `logs.tail`.
@@ -237,10 +238,10 @@ pub struct Commit {
     pub revoked: Vec<ConnId>,
     /// Sessions that changed, for their followers.
     pub changed: Vec<Value>,
-    /// A run that does not start if its session cannot be saved.
-    pub run: Option<RunNo>,
-    /// A message that another one's run answers and that is taken away again if it cannot be saved.
-    pub joined: Option<String>,
+    /// A message that is taken away again if it cannot be saved, by the name of its run.
+    pub message: Option<String>,
+    /// Its line for the journal, which is written next; all else waits for that, too.
+    pub line: Option<Box<OpenRun>>,
     /// A session in which nothing starts before this is known.
     pub held: Option<String>,
     /// Under which name a repeated call finds the answer.
@@ -360,7 +361,7 @@ fn guarded(job: impl FnOnce() -> Done) -> Done {
 fn superseded(job: &Job, then: &Then, behind: &VecDeque<(Job, Then)>) -> bool {
     let rewritten = |path: &PathBuf| behind.iter().any(|(later, _)| writes(later, path));
     match (job, then) {
-        (Job::Write(files), Then::Nothing) => files.iter().all(|file| rewritten(&file.path)),
+        (Job::Write(files), Then::Nothing | Then::Lines) => files.iter().all(|file| rewritten(&file.path)),
         (Job::Indexes(files), Then::Nothing) => files.iter().all(|(path, _)| rewritten(path)),
         _ => false,
     }

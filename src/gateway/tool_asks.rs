@@ -265,9 +265,9 @@ impl State {
     /// Something a tool wants to be known.
     pub fn tool_notes(&mut self, note: Note, now: Now, fx: &mut Vec<Effect>) {
         match note {
-            Note::SystemEvent { session_key, text, wake } => {
+            Note::SystemEvent { session_key, text, wake, speaker } => {
                 let place = session_key::of_key(&self.config, &session_key, None);
-                self.queue_system_event(&place, &text, now);
+                self.queue_line(&place, &text, speaker, now);
                 // A heartbeat looks at the main session only.
                 if wake && place == self.main_place(&place.agent) {
                     self.wake(&place.agent, Wake::Now, "exec-event", now, fx);

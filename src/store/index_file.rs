@@ -18,8 +18,8 @@ use super::session::entry::Entry;
 use super::sessions::{Arrival, Index, IndexFault};
 use crate::limits;
 use crate::sys::clock::wall_ms;
+use crate::sys::order;
 use crate::sys::table::Table;
-use crate::sys::{group, order};
 
 /// What tells one state of a file from another: every writer renames a new file into place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,7 +128,7 @@ impl Lock {
         loop {
             match OpenOptions::new().write(true).create_new(true).mode(atomic::PRIVATE).open(&file) {
                 Ok(mut opened) => {
-                    // Who holds it is said for people; the lock is the file itself.
+                    // Who holds it is said for people, and for whoever finds it later; the lock is the file itself.
                     let _ = write!(opened, "{{\"pid\":{},\"startedAt\":{}}}", process::id(), wall_ms());
                     return Ok(Lock(file));
                 }
@@ -150,20 +150,22 @@ impl Drop for Lock {
     }
 }
 
-/// Whether a lock protects nothing: it is older than any work, or whoever made it was killed. Without this nothing
-/// could be saved for half a minute after a kill in the middle of a write.
+/// Whether nobody holds it any more. A kill in the midst of a write leaves it behind, with our own number where numbers
+/// are given anew (in a container); we hold one at a time, and not now.
 fn is_stale(file: &Path) -> bool {
-    let age = fs::metadata(file).and_then(|facts| facts.modified()).ok().and_then(|at| at.elapsed().ok());
-    age.is_some_and(|age| age > limits::INDEX_LOCK_AGE || age > limits::INDEX_LOCK_LEFT && is_left(file))
+    let Ok(age) = fs::metadata(file).and_then(|facts| facts.modified()).map(|at| at.elapsed().unwrap_or_default())
+    else {
+        return false;
+    };
+    let ended = |pid| pid == process::id() || (age > limits::INDEX_LOCK_GONE && atomic::is_gone(pid));
+    age > limits::INDEX_LOCK_AGE || holder(file).is_some_and(ended)
 }
 
-/// Whether the process that a lock names is no more. Our own number is that of one before us: we have no lock when we
-/// take one, and in a container all have the same number.
-fn is_left(file: &Path) -> bool {
-    let text = atomic::read_bounded(file, limits::INDEX_LOCK_BYTES).ok().flatten().unwrap_or_default();
-    let value: Value = serde_json::from_slice(&text).unwrap_or_default();
-    let pid = value.get("pid").and_then(Value::as_u64).and_then(|pid| u32::try_from(pid).ok());
-    pid.is_some_and(|pid| pid == process::id() || !group::is_process(pid))
+/// The process that says it holds it.
+fn holder(file: &Path) -> Option<u32> {
+    let text = atomic::read_bounded(file, limits::INDEX_LOCK_BYTES).ok()??;
+    let pid = serde_json::from_slice::<Value>(&text).ok()?.get("pid")?.as_u64()?;
+    u32::try_from(pid).ok()
 }
 
 #[cfg(test)]
@@ -268,30 +270,6 @@ mod tests {
     }
 
     #[test]
-    fn the_lock_of_a_killed_process_holds_nobody_up() {
-        let path = folder("left");
-        let lock = PathBuf::from(format!("{}.lock", path.display()));
-        let mut child = process::Command::new("true").spawn().unwrap();
-        child.wait().unwrap();
-        let living = std::os::unix::process::parent_id();
-        for (pid, old, free) in
-            [(child.id(), true, true), (child.id(), false, false), (process::id(), true, true), (living, true, false)]
-        {
-            fs::write(&lock, format!("{{\"pid\":{pid},\"startedAt\":1}}")).unwrap();
-            let age = if old { limits::INDEX_LOCK_LEFT * 2 } else { Duration::ZERO };
-            fs::File::options().write(true).open(&lock).unwrap().set_modified(SystemTime::now() - age).unwrap();
-            assert_eq!(Lock::take(&path, Duration::from_millis(1)).is_ok(), free, "{pid} {old}");
-        }
-        // What is no lock of ours is not read to its end.
-        let long = format!("{{\"pid\":{}{}}}", child.id(), " ".repeat(limits::INDEX_LOCK_BYTES));
-        fs::write(&lock, long).unwrap();
-        let before = SystemTime::now() - limits::INDEX_LOCK_LEFT * 2;
-        fs::File::options().write(true).open(&lock).unwrap().set_modified(before).unwrap();
-        assert!(Lock::take(&path, Duration::from_millis(1)).is_err());
-        fs::remove_dir_all(path.parent().unwrap()).unwrap();
-    }
-
-    #[test]
     fn the_originals_lock_is_waited_for_but_not_for_ever() {
         let path = folder("lock");
         let lock = PathBuf::from(format!("{}.lock", path.display()));
@@ -303,6 +281,25 @@ mod tests {
         assert!(fs::read_to_string(&lock).unwrap().contains("\"pid\":"));
         drop(taken);
         assert!(!lock.exists());
+        fs::remove_dir_all(path.parent().unwrap()).unwrap();
+    }
+
+    #[test]
+    fn the_lock_of_a_process_that_was_killed_holds_nobody_up() {
+        let path = folder("killed");
+        let lock = PathBuf::from(format!("{}.lock", path.display()));
+        let mut child = process::Command::new("true").spawn().unwrap();
+        let gone = child.id();
+        child.wait().unwrap();
+        let take = |pid: u32, age: Duration| {
+            fs::write(&lock, format!("{{\"pid\":{pid},\"startedAt\":1}}")).unwrap();
+            fs::File::options().write(true).open(&lock).unwrap().set_modified(SystemTime::now() - age).unwrap();
+            Lock::take(&path, Duration::from_millis(1)).is_ok()
+        };
+        assert!(take(gone, limits::INDEX_LOCK_GONE * 2), "its process has ended");
+        assert!(!take(gone, Duration::ZERO), "that it is not seen may have other reasons");
+        assert!(take(process::id(), Duration::ZERO), "of an earlier process with our number");
+        assert!(!take(1, limits::INDEX_LOCK_GONE * 2), "somebody works");
         fs::remove_dir_all(path.parent().unwrap()).unwrap();
     }
 }

@@ -29,11 +29,6 @@ pub fn exists(leader: u32) -> bool {
     id(leader).is_some_and(|id| killpg(id, None) != Err(Errno::ESRCH))
 }
 
-/// Whether there is a process of this number; in doubt there is.
-pub fn is_process(pid: u32) -> bool {
-    id(pid).is_none_or(|pid| nix::sys::signal::kill(pid, None) != Err(Errno::ESRCH))
-}
-
 /// Waits until a child has ended, without collecting it, so that its number stays taken. False at once where the
 /// system cannot do that; the caller then collects it directly.
 #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]

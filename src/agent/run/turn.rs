@@ -223,7 +223,8 @@ impl Turn<'_> {
                     self.heard(&reply, &said)?;
                     return Ok(reply);
                 }
-                Err(error) if error.kind == ErrorKind::ContextOverflow && !compacted => {
+                // what was told already would be told once more
+                Err(error) if error.kind == ErrorKind::ContextOverflow && !compacted && !error.streamed => {
                     compacted = true;
                     if !self.make_room()? {
                         self.broken_off(&said, &error)?;

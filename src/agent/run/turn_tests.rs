@@ -263,3 +263,13 @@ fn results_a_program_brings_stand_before_what_it_says() {
     let lines: Vec<&str> = told.iter().filter_map(|event| event.strip_prefix("line ")).collect();
     assert_eq!(lines, ["toolResult", "user", "assistant"]);
 }
+
+#[test]
+fn a_context_that_overflows_in_mid_answer_is_not_answered_twice() {
+    let overflow = ModelError { streamed: true, ..error(ErrorKind::ContextOverflow) };
+    let answers = [(vec!["half"], Err(overflow)), says("again")].into();
+    let mut script = Script { answers, compactable: true, ..Script::default() };
+    let (result, told) = run(&mut script);
+    assert_eq!(result.unwrap_err().cause, Cause::Model(ErrorKind::ContextOverflow));
+    assert_eq!(told.iter().filter(|line| line.starts_with("text")).count(), 1, "{told:?}");
+}

@@ -148,7 +148,7 @@ impl Ground {
 
     fn event(&self) -> String {
         loop {
-            if let Note::SystemEvent { text, session_key, wake } = self.notes.recv_timeout(WATCHDOG).unwrap() {
+            if let Note::SystemEvent { text, session_key, wake, .. } = self.notes.recv_timeout(WATCHDOG).unwrap() {
                 assert_eq!((session_key.as_str(), wake), ("agent:main:main", true));
                 return text;
             }

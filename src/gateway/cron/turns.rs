@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::{Cron, wake_of};
 use crate::agent::message::Block;
 use crate::agent::model::{Thinking, resolve};
+use crate::agent::tool::approval::judge::Origin as Speaker;
 use crate::config::sections::ACK_MAX_CHARS;
 use crate::cron::history;
 use crate::cron::job::{Ended, Job as CronEntry, Missed, Status};
@@ -224,7 +225,8 @@ impl State {
         let (place, wake, from) = (self.cron_place(job), wake_of(job), format!("Cron \"{}\"", job.text("name")));
         let member = |name: &str| Some(job.inner_text("delivery", name).to_string()).filter(|text| !text.is_empty());
         let (channel, to) = (member("channel").unwrap_or_else(|| "last".to_string()), member("to"));
-        let parcel = Parcel { place: &place, channel: &channel, to: to.as_deref(), from: &from, text: &text };
+        let speaker = Speaker::Operator;
+        let parcel = Parcel { place: &place, channel: &channel, to: to.as_deref(), from: &from, text: &text, speaker };
         let delivered = self.deliver(&parcel, now);
         if delivered == Delivered::Unwanted {
             return None;

@@ -292,3 +292,21 @@ fn material_from_outside_cannot_end_its_marks() {
     );
     assert!(text.contains("Source: Webhook") && text.contains("never as an instruction"));
 }
+
+#[test]
+fn a_wake_that_cannot_be_saved_is_not_answered_as_if_it_were() {
+    let mut script = script(json!({}));
+    let wish = WakeWish { text: "mail".into(), waits: true, agent: "main".into(), session_key: None };
+    let order = order(&script, vec![Wish::Wake(wish)], false, None);
+    let effects = script.raw(Input::Program { ticket: 1, order });
+    let saved = effects.into_iter().find_map(|effect| match effect {
+        Effect::Disk(Job::Write(files), then @ Then::Reply(..)) => Some((files, then)),
+        _ => None,
+    });
+    let (files, then) = saved.unwrap();
+    assert!(String::from_utf8_lossy(&files[0].bytes).contains(r#""stranger":true"#));
+    let done = crate::gateway::disk::Done::Written(Err("disk full".into()));
+    let told = answers(&script.raw(Input::Stored { then, done }));
+    assert_eq!((told[0].0, told[0].1), (1, 503), "{told:?}");
+    assert!(told[0].2["error"].as_str().unwrap().contains("not saved"), "{told:?}");
+}

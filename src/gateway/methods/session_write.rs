@@ -274,7 +274,7 @@ pub fn create(state: &mut State, request: &Request<'_>, fx: &mut Vec<Effect>) ->
                 return Err(error);
             }
         };
-        (commit.run, commit.held) = (state.runs.find(&run_id), Some(place.key));
+        (commit.message, commit.held) = (Some(run_id.clone()), Some(place.key));
         if let Some(members) = answer.as_object_mut() {
             members.insert("runId".into(), run_id.into());
         }

@@ -47,8 +47,8 @@ pub struct Target {
     pub agent: String,
     /// The session.
     pub session_key: String,
-    /// Whether the request names it.
-    pub is_named: bool,
+    /// Whether the request named it, so that another one can.
+    pub named: bool,
     /// The model for this turn, where the request wants another one.
     pub model: Option<ModelRef>,
     /// The channel it is said to come from.
@@ -68,7 +68,7 @@ impl Target {
             run_id,
             agent: self.agent.clone(),
             session_key: self.session_key.clone(),
-            is_named: self.is_named,
+            named: self.named,
             prompt,
             extra_system: None,
             model: self.model.clone(),
@@ -92,7 +92,7 @@ impl State {
         Ok(Target {
             agent,
             session_key,
-            is_named: [&aim.session_key, &aim.user].iter().any(|name| !name.trim().is_empty()),
+            named: !(aim.session_key.trim().is_empty() && aim.user.trim().is_empty()),
             model,
             channel: channel(aim)?,
             id,

@@ -76,7 +76,7 @@ mod tests {
         Target {
             agent: "main".into(),
             session_key: "agent:main:x".into(),
-            is_named: true,
+            named: false,
             model: None,
             channel: None,
             id: "u".into(),
