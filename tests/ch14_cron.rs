@@ -128,6 +128,8 @@ fn a_turn_runs_in_a_session_of_its_own_and_its_answer_is_kept_and_told() {
     peer.get("cron.run", json!({"id": id}));
     let second = finished(&mut peer, &id);
     assert_ne!(first["sessionId"], second["sessionId"], "a conversation of its own each time");
+    // That nobody can name it again when the next one has begun, its id tells.
+    assert!(first["sessionId"].as_str().is_some_and(|id| id.get(14..16) == Some("8c")), "{first}");
     let one = peer.get("cron.runs", json!({"id": id, "runId": ran["runId"]}));
     assert_eq!((&one["total"], &one["entries"][0]["summary"]), (&json!(1), &json!("It will rain.")));
     let state = &store(gateway.home())["jobs"][0]["state"];

@@ -246,6 +246,8 @@ pub struct Commit {
     pub held: Option<String>,
     /// Under which name a repeated call finds the answer.
     pub remembered: Option<String>,
+    /// Transcripts that may go once the indexes no longer name them.
+    pub retain: Vec<Retain>,
     /// A deleted session's transcript, and who is answered once it is put away.
     pub put_away: Option<(PathBuf, Waiting, String)>,
 }

@@ -179,7 +179,12 @@ fn http(state: &mut State, ask: &HttpAsk, now: Now) -> HttpAnswer {
                 Err(reply) => HttpAnswer::Refused(reply),
             };
         }
-        HttpAsk::Earlier(earlier) => return HttpAnswer::Earlier(state.previous.known(earlier, now.mono)),
+        HttpAsk::Earlier(earlier) => {
+            let mut known = state.previous.known(earlier, now.mono);
+            // A session that was deleted meanwhile cannot go on.
+            known.session_key = known.session_key.filter(|key| state.sessions.holds(key));
+            return HttpAnswer::Earlier(known);
+        }
     };
     let failing = if state.stopping { vec!["stopping"] } else { Vec::new() };
     HttpAnswer::Probe {

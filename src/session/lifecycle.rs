@@ -9,7 +9,7 @@ use super::fault::Refusal;
 use super::key::{KeyRules, SessionKey};
 
 /// Members that belong to one conversation; everything else belongs to the key and stays.
-const OF_CONVERSATION: &[&str] = &[
+pub(super) const OF_CONVERSATION: &[&str] = &[
     "sessionId",
     "updatedAt",
     "sessionFile",
@@ -28,6 +28,7 @@ const OF_CONVERSATION: &[&str] = &[
     "skillsSnapshot",
     "modelProvider",
     "fallbackNoticeReason",
+    super::throwaway::KEPT,
 ];
 
 /// The entry of the new conversation: switches, names and routes stay, counters are zero (`sessions.reset`, `/new`).

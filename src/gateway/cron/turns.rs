@@ -24,6 +24,7 @@ use crate::gateway::state::State;
 use crate::limits;
 use crate::protocol::errors::WireError;
 use crate::session::heartbeat::{self, Verdict};
+use crate::store::session::throwaway::Kind;
 use crate::sys::clock::Now;
 
 /// A turn that was started for a job.
@@ -137,6 +138,7 @@ impl State {
             thinking,
             label: Some(label),
             fresh: true,
+            throwaway: Some(Kind::Run),
             ..Intake::new(place, run_id.to_string(), Origin::Agent, vec![Block::text(prompt)], Some(limit))
         })
     }
