@@ -396,10 +396,14 @@ pub const HTTP_BODIES_BYTES: usize = 128 * MIB;
 pub const HTTP_OUT_BYTES: usize = 16 * KIB;
 /// Time one piece of a streamed answer may wait for its client to read.
 pub const HTTP_WRITE: Duration = Duration::from_secs(30);
+/// Bytes that a client may send ahead while it waits for an answer, and its end behind them is still seen.
+pub const HTTP_AHEAD_BYTES: usize = 64 * KIB;
 /// How long a client's going away may stay unnoticed while it waits for an answer.
 pub const CLIENT_CHECK: Duration = Duration::from_millis(250);
 /// Pictures of one request of a program (http.md 6.3).
 pub const PICTURES: usize = 8;
+/// How many of them are fetched at one time; all of them within [`WEB_TIME`].
+pub const PICTURES_AT_ONCE: usize = 4;
 /// Bytes of one of them, without a setting.
 pub const PICTURE_BYTES: usize = 10 * MIB;
 /// Bytes of all of them.

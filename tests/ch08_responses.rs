@@ -381,7 +381,7 @@ fn a_stream_that_reaches_the_token_limit_says_so() {
         data: {\"id\":\"c\",\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"length\"}]}\n\ndata: [DONE]\n\n";
     let upstream = Upstream::play(vec![Act::Raw(cut), Act::Raw(cut)]);
     let gateway = start(&upstream);
-    let response = ask(&gateway, &body("hi", json!({"max_output_tokens": 3, "temperature": 0.5}))).json();
+    let response = ask(&gateway, &body("hi", json!({"max_output_tokens": 3.0, "temperature": 0.5}))).json();
     assert_eq!(response["status"], "incomplete");
     assert_eq!(response["incomplete_details"]["reason"], "max_output_tokens");
     let question = upstream.asked();

@@ -56,6 +56,62 @@ fn after_connect_the_limit_is_that_of_the_version() {
 }
 
 #[test]
+fn the_largest_message_of_version_4_is_taken_and_not_one_byte_more() {
+    let gateway = Setup::new().slow().start();
+    let mut peer = Peer::connect(&gateway, &Hello::v4());
+    let (head, tail) =
+        (r#"{"type":"req","id":"large","method":"system-event","params":{"text":"x","tags":[""#, r#""]}}"#);
+    let padding = limits::MESSAGE_BYTES_V4 - head.len() - tail.len();
+    peer.socket.text(&format!("{head}{}{tail}", "p".repeat(padding)));
+    assert_eq!(peer.response("large")["ok"], true);
+    // A frame's head says how long it is.
+    let length = u64::try_from(limits::MESSAGE_BYTES_V4 + 1).unwrap();
+    peer.socket.raw(&[&[0x80 | TEXT, 0x80 | 127][..], &length.to_be_bytes(), &[0; 4]].concat());
+    assert_eq!(peer.closed().0, 1009);
+}
+
+/// Requests that were taken up so far, this one included.
+fn requests(peer: &mut Peer) -> u64 {
+    peer.get("diagnostics.stability", json!({}))["summary"]["requests"]["answered"].as_u64().unwrap()
+}
+
+/// Orders so many answers that nobody reads, and waits until they are all given.
+fn order(slow: &mut Peer, other: &mut Peer, count: usize) -> Vec<String> {
+    let before = requests(other);
+    let ids: Vec<String> = (0..count).map(|_| slow.send("system-presence", json!({}))).collect();
+    let all = before + u64::try_from(count).unwrap();
+    assert!((1..20_000).any(|asked| requests(other) >= all + asked), "they are not taken up");
+    ids
+}
+
+#[test]
+fn answers_nobody_reads_pile_up_to_the_bound_of_the_version_and_no_further() {
+    for (hello, most, beacons) in
+        [(Hello::v3(), limits::BUFFERED_BYTES_V3, 2), (Hello::v4(), limits::BUFFERED_BYTES_V4, 50)]
+    {
+        let mut gateway = Setup::new().slow().start();
+        let mut other = Peer::connect(&gateway, &Hello::v4());
+        other.forgets_events = true;
+        for n in 0..beacons {
+            let tags: Vec<String> = (0..limits::PRESENCE_LIST_ITEMS).map(|tag| format!("{tag:0>512}")).collect();
+            other.get("system-event", json!({"text": "x", "instanceId": format!("b{n}"), "tags": tags}));
+        }
+        let mut slow = Peer::connect(&gateway, &hello);
+        assert_eq!(slow.hello["policy"]["maxBufferedBytes"], json!(most));
+        let size = 200 + other.get("system-presence", json!({})).to_string().len();
+        let ids = order(&mut slow, &mut other, most / size);
+        ids.iter().for_each(|id| assert_eq!(slow.response(id)["ok"], true));
+        // What the kernel takes does not count, and nobody knows how much that is.
+        let more = (most + (64 << 20)) / size;
+        (0..more).for_each(|_| drop(slow.send("system-presence", json!({}))));
+        let line = gateway.line("closing slow consumer");
+        let queued: usize = line.rsplit("queued=").next().unwrap().trim().parse().unwrap();
+        assert!((most + 1..=most + size).contains(&queued), "{queued} of {most}");
+        other.alive();
+    }
+}
+
+#[test]
 fn a_system_event_as_large_as_a_message_does_not_swell_presence() {
     let gateway = Gateway::start();
     let mut peer = Peer::connect(&gateway, &Hello::v4());

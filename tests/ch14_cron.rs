@@ -54,6 +54,20 @@ fn what_is_answered_is_in_the_file_and_everybody_is_told() {
 }
 
 #[test]
+fn an_interval_without_a_fraction_is_one_however_it_is_written() {
+    let gateway = Gateway::start();
+    let mut peer = Peer::connect(&gateway, &Hello::v4());
+    let mut wanted = event_job("tea");
+    wanted["schedule"]["everyMs"] = json!(60_000.0);
+    let job = peer.get("cron.add", wanted.clone());
+    assert_eq!(job["schedule"]["everyMs"].as_u64(), Some(60_000), "{job}");
+    assert!(job["state"]["nextRunAtMs"].is_u64(), "{job}");
+    wanted["schedule"]["everyMs"] = json!(60_000.5);
+    let refused = peer.call("cron.add", wanted);
+    assert!(refused["error"]["message"].as_str().unwrap().contains("must be integer"), "{refused}");
+}
+
+#[test]
 fn scopes_hold_and_wrong_jobs_are_refused_with_the_reason() {
     let gateway = Gateway::start();
     let mut reader = Peer::connect(&gateway, &Hello::v4().scopes(&["operator.read"]));

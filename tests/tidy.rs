@@ -413,21 +413,6 @@ const UNTESTED: &[(&str, &[&str])] = &[
             "WEB_CHARS_MAX",
         ],
     ),
-    (
-        "owed: bounds that should have a test",
-        &[
-            "BUFFERED_BYTES_V3",
-            "BUFFERED_BYTES_V4",
-            "CHUNK_EXTENSION_BYTES",
-            "EVENTS_PER_CONNECTION",
-            "HTTP_BLANK_LINES",
-            "HTTP_BODY_BYTES",
-            "HTTP_DRAIN_BYTES",
-            "MESSAGE_BYTES_V4",
-            "PATCH_STEPS",
-            "SUBSTITUTED_BYTES",
-        ],
-    ),
 ];
 
 /// Whether a word stands in a text as a whole.

@@ -261,7 +261,7 @@ fn stored(state: &mut State, then: Then, done: Done, now: Now, fx: &mut Vec<Effe
             | Then::PutAway(waiting, _),
             _,
         ) => {
-            broadcast::fail(fx, waiting.conn, &waiting.id, &WireError::unavailable("the disk is busy; try again"));
+            answer(state, &waiting, Err("the disk is busy; try again".to_string()), "", fx);
         }
         (Then::Commit(commit), _) => state.not_committed(*commit, "the disk is busy", now, fx),
         (Then::Added(note), _) => state.messages_added(*note, Err("the disk is busy".to_string()), now, fx),

@@ -165,6 +165,7 @@ impl State {
     fn cron_not_read(&mut self, now: Now, fx: &mut Vec<Effect>) {
         if self.cron.standing == Standing::Ready {
             for (conn, id, _) in std::mem::take(&mut self.cron.held) {
+                self.counters.failed += 1;
                 broadcast::fail(fx, conn, &id, &WireError::unavailable("the disk is busy; try again"));
             }
             return;

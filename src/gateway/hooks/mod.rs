@@ -26,14 +26,14 @@ use super::session_key::{self, Place};
 use super::state::State;
 use super::system_events::Queued;
 use super::trouble::Trouble;
-use crate::agent::model::{Thinking, resolve};
+use crate::agent::model::{Thinking, open, resolve};
 use crate::agent::tool::approval::judge::Origin as Speaker;
 use crate::config::{Config, Secret};
 use crate::http::reply::Reply;
 use crate::http::route;
 use crate::limits;
 use crate::protocol::errors::{Code, WireError};
-use crate::session::key;
+use crate::session::{key, patch};
 use crate::store::session::throwaway::Kind;
 use crate::sys::clock::Now;
 use crate::sys::id::{self, constant_time_eq};
@@ -336,13 +336,16 @@ impl State {
         if let Some(model) = model.as_ref().filter(|model| !resolve::allowed(&self.config, model)) {
             return Err((400, format!("Model '{model}' is not allowed for agent '{}'.", wish.agent)));
         }
+        if let Some(model) = &model {
+            open::check_provider(&self.config, &model.provider).map_err(|error| (400, error.message))?;
+        }
         let text = if wish.trusted { wish.message.clone() } else { wrapped(&wish.message, &self.entropy.hex(8)) };
         let prompt = agent::prompt(self, &text, Vec::new(), None, now);
         let limit = wish.seconds.map_or(self.config.agents.defaults.timeout, Duration::from_secs);
         // Under a turn of the same session the conversation goes on.
         let fresh = !wish.persistent && self.runs.of_session(&place.key).next().is_none();
         Ok(Intake {
-            thinking: wish.thinking.as_deref().and_then(Thinking::parse),
+            thinking: wish.thinking.as_deref().and_then(|word| level(word, &wish.agent)),
             model,
             fresh,
             throwaway: wish.session_key.is_none().then_some(Kind::Call),
@@ -432,6 +435,17 @@ fn status_of(error: WireError) -> Failed {
 /// The name under which a repeated request is found: the same path, key and wish.
 fn replay_name(path: &str, key: &str, wish: &TurnWish) -> String {
     id::hex(&Sha256::digest(format!("{path}\0{key}\0{wish:?}")))
+}
+
+/// How much a turn thinks, by any of the level's names. Another word changes nothing, as in the original; the log says
+/// so without it, because it is a stranger's.
+fn level(word: &str, agent: &str) -> Option<Thinking> {
+    let level = patch::thinking(word, true).and_then(Thinking::parse);
+    if level.is_none() {
+        let known: Vec<&str> = Thinking::NAMES.iter().map(|(name, _)| *name).collect();
+        log::warn!(target: "gateway/hooks", "a hook's thinking level is not known and left out agent={agent} known={}", known.join("|"));
+    }
+    level
 }
 
 /// A message from outside, marked so that the model takes it for material. The marks have a number of their own, so that
