@@ -316,6 +316,10 @@ fn the_command_line_does_it_all() {
     let runs = String::from_utf8(gateway.cli(&["cron", "runs", &id[..8]]).stdout).unwrap();
     assert!(runs.contains("Tea is ready") && runs.contains("ok"), "{runs}");
     assert_eq!(gateway.cli_json(&["cron", "rm", id, "--json"])["removed"], true);
+    let gone = gateway.cli(&["cron", "runs", "nobody"]);
+    let told = String::from_utf8(gone.stderr).unwrap();
+    assert_eq!(gone.status.code(), Some(1), "{told}");
+    assert!(told.contains("cron job not found: nobody") && told.contains("openclaw cron list"), "{told}");
     let gone = gateway.cli(&["cron", "rm", id]);
     assert!(String::from_utf8(gone.stderr).unwrap().contains("cron job not found"));
     assert_eq!(gateway.cli_json(&["cron", "status", "--json"])["jobs"], 0);

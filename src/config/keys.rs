@@ -369,6 +369,7 @@ pub(super) const TABLE: &[Key] = &[
     key("cron.enabled", Type::Flag, "true", "Whether schedules run."),
     key("cron.store", Type::Text, "", "The schedule file."),
     key("cron.maxConcurrentRuns", COUNT, "1", "Scheduled turns at once."),
+    key("cron.skipMissedJobs", Type::Flag, "false", "Whether missed runs of repeated jobs are left out."),
     key("update", Type::Open, "", "Updates; this program never asks a registry."),
     key("update.channel", Type::Text, "\"stable\"", "Release channel."),
     unread("acp", "Agent client protocol."),

@@ -127,6 +127,11 @@ impl Job {
         self.members.get("enabled").and_then(Value::as_bool).unwrap_or(true)
     }
 
+    /// Whether it is a turn of an agent, and not a line for the main session.
+    pub fn is_turn(&self) -> bool {
+        self.text("sessionTarget") == "isolated"
+    }
+
     /// A moment or count of its state.
     pub fn state(&self, name: &str) -> Option<u64> {
         self.inner("state", name).and_then(Value::as_u64)
@@ -207,9 +212,19 @@ impl Job {
         (first.saturating_add(late) < now).then(|| Missed { first, count: 1 + schedule.count(first, now) })
     }
 
-    /// Whether a missed run is left out instead of caught up (`missed: "skip"`).
-    pub fn skips_missed(&self) -> bool {
-        self.text("missed") == "skip"
+    /// Whether a missed run is left out instead of caught up: as it says itself, else as all repeated ones do.
+    pub fn skips_missed(&self, all_do: bool) -> bool {
+        match self.text("missed") {
+            "skip" => true,
+            "run" => false,
+            _ => all_do && !self.is_once(),
+        }
+    }
+
+    /// Whether it was changed at a time that has not come yet: the clock went back while nobody looked.
+    pub fn is_ahead_of(&self, now: u64) -> bool {
+        let step = u64::try_from(limits::CRON_STEP.as_millis()).unwrap_or(0);
+        self.number("updatedAtMs").is_some_and(|at| at > now.saturating_add(step))
     }
 
     /// It begins.

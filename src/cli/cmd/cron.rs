@@ -420,7 +420,7 @@ pub fn runs(world: &World, parsed: &Parsed) -> Result<(), CliError> {
     let limit = limit.ok_or_else(|| CliError::usage("Invalid --limit; use a positive number"))?;
     let mut line = rpc::Line::open(world, parsed, &["cron.runs", "cron.list"])?;
     let id = resolve(&mut line, id)?;
-    let answer = line.call("cron.runs", &json!({"id": id, "limit": limit}))?;
+    let answer = line.call("cron.runs", &json!({"id": id, "limit": limit})).map_err(|error| unknown(world, error))?;
     if world.json {
         return world.out.json(&answer);
     }

@@ -25,6 +25,8 @@ use crate::protocol::errors::WireError;
 use crate::session::heartbeat::{self, Verdict};
 use crate::sys::clock::Now;
 
+const STOPPED: &str = "interrupted: the gateway was stopped while the job ran";
+
 /// A turn that was started for a job.
 pub struct Turn {
     /// Its name.
@@ -53,9 +55,14 @@ impl State {
     /// Starts the turns there is room for.
     pub fn start_cron_turns(&mut self, now: Now, fx: &mut Vec<Effect>) {
         while self.cron.turns.len() < self.cron.slots
-            && let Some((id, missed)) = self.cron.waiting.pop_front()
+            && let Some((id, missed)) = self.cron.next_waiting()
         {
-            self.begin_cron_turn(&id, missed, None, now, fx);
+            // It may have become a line for the main session while it waited.
+            if self.cron.book.find(&id).is_some_and(CronEntry::is_turn) {
+                self.begin_cron_turn(&id, missed, None, now, fx);
+            } else {
+                self.cron_event(&id, missed, now, fx);
+            }
         }
     }
 
@@ -71,9 +78,9 @@ impl State {
         let run_id = self.entropy.uuid();
         let Some(job) = self.cron.book.find_mut(id) else { return };
         job.begin(now.wall_ms);
-        self.cron.waiting.retain(|(waiting, _)| waiting != id);
         self.cron.tell(id, "started", &json!({"runAtMs": now.wall_ms}));
         self.cron.turns.insert(id.to_string(), Turn { run_id, began: now.wall_ms, missed, asker });
+        self.write_cron_log(fx);
         let files = self.cron_files();
         fx.push(Effect::Disk(Job::Write(files), Then::CronBegun(id.to_string())));
     }
@@ -90,11 +97,18 @@ impl State {
         let Some(turn) = self.cron.turns.get_mut(id) else { return };
         let (run_id, asker, missed) = (turn.run_id.clone(), turn.asker.take(), turn.missed);
         let started = match self.cron_intake(id, &run_id, missed, now) {
+            _ if self.stopping => Err(WireError::unavailable(STOPPED)),
             Ok(intake) => self.take_in_for(None, Some(Asker::Cron(id.to_string())), intake, now, fx),
             Err(error) => Err(error),
         };
-        if let Some(waiting) = asker {
-            broadcast::reply(fx, waiting.conn, &waiting.id, &Cron::ran(Some(&run_id)));
+        match (asker, &started) {
+            (None, _) => {}
+            (Some(waiting), Ok(())) => broadcast::reply(fx, waiting.conn, &waiting.id, &Cron::ran(Some(&run_id))),
+            (Some(waiting), Err(error)) => {
+                let message = format!("job {id} did not start: {}", error.message);
+                self.counters.failed += 1;
+                broadcast::fail(fx, waiting.conn, &waiting.id, &WireError { message, ..error.clone() });
+            }
         }
         if let Err(error) = started {
             self.cron_turn_over(id, Err(error.message), None, now, fx);
@@ -157,7 +171,7 @@ impl State {
         let session = (run.session_id.clone(), run.session_key.clone());
         let result = match error {
             None => Ok(outcome.texts(run).last().map(|text| history::cut(text)).filter(|text| !text.is_empty())),
-            Some(_) if self.stopping => Err("interrupted: the gateway was stopped while the job ran".to_string()),
+            Some(_) if self.stopping => Err(STOPPED.to_string()),
             Some(error) => Err(error.message),
         };
         self.cron_turn_over(id, result, Some(session), now, fx);
@@ -187,7 +201,7 @@ impl State {
             ended: now.wall_ms,
             undelivered,
         };
-        self.end_cron(id, &ended, fx);
+        self.end_cron(id, &ended);
         self.save_cron(None, fx);
         self.cron_due(now, fx);
     }

@@ -152,8 +152,8 @@ fn checked(
         Ok(_) => {}
         Err(Fault::Wrong(why)) => return Err(refused(method, why.clone())),
         Err(Fault::Unread(zone)) => {
-            fx.push(Effect::Disk(Job::Cron(CronJob::Zone(zone.clone())), Then::CronLoaded));
             put_off(state, method, request)?;
+            state.read_cron_zone(zone.clone(), fx);
             return Ok(None);
         }
     }
@@ -238,7 +238,7 @@ fn done(
     answer: Value,
     fx: &mut Vec<Effect>,
 ) -> Handled {
-    state.cron_changed(id, action);
+    state.cron_changed(id, action, request.now);
     state.save_cron(Some((waiting(request), answer)), fx);
     state.cron_due(request.now, fx);
     Ok(Answer::Later)
@@ -265,7 +265,7 @@ pub fn run(state: &mut State, request: &Request<'_>, fx: &mut Vec<Effect>) -> Ha
     let job = state.cron.book.find(&id).ok_or_else(|| unknown(&id))?;
     let now = request.now;
     let due = job.next_run().is_some_and(|next| next <= now.wall_ms);
-    let is_turn = job.text("sessionTarget") == "isolated";
+    let is_turn = job.is_turn();
     let why_not = match request.text("mode") {
         _ if state.cron.is_busy(&id) => Some("already-running"),
         "due" if !due => Some("not-due"),
@@ -278,8 +278,11 @@ pub fn run(state: &mut State, request: &Request<'_>, fx: &mut Vec<Effect>) -> Ha
     if is_turn {
         state.begin_cron_turn(&id, None, Some(waiting(request)), now, fx);
     } else {
-        state.cron_event(&id, None, now, fx);
-        state.save_cron(Some((waiting(request), Cron::ran(None))), fx);
+        let answer = match state.cron_event(&id, None, now, fx) {
+            None => Cron::ran(None),
+            Some(reason) => json!({"ok": true, "ran": false, "reason": reason}),
+        };
+        state.save_cron(Some((waiting(request), answer)), fx);
     }
     state.cron_due(now, fx);
     Ok(Answer::Later)
@@ -306,7 +309,9 @@ pub fn runs(state: &mut State, request: &Request<'_>, fx: &mut Vec<Effect>) -> H
         newest_first: text("sortDir").map(|direction| direction == "desc"),
     };
     state.read_begins(request.conn)?;
-    let job = CronJob::Runs(state.cron.log_path(&id), id, wanted);
+    // The log of a job that is gone stays; without one, nobody has ever had this id.
+    let otherwise = state.cron.book.find(&id).is_none().then(|| Box::new(unknown(&id)));
+    let job = CronJob::Runs(state.cron.log_path(&id), id, wanted, otherwise);
     fx.push(Effect::Disk(Job::Cron(job), Then::Answer(waiting(request))));
     Ok(Answer::Later)
 }
