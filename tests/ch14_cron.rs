@@ -143,6 +143,43 @@ fn a_turn_runs_in_a_session_of_its_own_and_its_answer_is_kept_and_told() {
 }
 
 #[test]
+fn an_agent_plans_a_reminder_and_says_it_in_the_same_conversation() {
+    let wish = json!({"action": "add", "job": {"at": "900ms", "message": "Tell them that tea is ready."}});
+    let script = vec![
+        Act::Call("cron", wish),
+        Act::Call("cron", json!({"action": "list"})),
+        Act::Say(&["I will remind you."]),
+        Act::Say(&["Tea is ready!"]),
+    ];
+    let upstream = Upstream::play(script);
+    let gateway = Setup::new().config(&upstream.config("")).start();
+    let mut peer = Peer::connect(&gateway, &Hello::v4());
+    peer.get("chat.send", json!({"sessionKey": "desk", "message": "remind me", "idempotencyKey": "k"}));
+    let asked = upstream.asked();
+    assert!(asked["messages"][0]["content"].to_string().contains("- cron: Reminders"), "{asked}");
+    assert!(asked["tools"].as_array().unwrap().iter().any(|tool| tool["function"]["name"] == "cron"));
+    let added = peer.event_where("cron", |told| told["action"] == "added")["payload"]["job"].clone();
+    assert_eq!(
+        (&added["agentId"], &added["sessionTarget"], &added["name"]),
+        (&json!("main"), &json!("session:agent:main:desk"), &json!("Tell them that tea is ready."))
+    );
+    assert!(upstream.asked()["messages"].to_string().contains("nextRunAtMs"), "the model sees the job");
+    let listed = upstream.asked()["messages"].to_string();
+    assert!(listed.contains("total") && listed.contains(added["id"].as_str().unwrap()), "{listed}");
+    // The turn comes in the same conversation, with what was said before it.
+    let reminded = upstream.asked()["messages"].to_string();
+    assert!(reminded.contains("remind me") && reminded.contains("I will remind you."), "{reminded}");
+    assert!(reminded.contains("Tell them that tea is ready.\\nCurrent time: "), "{reminded}");
+    let said = peer.event_where("chat", |told| told["state"] == "final" && told.to_string().contains("Tea is ready!"));
+    assert_eq!(said["payload"]["sessionKey"], "agent:main:desk");
+    let ended = finished(&mut peer, added["id"].as_str().unwrap());
+    assert_eq!((&ended["status"], &ended["sessionKey"]), (&json!("ok"), &json!("agent:main:desk")));
+    assert_eq!(peer.get("cron.status", json!({}))["jobs"], 0, "a reminder that was given goes");
+    let rows = peer.get("sessions.list", json!({}));
+    assert_eq!(rows["sessions"].as_array().unwrap().len(), 1, "no session of its own: {rows}");
+}
+
+#[test]
 fn a_job_that_is_due_runs_by_itself_and_goes() {
     let gateway = Gateway::start();
     let mut peer = Peer::connect(&gateway, &Hello::v4());

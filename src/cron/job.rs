@@ -7,6 +7,9 @@ use super::schedule::{Fault, Schedule, Zones};
 use crate::limits;
 use crate::sys::date;
 
+/// What stands in `sessionTarget` before the key of a conversation.
+pub const IN_SESSION: &str = "session:";
+
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
@@ -129,7 +132,12 @@ impl Job {
 
     /// Whether it is a turn of an agent, and not a line for the main session.
     pub fn is_turn(&self) -> bool {
-        self.text("sessionTarget") == "isolated"
+        self.text("sessionTarget") == "isolated" || self.session().is_some()
+    }
+
+    /// The conversation its turn is part of; none if it has one of its own.
+    pub fn session(&self) -> Option<&str> {
+        self.text("sessionTarget").strip_prefix(IN_SESSION)
     }
 
     /// A moment or count of its state.

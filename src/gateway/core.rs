@@ -156,9 +156,10 @@ impl Core {
                 self.step(Input::Program { ticket, order });
             }
             Event::Tool { by, ask, reply, decide } => {
-                self.next_ticket += 1;
-                self.tools.insert(self.next_ticket, (reply, decide));
-                self.step(Input::Tool { by, ticket: self.next_ticket, ask });
+                // What a tool calls is answered as a connection is, so none may have its number.
+                let ticket = self.hub.next_ticket();
+                self.tools.insert(ticket, (reply, decide));
+                self.step(Input::Tool { by, ticket, ask });
             }
             Event::Note(note) => self.step(Input::Note(note)),
             Event::Input(input) => {
@@ -261,11 +262,15 @@ impl Core {
         }
     }
 
-    /// A response to a program's call, which has no connection of its own and is over with it.
+    /// A response to a call of a program or a tool, which has no connection of its own and is over with it.
     fn answer_call(&mut self, conn: ConnId, bytes: Bytes) {
-        if self.state.call_is_over(conn.0) {
-            self.feed(conn.0, Feed::Answer(bytes));
+        if !self.state.call_is_over(conn.0) {
+            return;
         }
+        if self.tools.contains_key(&conn.0) {
+            return self.answer_tool(conn.0, ToolReply::Frame(bytes));
+        }
+        self.feed(conn.0, Feed::Answer(bytes));
     }
 
     /// A response: a client that does not read its answers is slow too.

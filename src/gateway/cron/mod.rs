@@ -2,6 +2,7 @@
 //! goes to disk before anybody hears of it. Decides; files are `files`' and the disk thread's, turns are `turns`'.
 
 pub mod files;
+mod tool;
 mod turns;
 #[cfg(test)]
 mod week_tests;
@@ -352,7 +353,7 @@ impl State {
     }
 
     /// The agent a job is for; the default one when its own is gone, as the original does.
-    fn cron_agent(&self, job: &CronEntry) -> String {
+    pub fn cron_agent(&self, job: &CronEntry) -> String {
         let wanted = job.text("agentId").to_lowercase();
         let known = !wanted.is_empty() && self.config.agents.find(&wanted).is_some();
         if known { wanted } else { self.config.default_agent_id().to_string() }

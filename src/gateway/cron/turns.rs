@@ -143,19 +143,22 @@ impl State {
             self.local_time(now.wall_ms),
             late.unwrap_or_default()
         );
-        let label = format!("Cron: {}", job.text("name"));
-        let place = self.cron_place(job);
+        let (place, fresh) = (self.cron_place(job), job.session().is_none());
+        if place.agent != self.cron_agent(job) {
+            return Err(WireError::invalid(format!("session {} belongs to agent {}", place.key, place.agent)));
+        }
         Ok(Intake {
             model,
             thinking,
-            label: Some(label),
-            fresh: true,
+            label: fresh.then(|| format!("Cron: {}", job.text("name"))),
+            fresh,
             ..Intake::new(place, run_id.to_string(), Origin::Agent, vec![Block::text(prompt)], Some(limit))
         })
     }
 
     fn cron_place(&self, job: &CronEntry) -> Place {
-        session_key::of_key(&self.config, &format!("cron:{}", job.id()), Some(&self.cron_agent(job)))
+        let own = format!("cron:{}", job.id());
+        session_key::of_key(&self.config, job.session().unwrap_or(&own), Some(&self.cron_agent(job)))
     }
 
     /// The run of a job is over.

@@ -13,10 +13,12 @@ use crate::gateway::cron::{Cron, Standing};
 use crate::gateway::disk::{Job, Then};
 use crate::gateway::dispatch::Request;
 use crate::gateway::event::{Answer, Call, Effect, Handled};
+use crate::gateway::session_key;
 use crate::gateway::state::State;
 use crate::limits;
 use crate::protocol::errors::WireError;
 use crate::protocol::methods;
+use crate::session::key::is_reserved;
 use crate::sys::order;
 
 /// Whether the book can be asked. While it is being read the call waits: `Ok(false)`.
@@ -126,6 +128,25 @@ fn is_wanted(job: &CronEntry, request: &Request<'_>) -> bool {
         && (query.is_empty() || texts.iter().any(|text| text.to_lowercase().contains(&query)))
 }
 
+/// Gives the conversation a turn is part of its full name. It must be one that its agent may speak into.
+fn name_session(state: &State, members: &mut Map<String, Value>) -> Result<(), String> {
+    let text = |name: &str| members.get(name).and_then(Value::as_str);
+    let Some(written) = text("sessionTarget").and_then(|target| target.strip_prefix(job::IN_SESSION)) else {
+        return Ok(());
+    };
+    let shown: String = written.chars().take(limits::SESSION_KEY_CHARS).collect();
+    let agent = text("agentId").unwrap_or(state.config.default_agent_id());
+    let place = session_key::of_key(&state.config, written, Some(agent));
+    if shown.len() < written.len() || is_reserved(&place.key) {
+        return Err(format!("nobody may speak into session \"{shown}\""));
+    }
+    if place.agent != agent {
+        return Err(format!("session \"{shown}\" belongs to agent \"{}\"", place.agent));
+    }
+    members.insert("sessionTarget".into(), format!("{}{}", job::IN_SESSION, place.key).into());
+    Ok(())
+}
+
 /// Reads a job's schedule and agent before anything is changed. `Ok(None)` when a time zone must be read first.
 fn checked(
     state: &mut State,
@@ -141,6 +162,7 @@ fn checked(
         }
         *agent = id.into();
     }
+    name_session(state, &mut members).map_err(|why| refused(method, why))?;
     if state.cron.size + Value::Object(members.clone()).to_string().len() > limits::CRON_FULL_BYTES {
         let text =
             format!("the schedule is full ({} bytes); remove jobs or shorten their texts", limits::CRON_FULL_BYTES);
