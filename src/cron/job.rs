@@ -49,8 +49,17 @@ pub struct Ended {
     pub began: u64,
     /// When it was over.
     pub ended: u64,
+    /// Whether what it left was taken by whom it is for.
+    pub delivered: bool,
     /// Why its answer reached nobody, when it should have.
     pub undelivered: Option<String>,
+}
+
+impl Ended {
+    /// Whether it was delivered; nothing if it was not to be.
+    pub fn was_delivered(&self) -> Option<bool> {
+        (self.delivered || self.undelivered.is_some()).then_some(self.delivered)
+    }
 }
 
 /// Runs that did not take place in time.
@@ -259,6 +268,7 @@ impl Job {
         self.set("runningAtMs", None);
         let word = Value::from(ended.status.name());
         let delivery = match (&ended.undelivered, ended.status) {
+            _ if ended.delivered => Some("delivered"),
             (Some(_), _) => Some("not-delivered"),
             (None, Status::Skipped) => None,
             (None, _) => Some("not-requested"),
@@ -270,7 +280,7 @@ impl Job {
             ("lastDurationMs", Some(ended.ended.saturating_sub(ended.began).into())),
             ("lastError", ended.error.as_deref().map(Value::from)),
             ("consecutiveErrors", Some(errors.into())),
-            ("lastDelivered", ended.undelivered.as_ref().map(|_| false.into())),
+            ("lastDelivered", ended.was_delivered().map(Value::from)),
             ("lastDeliveryStatus", delivery.map(Value::from)),
             ("lastDeliveryError", ended.undelivered.as_deref().map(Value::from)),
         ];
@@ -348,6 +358,7 @@ mod tests {
             run_id: None,
             began,
             ended: began + 10,
+            delivered: false,
             undelivered: None,
         }
     }

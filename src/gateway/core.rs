@@ -13,7 +13,7 @@ use super::conn::{Bytes, Hub, Link};
 use super::cron::files::CronJob;
 use super::desk::{Behalf, RunDesk};
 use super::disk::{Done, Job, Queues, Then};
-use super::errand::Errands;
+use super::errand::{Errand, Errands};
 use super::event::{Admission, Class, ConnId, Effect, Event, HttpAnswer, Input, Notice, ToolReply};
 use super::handle::handle;
 use super::programs::feed::{Feed, FeedLine};
@@ -46,6 +46,7 @@ pub struct Core {
     jobs: Jobs,
     disk: Queues,
     errands: Errands,
+    posts: Errands,
     links: HashMap<ConnId, Link>,
     waiting: Table<u64, Sender<HttpAnswer>>,
     feeds: Table<u64, FeedLine>,
@@ -72,6 +73,7 @@ impl Core {
             hub,
             events,
             errands: Errands::new(sender.clone()),
+            posts: Errands::new(sender.clone()),
             sender,
             controls: Table::new(),
             tools: Table::new(),
@@ -218,7 +220,9 @@ impl Core {
             Effect::Feed(ticket, feed) => self.feed(ticket, feed),
             Effect::Disk(job, then) => self.disk(job, then),
             Effect::Errand(errand, then) => {
-                if let Err(then) = self.errands.run(errand, then) {
+                // What the world takes its time for keeps no client waiting.
+                let errands = if matches!(errand, Errand::Post(_)) { &mut self.posts } else { &mut self.errands };
+                if let Err(then) = errands.run(errand, then) {
                     self.refused(then, Done::Refused);
                 }
             }

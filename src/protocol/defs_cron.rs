@@ -57,9 +57,9 @@ pub const CRON_DELIVERY: Def = Def {
     name: "CronDelivery",
     doc: "Where a turn's answer goes.",
     kind: closed![
-        opt("mode", Kind::OneOf(&["none", "announce"])).doc("Whether it is delivered."),
+        opt("mode", Kind::OneOf(&["none", "announce", "webhook"])).doc("Whether it is delivered, and how."),
         opt("channel", NULLABLE_STRING).doc("`last` or a channel."),
-        opt("to", NULLABLE_STRING).doc("The recipient."),
+        opt("to", NULLABLE_STRING).doc("The recipient; of a webhook, its address."),
         opt("bestEffort", BOOL).doc("Whether a failed delivery is no failure."),
         opt("accountId", NULLABLE_TEXT).doc("The channel's account."),
         opt("threadId", Kind::Union(&[STRING, Kind::Num, Kind::Null])).doc("The thread."),

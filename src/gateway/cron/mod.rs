@@ -4,6 +4,7 @@
 pub mod files;
 mod tool;
 mod turns;
+pub mod webhook;
 #[cfg(test)]
 mod week_tests;
 

@@ -45,6 +45,7 @@ impl State {
             "wake" => return self.tool_wake(&own, text("text"), text("mode"), now, fx).map(Some),
             "add" => {
                 let params = self.own_wish(&own, args, None, now);
+                no_webhook(&params, None)?;
                 return self.call_for_tool(ticket, "cron.add", params, now, fx);
             }
             _ => {}
@@ -54,10 +55,11 @@ impl State {
             let shown: String = id.chars().take(limits::FAULT_NAME_CHARS).collect();
             return refused(format!("no job \"{shown}\"; action list shows the ids"));
         };
-        let target = job.text("sessionTarget").to_string();
+        let wish = self.own_wish(&own, args, Some(job.text("sessionTarget")), now);
+        no_webhook(&wish, Some(job))?;
         let (method, params) = match text("action") {
             "get" => ("cron.get", json!({"id": id})),
-            "update" => ("cron.update", json!({"id": id, "patch": self.own_wish(&own, args, Some(&target), now)})),
+            "update" => ("cron.update", json!({"id": id, "patch": wish})),
             "remove" => ("cron.remove", json!({"id": id})),
             "run" => ("cron.run", json!({"id": id})),
             _ => ("cron.runs", json!({"id": id, "limit": limits::TOOL_SESSION_ROWS})),
@@ -128,6 +130,16 @@ impl State {
         let mode = if mode == "next-heartbeat" { Wake::NextHeartbeat } else { Wake::Now };
         self.wake(&main.agent, mode, "wake", now, fx);
         Ok(ToolReply::Value(json!({"ok": true})))
+    }
+}
+
+/// Webhooks are called with the operator's token: where they are is not for a model to say.
+fn no_webhook(wish: &Value, job: Option<&CronEntry>) -> Result<(), DeskFault> {
+    let posts = job.is_some_and(|job| job.inner_text("delivery", "mode") == "webhook");
+    let wanted = wish.get("delivery").is_some_and(|delivery| posts || delivery.get("mode") == Some(&"webhook".into()));
+    match wanted {
+        true => Err(DeskFault::Refused("delivery to a webhook is set by the operator: openclaw cron edit".to_string())),
+        false => Ok(()),
     }
 }
 
@@ -231,6 +243,9 @@ mod tests {
         let other = json!({"at": "1h", "message": "x", "session": "session:agent:main:main"});
         let refused = ask(&mut script, &by, json!({"action": "add", "job": other})).unwrap_err();
         assert!(refused.contains("belongs to agent \"main\""), "{refused}");
+        let post = json!({"at": "1h", "message": "x", "delivery": {"mode": "webhook", "to": "https://example.org"}});
+        let refused = ask(&mut script, &by, json!({"action": "add", "job": post})).unwrap_err();
+        assert!(refused.contains("set by the operator"), "{refused}");
         let reserved = json!({"at": "1h", "message": "x", "session": "session:cron:1"});
         let refused = ask(&mut script, &by, json!({"action": "add", "job": reserved})).unwrap_err();
         assert!(refused.contains("nobody may speak into session"), "{refused}");

@@ -5,15 +5,18 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::webhook::{self, Post};
 use super::{Cron, wake_of};
 use crate::agent::message::Block;
 use crate::agent::model::{Thinking, resolve};
+use crate::config::Secret;
 use crate::config::sections::ACK_MAX_CHARS;
 use crate::cron::history;
 use crate::cron::job::{Ended, Job as CronEntry, Missed, Status};
 use crate::gateway::broadcast;
 use crate::gateway::deliver::{Delivered, Parcel};
 use crate::gateway::disk::{Done, Job, Then, Waiting};
+use crate::gateway::errand::Errand;
 use crate::gateway::event::Effect;
 use crate::gateway::intake::Intake;
 use crate::gateway::runs::outcome::Outcome;
@@ -27,6 +30,8 @@ use crate::sys::clock::Now;
 
 const STOPPED: &str = "interrupted: the gateway was stopped while the job ran";
 
+const UNPOSTED: &str = "the gateway was stopped before the webhook had taken it";
+
 /// A turn that was started for a job.
 pub struct Turn {
     /// Its name.
@@ -37,6 +42,8 @@ pub struct Turn {
     missed: Option<Missed>,
     /// Who is told that it has begun.
     asker: Option<Waiting>,
+    /// How it ended, while that is posted.
+    posted: Option<Ended>,
 }
 
 impl Cron {
@@ -79,7 +86,7 @@ impl State {
         let Some(job) = self.cron.book.find_mut(id) else { return };
         job.begin(now.wall_ms);
         self.cron.tell(id, "started", &json!({"runAtMs": now.wall_ms}));
-        self.cron.turns.insert(id.to_string(), Turn { run_id, began: now.wall_ms, missed, asker });
+        self.cron.turns.insert(id.to_string(), Turn { run_id, began: now.wall_ms, missed, asker, posted: None });
         self.write_cron_log(fx);
         let files = self.cron_files();
         fx.push(Effect::Disk(Job::Write(files), Then::CronBegun(id.to_string())));
@@ -188,25 +195,84 @@ impl State {
         now: Now,
         fx: &mut Vec<Effect>,
     ) {
-        let Some(turn) = self.cron.turns.remove(id) else { return };
+        let Some(turn) = self.cron.turns.get(id) else { return };
         let (status, error, summary) = match result {
             Ok(summary) => (Status::Ok, None, summary),
             Err(error) => (Status::Error, Some(history::cut(&error)), None),
         };
-        let undelivered = self.deliver_cron(id, summary.as_deref(), error.as_deref(), now, fx);
-        let ended = Ended {
+        let mut ended = Ended {
             status,
             error,
             summary,
             session,
-            run_id: Some(turn.run_id),
+            run_id: Some(turn.run_id.clone()),
             began: turn.began,
             ended: now.wall_ms,
-            undelivered,
+            delivered: false,
+            undelivered: None,
         };
-        self.end_cron(id, &ended);
+        match self.cron_post(id, &ended) {
+            Ok(Some(_)) if self.stopping => ended.undelivered = Some(UNPOSTED.to_string()),
+            Ok(Some(post)) => {
+                fx.push(Effect::Errand(Errand::Post(Box::new(post)), Then::CronPosted(id.to_string())));
+                if let Some(turn) = self.cron.turns.get_mut(id) {
+                    turn.posted = Some(ended);
+                }
+                return;
+            }
+            Ok(None) => ended.undelivered = self.deliver_cron(id, &ended, now, fx),
+            Err(why) => ended.undelivered = Some(why),
+        }
+        self.cron_turn_ended(id, &ended, now, fx);
+    }
+
+    fn cron_turn_ended(&mut self, id: &str, ended: &Ended, now: Now, fx: &mut Vec<Effect>) {
+        self.cron.turns.remove(id);
+        self.end_cron(id, ended);
         self.save_cron(None, fx);
         self.cron_due(now, fx);
+    }
+
+    /// What a job's run left was posted, or not: now it is over.
+    pub fn cron_posted(&mut self, id: &str, done: Done, now: Now, fx: &mut Vec<Effect>) {
+        let Some(mut ended) = self.cron.turns.get_mut(id).and_then(|turn| turn.posted.take()) else { return };
+        match done {
+            Done::Answer(Ok(_)) => ended.delivered = true,
+            Done::Answer(Err(error)) => ended.undelivered = Some(error.message),
+            _ => ended.undelivered = Some("too many webhooks wait to be called".to_string()),
+        }
+        if let Some(why) = &ended.undelivered {
+            log::warn!(target: "gateway/cron", "cron: not delivered job={id} reason={why}");
+        }
+        self.cron_turn_ended(id, &ended, now, fx);
+    }
+
+    /// The gateway stops: who still posts is on record with that.
+    pub fn cron_stops(&mut self, now: Now, fx: &mut Vec<Effect>) {
+        let posting: Vec<String> =
+            self.cron.turns.iter().filter(|(_, turn)| turn.posted.is_some()).map(|(id, _)| id.clone()).collect();
+        for id in posting {
+            self.cron_posted(&id, Done::Answer(Err(WireError::unavailable(UNPOSTED))), now, fx);
+        }
+    }
+
+    /// What is to be posted of a run, if its job wants that; why it cannot be.
+    fn cron_post(&self, id: &str, ended: &Ended) -> Result<Option<Post>, String> {
+        let job = self.cron.book.find(id).filter(|job| job.inner_text("delivery", "mode") == "webhook");
+        let Some((job, _)) = job.and_then(|job| Some((job, self.cron_news(job, ended)?))) else { return Ok(None) };
+        let url = job.inner_text("delivery", "to").to_string();
+        let config = &self.config.raw;
+        let token = match config.pointer("/cron/webhookToken") {
+            None | Some(Value::Null) => None,
+            Some(Value::String(token)) => Some(Secret::new(token.trim())),
+            Some(_) => return Err("cron.webhookToken is no text; write the token, or ${A_VARIABLE}".to_string()),
+        };
+        let reach = webhook::reach(config, &url)?;
+        let mut event = history::line(id, ended, None);
+        event.retain(|name, _| name != "ts");
+        event.insert("job".into(), Value::Object(job.members().clone()));
+        let body = Value::Object(event).to_string().into_bytes();
+        Ok(Some(Post { url, reach, token, body, http: self.facts.http.clone() }))
     }
 
     /// Longest text beside the token that is nothing to say.
@@ -215,24 +281,22 @@ impl State {
         beat.map_or(ACK_MAX_CHARS, |beat| beat.ack_max_chars)
     }
 
-    /// Delivers what a run has to say, when its job wants that; why it was not delivered otherwise.
-    fn deliver_cron(
-        &mut self,
-        id: &str,
-        summary: Option<&str>,
-        error: Option<&str>,
-        now: Now,
-        fx: &mut Vec<Effect>,
-    ) -> Option<String> {
-        let job = self.cron.book.find(id)?;
-        let text = match (summary, error) {
-            (_, Some(error)) => format!("failed: {error}"),
+    /// What a run has to say; nothing if it only says that there is nothing.
+    fn cron_news(&self, job: &CronEntry, ended: &Ended) -> Option<String> {
+        match (&ended.summary, &ended.error) {
+            (_, Some(error)) => Some(format!("failed: {error}")),
             (Some(summary), None) => match heartbeat::judge(summary, self.ack_chars(job)) {
-                Verdict::Alert(text) => text,
-                Verdict::Fine | Verdict::Empty => return None,
+                Verdict::Alert(text) => Some(text),
+                Verdict::Fine | Verdict::Empty => None,
             },
-            (None, None) => return None,
-        };
+            (None, None) => None,
+        }
+    }
+
+    /// Delivers what a run has to say, when its job wants that; why it was not delivered otherwise.
+    fn deliver_cron(&mut self, id: &str, ended: &Ended, now: Now, fx: &mut Vec<Effect>) -> Option<String> {
+        let job = self.cron.book.find(id)?;
+        let text = self.cron_news(job, ended)?;
         if job.inner_text("delivery", "mode") != "announce" {
             return None;
         }

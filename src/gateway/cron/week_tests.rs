@@ -18,6 +18,7 @@ use crate::gateway::runs::RunNo;
 use crate::gateway::script::{Script, request};
 use crate::gateway::timers::Timers;
 use crate::limits;
+use crate::protocol::errors::WireError;
 use crate::sys::clock::Now;
 use crate::sys::date;
 use crate::sys::zone::Zone;
@@ -46,6 +47,8 @@ struct World {
     most_turns: usize,
     effects: u64,
     disk_jobs: usize,
+    /// What waits for a webhook.
+    posts: Vec<Then>,
 }
 
 impl World {
@@ -65,6 +68,7 @@ impl World {
             most_turns: 0,
             effects: 0,
             disk_jobs: 0,
+            posts: Vec::new(),
         };
         world.start();
         world
@@ -118,6 +122,7 @@ impl World {
                         self.events.push(frame["payload"].clone());
                     }
                 }
+                Effect::Errand(_, then) => self.posts.push(then),
                 Effect::Send(_, bytes) => self.answers.push(serde_json::from_slice(&bytes).unwrap()),
                 _ => {}
             }
@@ -648,6 +653,41 @@ fn a_run_by_hand_is_one_run() {
     world.call("cron.remove", json!({"id": id}));
     world.end_turns(Ok("done"));
     assert_eq!(world.call("cron.status", json!({}))["jobs"], 0, "the end of a turn does not bring its job back");
+}
+
+#[test]
+fn a_run_is_over_when_its_webhook_has_taken_it_or_not() {
+    let config = json!({"cron": {"webhookSsrfPolicy": {"allowedHostnames": ["127.0.0.1"]}}});
+    let mut world = World::new(config, "2026-05-01T12:00:00Z");
+    let mut wish = turn("go");
+    wish["delivery"] = json!({"mode": "webhook", "to": "http://127.0.0.1:9/x"});
+    let id = world.add("t", every(3_600_000), wish);
+    let ends = [
+        (Done::Answer(Ok(String::new())), json!(true), Value::Null),
+        (Done::Answer(Err(WireError::unavailable("status 404"))), json!(false), json!("status 404")),
+        (Done::Refused, json!(false), json!("too many webhooks wait to be called")),
+    ];
+    for (at, (done, delivered, error)) in ends.into_iter().enumerate() {
+        world.pass(HOUR + MINUTE);
+        world.end_turns(Ok("news"));
+        assert!(world.script.state.cron.is_busy(&id) && world.runs(&id).len() == at, "nothing is on record yet");
+        let then = world.posts.remove(0);
+        world.feed(Input::Stored { then, done });
+        let entry = world.runs(&id).last().unwrap().clone();
+        assert_eq!((&entry["delivered"], &entry["deliveryError"]), (&delivered, &error), "{entry}");
+        assert_eq!(world.state(&id)["lastDelivered"], delivered);
+    }
+    world.pass(HOUR + MINUTE);
+    world.end_turns(Ok("HEARTBEAT_OK"));
+    assert!(world.posts.is_empty(), "nothing to say");
+    world.pass(HOUR + MINUTE);
+    world.end_turns(Ok("news"));
+    world.feed(Input::Signal(crate::sys::signals::Signal::Terminate));
+    let log = String::from_utf8(world.logs[&id].clone()).unwrap();
+    assert!(log.lines().last().unwrap().contains("stopped before the webhook had taken it"), "{log}");
+    assert!(!world.disk["jobs.json"].contains("runningAtMs"));
+    world.die(Duration::ZERO);
+    assert_eq!(world.state(&id)["lastStatus"], "ok");
 }
 
 #[test]
