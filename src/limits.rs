@@ -814,5 +814,7 @@ pub const CRON_LOGS: usize = 2000;
 pub const CRON_RUNS: usize = 200;
 /// See [`CRON_RUNS`].
 pub const CRON_RUNS_MAX: usize = 5000;
+/// Pauses before each time a run is posted to a webhook: a receiver that restarts is back by then.
+pub const CRON_POST_PAUSES: [Duration; 3] = [Duration::ZERO, Duration::from_secs(1), Duration::from_secs(4)];
 /// Jobs of one page.
 pub const CRON_PAGE: usize = 200;

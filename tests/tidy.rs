@@ -355,7 +355,7 @@ const UNTESTED: &[(&str, &[&str])] = &[
     ),
     (
         "sizes of our own buffers and queues; nobody outside sees them",
-        &["AGENT_TEXT_RATE", "CLIENT_EVENTS", "ERRANDS", "STORE_QUEUE", "WRITE_BATCH_BYTES", "WS_READ_BUFFER"],
+        &["AGENT_TEXT_RATE", "CLIENT_EVENTS", "ERRANDS", "WRITE_BATCH_BYTES", "WS_READ_BUFFER"],
     ),
     (
         "how much is read of the machine's and the owner's own files and folders",
@@ -394,7 +394,6 @@ const UNTESTED: &[(&str, &[&str])] = &[
             "EXEC_TAIL_BYTES",
             "MEMORY_SNIPPET",
             "METHOD_NAME_CHARS",
-            "META_CHARS",
             "SUMMARY_BLOCK_CHARS",
             "USAGE_LOG_CHARS",
             "USAGE_POINTS",

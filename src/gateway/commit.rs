@@ -38,6 +38,7 @@ impl State {
 
     /// Saves what nobody waits for.
     pub fn save_unsaved(&mut self, fx: &mut Vec<Effect>) {
+        self.write_cron_log(fx);
         let mut files = self.device_files();
         files.extend(self.node_files());
         files.extend(self.cron_files());

@@ -223,6 +223,8 @@ pub enum Then {
     CronLoaded,
     /// Start this job's turn.
     CronBegun(String),
+    /// Go on with this job: what it left was posted, or not.
+    CronPosted(String),
 }
 
 /// What is said once a change is on disk.

@@ -133,6 +133,7 @@ pub fn offered(config: &Value, subject: Subject<'_>, wanted: Wanted<'_>) -> (Vec
         Needs::Web => wanted.web && settings.web_fetch,
         Needs::Commands => runs_commands(settings.exec, &wanted),
         Needs::PatchSetting => settings.apply_patch,
+        Needs::Operator => wanted.origin == Origin::Operator,
     };
     let offered = TOOLS.iter().filter(has).filter(|tool| policy.allows(tool)).collect();
     (offered, policy.warnings)
@@ -200,6 +201,7 @@ impl Toolbox {
             ToolId::SessionsList => sessions::list(self.setup.desk.as_ref(), &work),
             ToolId::SessionsHistory => sessions::history(self.setup.desk.as_ref(), &work),
             ToolId::SessionsSend => sessions::send(self.setup.desk.as_ref(), &work),
+            ToolId::Cron => sessions::cron(self.setup.desk.as_ref(), &work),
             ToolId::WebFetch => match &self.setup.web {
                 Some(web) => web::run(web.as_ref(), &work, &self.settings),
                 None => ToolOutcome::error("web_fetch is not available"),
