@@ -509,10 +509,21 @@ pub const QUEUE_CAP: usize = 20;
 pub const QUEUE_CAP_MAX: usize = 200;
 /// Bytes of the journal of turns from which it is written anew with what is still open.
 pub const JOURNAL_BYTES: usize = 4 * MIB;
-/// Bytes of it that are read after a start: it grows beyond [`JOURNAL_BYTES`] only when many long messages wait.
-pub const JOURNAL_READ_BYTES: usize = 64 * MIB;
+/// Bytes of waiting messages from which on no other is accepted: what is acknowledged must be readable after a kill.
+pub const JOURNAL_OPEN_BYTES: usize = 32 * MIB;
+/// Bytes of it that are read after a start: twice what is open, and one message in which every character is escaped.
+pub const JOURNAL_READ_BYTES: usize = 128 * MIB;
 /// How often old sessions are looked for; the first time after the first [`SWEEP`], never at the start.
 pub const SESSION_RETAIN: Duration = Duration::from_secs(3600);
+/// How long sessions are kept that nobody can name again (a call of a program or a hook that names none, a job's past
+/// runs): as long as the newer original keeps those of hooks, and as `usage-cost` looks back, which reads transcripts.
+pub const THROWAWAY_AGE: Duration = Duration::from_secs(30 * 86_400);
+/// How many of them an agent keeps, of each kind. The index is copied and written as a whole while programs wait: 1,000
+/// entries are some 0.4 MB, where the 5,000 of the newer original, which has a database for them, would be 2 MB a call.
+pub const THROWAWAY_SESSIONS: usize = 1000;
+/// So many more begin before the oldest go without waiting for [`SESSION_RETAIN`]: a look at the index costs a call
+/// this part of it.
+pub const THROWAWAY_SLACK: usize = 100;
 /// Files of a session folder that are looked at in one go.
 pub const SESSION_FILES: usize = 100_000;
 /// Characters kept of a message that no longer fits.
@@ -803,5 +814,7 @@ pub const CRON_LOGS: usize = 2000;
 pub const CRON_RUNS: usize = 200;
 /// See [`CRON_RUNS`].
 pub const CRON_RUNS_MAX: usize = 5000;
+/// Pauses before each time a run is posted to a webhook: a receiver that restarts is back by then.
+pub const CRON_POST_PAUSES: [Duration; 3] = [Duration::ZERO, Duration::from_secs(1), Duration::from_secs(4)];
 /// Jobs of one page.
 pub const CRON_PAGE: usize = 200;

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use crate::harness::TOKEN;
 use crate::harness::gateway::{Gateway, Setup};
 use crate::harness::http::{Answer, Wire, get, post};
+use crate::harness::peer::{Hello, Peer};
 use crate::harness::replay::Replay;
 use crate::harness::upstream::{Act, Upstream};
 
@@ -221,6 +222,22 @@ fn a_conversation_goes_on_by_the_id_of_its_last_response() {
     assert!(!last_asked(&upstream).contains("remember 7"));
     let unknown = ask(&gateway, &body("which?", json!({"previous_response_id": "resp_x"}))).json();
     assert_eq!((&unknown["status"], &unknown["previous_response_id"]), (&json!("completed"), &Value::Null));
+}
+
+#[test]
+fn a_conversation_that_was_deleted_is_not_said_to_go_on() {
+    let upstream = Upstream::play(vec![]);
+    let gateway = start(&upstream);
+    let first = ask(&gateway, &body("remember 7", json!({}))).json();
+    upstream.asked();
+    let mut peer = Peer::connect(&gateway, &Hello::v4());
+    let rows = peer.get("sessions.list", json!({}));
+    let key = rows["sessions"][0]["key"].as_str().unwrap().to_string();
+    assert!(key.starts_with("agent:main:openresponses:"), "{rows}");
+    peer.get("sessions.delete", json!({"key": key}));
+    let second = ask(&gateway, &body("which?", json!({"previous_response_id": first["id"]}))).json();
+    assert_eq!((&second["status"], &second["previous_response_id"]), (&json!("completed"), &Value::Null));
+    assert!(!upstream.asked()["messages"].to_string().contains("remember 7"));
 }
 
 #[test]

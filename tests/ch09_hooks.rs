@@ -75,6 +75,7 @@ fn a_turn_hears_the_message_as_material_from_outside() {
     let asked = upstream.asked().to_string();
     assert!(asked.contains("EXTERNAL_UNTRUSTED_CONTENT") && asked.contains("Summarise inbox"), "{asked}");
     assert!(!asked.contains(HOOK) && !asked.contains(TOKEN));
+    assert!(asked.contains("sessions_list") && !asked.contains("- cron:"), "no stranger plans work: {asked}");
     // The main session hears of it with its next turn.
     let mut peer = Peer::connect(&gateway, &Hello::v4());
     peer.get("chat.send", json!({"sessionKey": "main", "message": "hi", "idempotencyKey": "k"}));

@@ -355,7 +355,7 @@ const UNTESTED: &[(&str, &[&str])] = &[
     ),
     (
         "sizes of our own buffers and queues; nobody outside sees them",
-        &["AGENT_TEXT_RATE", "CLIENT_EVENTS", "ERRANDS", "STORE_QUEUE", "WRITE_BATCH_BYTES", "WS_READ_BUFFER"],
+        &["AGENT_TEXT_RATE", "CLIENT_EVENTS", "ERRANDS", "WRITE_BATCH_BYTES", "WS_READ_BUFFER"],
     ),
     (
         "how much is read of the machine's and the owner's own files and folders",
@@ -363,7 +363,6 @@ const UNTESTED: &[(&str, &[&str])] = &[
             "DIR_ENTRIES",
             "DOTENV_BYTES",
             "IDENTITY_BYTES",
-            "JOURNAL_READ_BYTES",
             "LOOKUP_ADDRESSES",
             "PATH_ENTRIES",
             "PROC_ENTRIES",
@@ -377,7 +376,6 @@ const UNTESTED: &[(&str, &[&str])] = &[
             "TRANSCRIPT_BYTES",
             "TRANSCRIPT_HEADER_BYTES",
             "TRANSCRIPT_HEAD_BYTES",
-            "TRANSCRIPT_WINDOW",
             "UNIT_FILES",
             "UNIT_FILE_BYTES",
             "USAGE_DETAIL_BYTES",
@@ -396,7 +394,6 @@ const UNTESTED: &[(&str, &[&str])] = &[
             "EXEC_TAIL_BYTES",
             "MEMORY_SNIPPET",
             "METHOD_NAME_CHARS",
-            "META_CHARS",
             "SUMMARY_BLOCK_CHARS",
             "USAGE_LOG_CHARS",
             "USAGE_POINTS",

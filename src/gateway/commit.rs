@@ -38,6 +38,7 @@ impl State {
 
     /// Saves what nobody waits for.
     pub fn save_unsaved(&mut self, fx: &mut Vec<Effect>) {
+        self.write_cron_log(fx);
         let mut files = self.device_files();
         files.extend(self.node_files());
         files.extend(self.cron_files());
@@ -80,6 +81,9 @@ impl State {
         if let Some((file, waiting, key)) = commit.put_away {
             fx.push(Effect::Disk(Job::PutAway(vec![file], now.wall_ms), Then::PutAway(waiting, key)));
         }
+        if !commit.retain.is_empty() {
+            fx.push(Effect::Disk(Job::Retain(commit.retain), Then::Nothing));
+        }
         for conn in commit.revoked {
             self.close(conn, 4001, "client invalidated: device token revoked or device removed", fx);
         }
@@ -96,6 +100,9 @@ impl State {
         self.nodes_unsaved = self.nodes_unsaved.and(Change::BOTH);
         self.cron.unsaved = true;
         self.sessions.not_saved();
+        if !commit.retain.is_empty() {
+            self.sweeps.again();
+        }
         self.system_events.not_saved();
         let asker = commit.message.as_ref().and_then(|id| self.runs.get(self.runs.find(id)?)?.asker.clone());
         let refused = commit.message.as_ref().is_some_and(|id| self.drop_message(id, fx));

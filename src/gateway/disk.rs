@@ -223,6 +223,8 @@ pub enum Then {
     CronLoaded,
     /// Start this job's turn.
     CronBegun(String),
+    /// Go on with this job: what it left was posted, or not.
+    CronPosted(String),
 }
 
 /// What is said once a change is on disk.
@@ -246,6 +248,8 @@ pub struct Commit {
     pub held: Option<String>,
     /// Under which name a repeated call finds the answer.
     pub remembered: Option<String>,
+    /// Transcripts that may go once the indexes no longer name them.
+    pub retain: Vec<Retain>,
     /// A deleted session's transcript, and who is answered once it is put away.
     pub put_away: Option<(PathBuf, Waiting, String)>,
 }

@@ -425,6 +425,8 @@ pub enum ToolReply {
         /// Whether results of tools are among them.
         include_tools: bool,
     },
+    /// The response to what it called.
+    Frame(Bytes),
     /// The request for approval was filed; the decision comes by itself.
     Filed {
         /// Its id.

@@ -179,7 +179,12 @@ fn http(state: &mut State, ask: &HttpAsk, now: Now) -> HttpAnswer {
                 Err(reply) => HttpAnswer::Refused(reply),
             };
         }
-        HttpAsk::Earlier(earlier) => return HttpAnswer::Earlier(state.previous.known(earlier, now.mono)),
+        HttpAsk::Earlier(earlier) => {
+            let mut known = state.previous.known(earlier, now.mono);
+            // A session that was deleted meanwhile cannot go on.
+            known.session_key = known.session_key.filter(|key| state.sessions.holds(key));
+            return HttpAnswer::Earlier(known);
+        }
     };
     let failing = if state.stopping { vec!["stopping"] } else { Vec::new() };
     HttpAnswer::Probe {
@@ -220,6 +225,7 @@ fn stored(state: &mut State, then: Then, done: Done, now: Now, fx: &mut Vec<Effe
         (Then::CronLoaded, Done::CronLoaded(loaded)) => state.cron_loaded(Some(*loaded), now, fx),
         (Then::CronLoaded, _) => state.cron_loaded(None, now, fx),
         (Then::CronBegun(id), done) => state.cron_begun(&id, done, now, fx),
+        (Then::CronPosted(id), done) => state.cron_posted(&id, done, now, fx),
         (Then::Commit(commit), Done::Written(Ok(()))) => state.committed(*commit, now, fx),
         (Then::Commit(commit), Done::Written(Err(text))) => state.not_committed(*commit, &text, now, fx),
         (Then::LogsTail(waiting), Done::Tail(tail)) => {
@@ -456,6 +462,7 @@ fn stop(state: &mut State, now: Now, fx: &mut Vec<Effect>) {
     fx.push(Effect::StopAccepting);
     state.stopping = true;
     state.interrupt_runs(now, fx);
+    state.cron_stops(now, fx);
     state.broadcast("shutdown", &json!({"reason": "gateway stopping"}), fx);
     state.save_unsaved(fx);
     let all: Vec<ConnId> = state.conns.keys().copied().collect();

@@ -24,8 +24,10 @@ use crate::session::key::KeyRules;
 use crate::session::lifecycle;
 use crate::session::queue::Lost;
 use crate::session::settings::{SendPolicy, Settings};
+use crate::session::throwaway;
 use crate::store::session::archive;
 use crate::store::session::entry::Entry;
+use crate::store::session::throwaway::Kind;
 use crate::sys::clock::Now;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -80,6 +82,8 @@ pub struct Intake {
     pub client_tools: ClientTools,
     /// The channel a program speaks for.
     pub channel: Option<String>,
+    /// What a conversation is that begins with it, when nobody will be able to name that one again.
+    pub throwaway: Option<Kind>,
     /// Whether someone will come back to the session by its name, so that a new one is on disk before its run starts.
     pub named: bool,
 }
@@ -112,6 +116,7 @@ impl Intake {
             queue_mode: None,
             client_tools: ClientTools::default(),
             channel: None,
+            throwaway: None,
             named: false,
         }
     }
@@ -175,6 +180,7 @@ impl State {
     ) -> Result<(), WireError> {
         self.check_room(&intake.run_id, &intake.place)?;
         let (entry, created) = self.open_session(&intake, now)?;
+        let is_throwaway = created && intake.throwaway == Some(Kind::Call);
         let line = self.line(&intake, &entry, now);
         let waits = (created && intake.named).then(|| (intake.place.key.clone(), intake.run_id.clone()));
         let run = self.plan(intake, &entry, conn, asker, now)?;
@@ -191,6 +197,9 @@ impl State {
                 self.save_sessions_soon(fx);
             }
         }
+        if is_throwaway {
+            self.throwaway_begun(now, fx);
+        }
         self.start_due_runs(now, fx);
         Ok(())
     }
@@ -200,6 +209,10 @@ impl State {
         self.check_stuck(place)?;
         if self.runs.len() >= limits::RUNS {
             let text = format!("too many runs are waiting (limit {})", limits::RUNS);
+            return Err(WireError { retry_after_ms: Some(1000), ..WireError::unavailable(text) });
+        }
+        if self.journal.is_full() {
+            let text = "the messages that wait are too long together; wait for an answer or stop a turn";
             return Err(WireError { retry_after_ms: Some(1000), ..WireError::unavailable(text) });
         }
         match self.runs.find(run_id) {
@@ -221,6 +234,7 @@ impl State {
             workspace: self.config.workspace(&self.facts.paths, agent),
             ms: now.wall_ms,
             text: OpenRun::text_of(&intake.prompt),
+            is_lost: false,
         };
         (intake.task == Task::Answer).then_some(run)
     }
@@ -229,13 +243,16 @@ impl State {
     fn open_session(&mut self, intake: &Intake, now: Now) -> Result<(Entry, bool), WireError> {
         let Place { agent, key } = &intake.place;
         let path = self.config.session_store(&self.facts.paths, agent);
-        let fresh = self.session_id_for(key);
+        let fresh = self.session_id_for(key, intake.throwaway);
         let known = self.sessions.get(agent, key).cloned();
         let over = intake.fresh || intake.may_renew && self.is_over(&intake.place, known.as_ref(), now);
         let index = self.sessions.open(agent, || path)?;
         let created = over || known.as_ref().and_then(|entry| entry.session_id()).is_none();
         let mut entry = known.unwrap_or_default();
         if over {
+            if let Some((key, kept)) = throwaway::kept_run(key, &entry) {
+                index.insert(&key, kept);
+            }
             entry = lifecycle::reset(Some(&entry), &fresh, now.wall_ms);
         } else if created {
             entry.set("sessionId", fresh);
@@ -249,6 +266,9 @@ impl State {
         }
         if let Some(parent) = &intake.spawned_by {
             entry.set("spawnedBy", parent.as_str());
+        }
+        if intake.throwaway.is_none() {
+            throwaway::keep(&mut entry);
         }
         index.insert(key, entry.clone());
         Ok((entry, created))
@@ -290,8 +310,12 @@ impl State {
         }
     }
 
-    /// The id a new session gets: the one its key asks for, unless another session has it.
-    fn session_id_for(&mut self, key: &str) -> String {
+    /// The id a new session gets: the one its key asks for, unless another session has it; one of their own kind those
+    /// that nobody can name again.
+    fn session_id_for(&mut self, key: &str, throwaway: Option<Kind>) -> String {
+        if let Some(kind) = throwaway {
+            return kind.id(self.entropy.uuid());
+        }
         let taken = |id: &&str| self.sessions.all().any(|row| row.entry.session_id().as_deref() == Some(*id));
         match session_key::explicit_id(key).filter(|id| !taken(id)) {
             Some(id) => id.to_string(),
@@ -454,7 +478,6 @@ impl State {
     }
 }
 
-/// The model the session has chosen.
 /// The model a session's entry names.
 pub fn own_model(entry: &Entry) -> Option<ModelRef> {
     match (entry.text("providerOverride"), entry.text("modelOverride")) {

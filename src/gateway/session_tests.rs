@@ -8,7 +8,7 @@ use super::desk::Behalf;
 use super::desk::ToolAsk;
 use super::disk::{Done, Job, Then};
 use super::event::{ConnId, Effect, Input, Timer};
-use super::journal::Change;
+use super::journal::{Change, OpenRun};
 use super::runs::RunNo;
 use super::script::{Script, request};
 use super::sessions::Shelf;
@@ -771,4 +771,74 @@ fn lines_that_wait_go_with_a_turn_that_begins_and_not_with_one_that_never_does()
     script.wait(limits::QUEUE_DEBOUNCE);
     let heard = asked(&script.raw(Input::Run(no, stopped())));
     assert!(heard.contains("tea is ready"), "{heard}");
+}
+
+#[test]
+fn what_did_not_fit_into_the_queue_is_told_to_the_turn_that_is_steered() {
+    let mut script = Script::new(json!({"messages": {"queue": {"mode": "steer", "cap": 1}}}));
+    script.join(1, 4);
+    load(&mut script, None);
+    let key = "agent:main:x";
+    create(&mut script, key);
+    let no = RunNo(started(&send(&mut script, say("works", key)))[0]);
+    for id in ["shortened", "whole"] {
+        send(&mut script, say(id, key));
+    }
+    let heard = format!("{:?}", script.state.steering(no));
+    assert!(heard.contains("1 earlier messages did not fit"), "{heard}");
+}
+
+/// A turn in the journal.
+fn open_run(id: &str, text: String) -> OpenRun {
+    let (agent, key, session) = ("main".into(), "agent:main:x".into(), "s".into());
+    let (transcript, workspace, run_id) = ("x".into(), "x".into(), id.into());
+    OpenRun { run_id, agent, key, session, transcript, workspace, ms: 1, text, is_lost: false }
+}
+
+#[test]
+fn messages_wait_only_as_far_as_they_can_be_read_again_after_a_kill() {
+    let mut script = gateway();
+    let key = "agent:main:x";
+    create(&mut script, key);
+    script.state.journal.open(&open_run("long", "x".repeat(limits::JOURNAL_OPEN_BYTES)));
+    let refused = answers(&call(&mut script, "chat.send", say("more", key)));
+    assert_eq!((&refused[0]["code"], &refused[0]["retryAfterMs"]), (&json!("UNAVAILABLE"), &json!(1000)));
+    script.state.journal.close("long");
+    assert!(answers(&send(&mut script, say("more", key)))[0]["status"].is_string());
+}
+
+#[test]
+fn a_tool_sees_how_sessions_of_its_own_agent_stand_and_of_no_other() {
+    let mut script = Script::new(json!({"agents": {"list": [{"id": "main", "default": true}, {"id": "ops"}]}}));
+    script.join(1, 4);
+    load(&mut script, None);
+    let at = script.now().wall_ms;
+    for (agent, key) in [("main", "agent:main:x"), ("ops", "agent:ops:x")] {
+        script.state.sessions.open(agent, || agent.into()).unwrap().insert(key, Entry::new("s", at));
+    }
+    let no = RunNo(started(&send(&mut script, say("works", "agent:main:x")))[0]);
+    let mut status = |key: &str| {
+        let ask = ToolAsk::Ask(Ask::Status { session_key: Some(key.into()) });
+        let effects = script.raw(Input::Tool { by: Behalf::Run(no), ticket: 1, ask });
+        let reply = effects.into_iter().find_map(|effect| match effect {
+            Effect::AnswerTool(_, reply) => Some(format!("{reply:?}")),
+            _ => None,
+        });
+        reply.unwrap()
+    };
+    assert!(status("x").contains("statusText") && status("agent:main:nobody").contains("Unknown sessionKey"));
+    assert!(status("agent:ops:x").contains("belongs to agent ops"), "{}", status("agent:ops:x"));
+}
+
+#[test]
+fn a_message_that_could_not_be_put_into_its_transcript_stays_in_the_journal() {
+    let mut script = Script::new(json!({}));
+    let recovered = Done::Recovered(vec![
+        open_run("kept", String::new()),
+        OpenRun { is_lost: true, ..open_run("lost", String::new()) },
+    ]);
+    script.raw(Input::Stored { then: Then::Sessions, done: recovered });
+    let effects = script.raw(Input::Stored { then: Then::Sessions, done: Done::Sessions(Vec::new()) });
+    let text = journalled(&effects);
+    assert!(text.contains(r#""open":"lost""#) && !text.contains("kept"), "{text}");
 }

@@ -54,6 +54,7 @@ impl SystemEvents {
         self.make_room(key);
         let lines = self.by_session.or_default(key.to_string());
         if lines.len() >= limits::SYSTEM_EVENTS {
+            log::warn!(target: "gateway", "too many lines wait for a session; the oldest is dropped session={key}");
             lines.pop_front();
         }
         lines.push_back(Line { text, ms, speaker });

@@ -300,6 +300,8 @@ mod tests {
         assert!(!take(gone, Duration::ZERO), "that it is not seen may have other reasons");
         assert!(take(process::id(), Duration::ZERO), "of an earlier process with our number");
         assert!(!take(1, limits::INDEX_LOCK_GONE * 2), "somebody works");
+        fs::write(&lock, format!("{}{{\"pid\":{}}}", " ".repeat(limits::INDEX_LOCK_BYTES), process::id())).unwrap();
+        assert!(Lock::take(&path, Duration::from_millis(1)).is_err(), "that is none of ours");
         fs::remove_dir_all(path.parent().unwrap()).unwrap();
     }
 }

@@ -67,6 +67,9 @@ impl Parts for Script {
         let how = if self.forgetful { Shortened::Dropped(9) } else { Shortened::Summarised };
         Ok(self.compactable.then_some(how))
     }
+    fn spent(&mut self) -> Usage {
+        Usage { input: 100, total_tokens: 100, ..Usage::default() }
+    }
     fn context_tokens(&self) -> u64 {
         500 - 100 * self.compactions as u64
     }
@@ -272,4 +275,11 @@ fn a_context_that_overflows_in_mid_answer_is_not_answered_twice() {
     let (result, told) = run(&mut script);
     assert_eq!(result.unwrap_err().cause, Cause::Model(ErrorKind::ContextOverflow));
     assert_eq!(told.iter().filter(|line| line.starts_with("text")).count(), 1, "{told:?}");
+}
+
+#[test]
+fn what_a_summary_cost_is_part_of_the_turns_sum_and_not_of_its_last_call() {
+    let mut script = Script { answers: [says("ok")].into(), crowded: true, compactable: true, ..Script::default() };
+    let account = run(&mut script).0.unwrap().account;
+    assert_eq!((account.usage.total_tokens, account.last_usage.total_tokens), (112, 12));
 }

@@ -5,14 +5,14 @@ use std::fmt;
 use std::time::Duration;
 
 use crossbeam_channel::Receiver;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::approval::judge::Origin;
 use super::approval::pending::{Decision, Request};
 use crate::agent::control::Control;
 use crate::agent::message::Block;
 
-/// A question about sessions; the answer is JSON that the model sees.
+/// A question about sessions or scheduled work; the answer is JSON that the model sees.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Ask {
     /// How a session stands: `{statusText, …}`; that is the card.
@@ -49,6 +49,8 @@ pub enum Ask {
         /// How long the answer is waited for; zero does not wait.
         wait: Duration,
     },
+    /// Something about the agent's scheduled work, as the model asked for it.
+    Cron(Map<String, Value>),
 }
 
 /// How a session is named.

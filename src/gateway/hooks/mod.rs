@@ -34,6 +34,7 @@ use crate::http::route;
 use crate::limits;
 use crate::protocol::errors::{Code, WireError};
 use crate::session::{key, patch};
+use crate::store::session::throwaway::Kind;
 use crate::sys::clock::Now;
 use crate::sys::id::{self, constant_time_eq};
 use crate::sys::table::Table;
@@ -347,6 +348,7 @@ impl State {
             thinking: wish.thinking.as_deref().and_then(|word| level(word, &wish.agent)),
             model,
             fresh,
+            throwaway: wish.session_key.is_none().then_some(Kind::Call),
             // What a stranger may write, however it is wrapped.
             speaker: Speaker::Channel,
             ..Intake::new(place, run_id.to_string(), Origin::Agent, prompt, Some(limit.min(limits::AGENT_TIMEOUT_MAX)))

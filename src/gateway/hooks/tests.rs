@@ -3,6 +3,7 @@
 use super::*;
 use crate::gateway::event::{Input, Order, Timer};
 use crate::gateway::script::Script;
+use crate::session::throwaway;
 
 fn script(more: Value) -> Script {
     let mut hooks = json!({"enabled": true, "token": "t"});
@@ -147,6 +148,24 @@ fn a_turn_that_fails_is_told_to_who_waits_and_to_the_main_session() {
     assert_eq!((ended.len(), ended[0].0, &ended[0].2["completion"]), (1, 2, &completion));
     assert!(lines(&script)[0].starts_with("Hook Mail (error): "), "{:?}", lines(&script));
     assert!(script.state.hooks.runs.is_empty());
+}
+
+#[test]
+fn only_a_turn_without_a_key_has_a_session_that_nobody_can_name() {
+    let mut script = script(json!({}));
+    let key = "hook:6f07d653-4d76-4184-a1f6-95030c4977f9";
+    let Wish::Turn(named) = turn("b") else { panic!() };
+    let named = Wish::Turn(Box::new(TurnWish { session_key: Some(key.into()), ..*named }));
+    for (ticket, wish) in [(1, turn("a")), (2, named)] {
+        let order = order(&script, vec![wish], false, None);
+        assert_eq!(ask(&mut script, ticket, order)[0].1, 200);
+    }
+    let rows: Vec<_> = script.state.sessions.all().collect();
+    let unnamed: Vec<_> = rows.iter().map(|row| throwaway::kind_of(row.key, row.entry)).collect();
+    assert!(rows.iter().all(|row| row.key.starts_with("agent:main:hook:")) && rows.len() == 2);
+    assert_eq!(unnamed.iter().flatten().collect::<Vec<_>>(), [&Kind::Call]);
+    let named = rows.iter().position(|row| row.key.ends_with(key)).unwrap();
+    assert_eq!(unnamed[named], None);
 }
 
 #[test]

@@ -15,6 +15,7 @@ use crate::gateway::runs::{Asker, Origin, Run, RunNo};
 use crate::gateway::session_key;
 use crate::gateway::state::State;
 use crate::protocol::errors::WireError;
+use crate::store::session::throwaway::Kind;
 use crate::sys::clock::Now;
 
 /// A turn a program wants.
@@ -85,6 +86,7 @@ impl State {
             channel: order.channel,
             client_tools: order.tools,
             named: order.named,
+            throwaway: (!order.named).then_some(Kind::Call),
             ..Intake::new(place, order.run_id, Origin::Agent, order.prompt, Some(limit))
         };
         fx.push(Effect::Feed(ticket, Feed::Taken { session_key }));

@@ -276,9 +276,13 @@ impl State {
             self.tell_outcome(no, &outcome, error.as_ref(), now, fx);
         }
         let Some(run) = self.runs.remove(no) else { return };
+        // What still waited when the gateway stopped is in no transcript: the next start puts it there.
+        let is_unheard = self.stopping && run.spec.is_some();
         for id in run.ids() {
             self.note_end(id, &ended, now, fx);
-            self.journal_close(id, fx);
+            if !is_unheard {
+                self.journal_close(id, fx);
+            }
         }
         self.answer_run(&run, &outcome, error, now, fx);
         self.session_after_run(&run, &outcome, now, fx);

@@ -136,12 +136,18 @@ pub struct Run {
 impl Run {
     /// What the run's thread does; once.
     fn begin(&mut self) -> Option<Box<RunSpec>> {
-        let mut spec = self.spec.take()?;
+        self.tell_lost();
+        let spec = self.spec.take()?;
         self.phase = Phase::Running;
-        if let (Some(told), Some(first)) = (self.lost.told(), spec.prompts.first_mut()) {
+        Some(spec)
+    }
+
+    /// Puts what is left of messages that had to go before its own.
+    fn tell_lost(&mut self) {
+        let first = self.spec.as_mut().and_then(|spec| spec.prompts.first_mut());
+        if let (Some(first), Some(told)) = (first, std::mem::take(&mut self.lost).told()) {
             first.content.insert(0, Block::text(told));
         }
-        Some(spec)
     }
 
     /// Its messages, while it waits.
