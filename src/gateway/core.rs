@@ -29,7 +29,7 @@ use crate::limits;
 use crate::sys::clock::Clock;
 use crate::sys::notify::Notifier;
 use crate::sys::table::Table;
-use crate::sys::thread;
+use crate::sys::{queue, thread};
 
 /// Handling one event should take microseconds; beyond this it is worth a line in the log.
 const SLOW: Duration = Duration::from_millis(20);
@@ -42,13 +42,13 @@ pub struct Core {
     events: Receiver<Event>,
     sender: Sender<Event>,
     controls: Table<RunNo, Control>,
-    tools: Table<u64, (Sender<ToolReply>, Sender<Option<Decision>>)>,
+    tools: Table<u64, (queue::Sender<ToolReply>, queue::Sender<Option<Decision>>)>,
     jobs: Jobs,
     disk: Queues,
     errands: Errands,
     posts: Errands,
     links: HashMap<ConnId, Link>,
-    waiting: Table<u64, Sender<HttpAnswer>>,
+    waiting: Table<u64, queue::Sender<HttpAnswer>>,
     feeds: Table<u64, FeedLine>,
     next_ticket: u64,
     timers: Timers,

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use crossbeam_channel::{RecvTimeoutError, Sender};
 use serde_json::Value;
 
 use super::event::{Event, ToolReply};
@@ -17,6 +17,7 @@ use crate::agent::tool::desk::{Ask, Desk, DeskFault, Note, Waiting};
 use crate::limits;
 use crate::session::history;
 use crate::store::transcript::Transcript;
+use crate::sys::queue::{self, bounded};
 
 /// What a run's tools want of the state thread.
 #[derive(Debug)]
@@ -50,7 +51,11 @@ impl RunDesk {
         Arc::new(RunDesk { by, events })
     }
 
-    fn question(&self, ask: ToolAsk, control: &Control) -> Result<(ToolReply, Receiver<Option<Decision>>), DeskFault> {
+    fn question(
+        &self,
+        ask: ToolAsk,
+        control: &Control,
+    ) -> Result<(ToolReply, queue::Receiver<Option<Decision>>), DeskFault> {
         let (reply, answer) = bounded(1);
         let (decide, decision) = bounded(1);
         let _stop = control.on_cancel({

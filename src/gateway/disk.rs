@@ -4,7 +4,6 @@
 //! write that was acknowledged before the read was asked for. Knows no protocol and no policy.
 
 use std::collections::VecDeque;
-use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -41,8 +40,8 @@ use crate::store::session::archive::{self, Reason};
 use crate::store::session::retain::{self, Retain};
 use crate::store::sessions::{Arrival, Index};
 use crate::store::tail::{self, Tail, TailRequest};
-use crate::sys::thread;
 use crate::sys::zone::Zone;
+use crate::sys::{queue, thread};
 
 /// Something to do with files.
 pub enum Job {
@@ -275,13 +274,13 @@ pub struct Store {
     /// Their queues.
     pub queues: Queues,
     /// Closed when the thread that writes ends.
-    pub ended: Receiver<Infallible>,
+    pub ended: Receiver<()>,
 }
 
 /// The ways to the disk.
 pub struct Queues {
-    writes: Sender<(Job, Then)>,
-    reads: Sender<(Job, Then)>,
+    writes: queue::Sender<(Job, Then)>,
+    reads: queue::Sender<(Job, Then)>,
 }
 
 impl Queues {
@@ -305,9 +304,9 @@ fn worker(
     name: &str,
     place: &Arc<Place>,
     events: &Sender<Event>,
-    alive: Option<Sender<Infallible>>,
-) -> std::io::Result<Sender<(Job, Then)>> {
-    let (jobs, queue) = bounded(limits::STORE_QUEUE);
+    alive: Option<Sender<()>>,
+) -> std::io::Result<queue::Sender<(Job, Then)>> {
+    let (jobs, queue) = queue::bounded(limits::STORE_QUEUE);
     let mut hands = Hands { place: Arc::clone(place), indexes: IndexFiles::default(), arrived: Vec::new() };
     let events = events.clone();
     thread::spawn(name, limits::STACK_PARSER, move || {
@@ -318,7 +317,7 @@ fn worker(
 }
 
 /// Waits until everything queued is on disk, but not for ever: what hangs now was acknowledged to nobody.
-pub fn wait(ended: &Receiver<Infallible>, longest: Duration) {
+pub fn wait(ended: &Receiver<()>, longest: Duration) {
     if ended.recv_timeout(longest) == Err(RecvTimeoutError::Timeout) {
         let waited = longest.as_secs();
         log::error!(target: "store", "the disk did not answer for {waited} s; leaving without the last changes, which nobody was told are saved");
@@ -333,7 +332,7 @@ struct Hands {
     arrived: Vec<(PathBuf, Vec<Arrival>)>,
 }
 
-fn run(hands: &mut Hands, queue: &Receiver<(Job, Then)>, events: &Sender<Event>) {
+fn run(hands: &mut Hands, queue: &queue::Receiver<(Job, Then)>, events: &Sender<Event>) {
     while let Ok(first) = queue.recv() {
         let mut batch: VecDeque<_> = std::iter::once(first).chain(queue.try_iter()).collect();
         while let Some((job, then)) = batch.pop_front() {

@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::Sender;
 
 use super::cron::webhook::{self, Post};
 use super::disk::{Done, Then};
@@ -19,7 +19,7 @@ use crate::config::Config;
 use crate::config::env::Env;
 use crate::limits;
 use crate::protocol::errors::WireError;
-use crate::sys::thread;
+use crate::sys::{queue, thread};
 
 /// A question.
 pub enum Errand {
@@ -51,7 +51,7 @@ pub struct ModelsAsk {
 
 /// The way to the thread.
 pub struct Errands {
-    queue: Option<Sender<(Errand, Then)>>,
+    queue: Option<queue::Sender<(Errand, Then)>>,
     events: Sender<Event>,
 }
 
@@ -64,7 +64,7 @@ impl Errands {
     /// Takes a question; gives it back when too many wait.
     pub fn run(&mut self, errand: Errand, then: Then) -> Result<(), Then> {
         if self.queue.is_none() {
-            let (queue, taken) = bounded(limits::ERRANDS);
+            let (queue, taken) = queue::bounded(limits::ERRANDS);
             let events = self.events.clone();
             match thread::spawn("errand", limits::STACK_RUN, move || work(&taken, &events)) {
                 Ok(_) => self.queue = Some(queue),
@@ -78,7 +78,7 @@ impl Errands {
     }
 }
 
-fn work(queue: &Receiver<(Errand, Then)>, events: &Sender<Event>) {
+fn work(queue: &queue::Receiver<(Errand, Then)>, events: &Sender<Event>) {
     let mut counted = Counted::default();
     while let Ok((errand, then)) = queue.recv() {
         let answer = catch_unwind(AssertUnwindSafe(|| perform(&errand, &mut counted)));

@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::Sender;
 use serde_json::Value;
 
 use super::conn::{Bytes, Link, Peer};
@@ -34,6 +33,7 @@ use crate::config::Config;
 use crate::http::reply::Reply;
 use crate::protocol::errors::WireError;
 use crate::protocol::table::Method;
+use crate::sys::queue::Sender;
 use crate::sys::signals::Signal;
 
 /// One connection for as long as the process lives; never reused.

@@ -16,6 +16,7 @@ use crate::session::heartbeat::LINE_HEAD;
 use crate::session::key::KeyRules;
 use crate::session::stamp;
 use crate::sys::clock::Now;
+use crate::sys::order;
 use crate::sys::table::Table;
 
 /// What became of a line.
@@ -88,8 +89,8 @@ impl SystemEvents {
             Speaker::Channel => json!({"text": line.text, "ms": line.ms, "stranger": true}),
         };
         let lines = |lines: &VecDeque<Line>| -> Value { lines.iter().map(one).collect() };
-        let all = || -> Value { self.by_session.iter().map(|(key, of)| (key.clone(), lines(of))).collect() };
-        let text = self.unsaved.then(|| all().to_string());
+        let all = || order::object(self.by_session.iter().map(|(key, of)| (key.clone(), lines(of))));
+        let text = self.unsaved.then(|| Value::Object(all()).to_string());
         (self.unsaved, self.failed) = (false, false);
         text
     }

@@ -13,6 +13,7 @@ use crate::config::sections::ActiveHours;
 use crate::limits;
 use crate::session::context::Item;
 use crate::sys::date;
+use crate::sys::order;
 use crate::sys::zone::Zone;
 
 const MINUTE_MS: u64 = 60_000;
@@ -244,7 +245,7 @@ pub fn prompt_for(reason: &str, lines_wait: bool, configured: &str, time: &str) 
 /// Members that mark a message as the gateway's own.
 pub fn mark() -> Extra {
     let mark = json!({"kind": MARK_KIND, "sourceTool": "heartbeat"});
-    std::iter::once((MARK.to_string(), mark)).collect()
+    order::object([(MARK.to_string(), mark)])
 }
 
 /// Whether the gateway itself said this in a person's place.

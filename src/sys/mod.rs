@@ -13,6 +13,7 @@ pub mod log;
 pub mod memory;
 pub mod notify;
 pub mod order;
+pub mod queue;
 pub mod redact;
 pub mod signals;
 pub mod table;

@@ -7,7 +7,9 @@ use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 use std::{io, thread};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+
+use super::queue::{self, Sender};
 
 /// Starts a named thread; a panic inside is logged with its message and ends only this thread.
 pub fn spawn(name: &str, stack: usize, f: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
@@ -65,9 +67,9 @@ pub struct Worker {
 impl Worker {
     /// Starts it; it ends with its last handle.
     pub fn start(name: &str, stack: usize) -> io::Result<Worker> {
-        let (jobs, queue) = crossbeam_channel::unbounded::<Box<dyn FnOnce() + Send>>();
+        let (jobs, queue) = queue::unbounded::<Box<dyn FnOnce() + Send>>();
         let work = move || {
-            for job in queue {
+            for job in queue.iter() {
                 // The panic hook has logged it; whoever waits learns that there is no result.
                 let _ = panic::catch_unwind(AssertUnwindSafe(job));
             }

@@ -113,7 +113,7 @@ pub fn auth(ring: &KeyRing<'_>, agent: &str) -> Value {
 fn providers(ring: &KeyRing<'_>, agent: &str) -> BTreeSet<String> {
     let config = ring.config;
     let configured = config.providers.iter().map(|provider| provider.id.clone());
-    let mut all: BTreeSet<String> = configured.chain(ring.with_variables()).collect();
+    let mut all = order::set(configured.chain(ring.with_variables()));
     all.extend(ring.profiles.ids().filter_map(|id| ring.profiles.grant(id)).map(|grant| grant.provider.to_string()));
     let chosen = resolve::select(config, agent, None).ok().flatten();
     all.extend(chosen.iter().flat_map(Selection::all).map(|reference| reference.provider.clone()));

@@ -4,13 +4,13 @@
 use std::fmt;
 use std::time::Duration;
 
-use crossbeam_channel::Receiver;
 use serde_json::{Map, Value};
 
 use super::approval::judge::Origin;
 use super::approval::pending::{Decision, Request};
 use crate::agent::control::Control;
 use crate::agent::message::Block;
+use crate::sys::queue::Receiver;
 
 /// A question about sessions or scheduled work; the answer is JSON that the model sees.
 #[derive(Clone, Debug, PartialEq)]

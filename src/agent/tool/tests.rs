@@ -4,12 +4,13 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use super::approval::pending::{Decision, Request};
 use super::desk::{Ask, DeskFault, Note, Target, Waiting};
 use super::*;
 use crate::agent::control::AbortReason;
+use crate::sys::queue;
 
 /// No test waits longer for anything.
 const WATCHDOG: Duration = Duration::from_secs(20);
@@ -18,7 +19,7 @@ const WATCHDOG: Duration = Duration::from_secs(20);
 struct Script {
     notes: Sender<Note>,
     /// Where requests for approval go; none means that nobody could approve.
-    approvals: Option<Sender<(Request, Sender<Option<Decision>>)>>,
+    approvals: Option<Sender<(Request, queue::Sender<Option<Decision>>)>>,
 }
 
 impl Desk for Script {
@@ -34,7 +35,7 @@ impl Desk for Script {
 
     fn approve(&self, request: Request, _: &Control) -> Result<Waiting, DeskFault> {
         let approvals = self.approvals.as_ref().ok_or(DeskFault::NoApprover)?;
-        let (decide, decision) = bounded(1);
+        let (decide, decision) = queue::bounded(1);
         approvals.send((request, decide)).unwrap();
         Ok(Waiting { id: "0123456789ab".into(), expires_at_ms: u64::MAX, decision })
     }
@@ -48,7 +49,7 @@ struct Ground {
     dir: PathBuf,
     jobs: Jobs,
     notes: Receiver<Note>,
-    approvals: Receiver<(Request, Sender<Option<Decision>>)>,
+    approvals: Receiver<(Request, queue::Sender<Option<Decision>>)>,
     tools: Toolbox,
 }
 

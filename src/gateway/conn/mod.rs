@@ -27,6 +27,7 @@ use super::event::{Admission, ConnId, Event, HttpAnswer, HttpAsk, Input};
 use crate::http::locality::{Proxies, RealIp};
 use crate::http::proxy_login::ProxyLogin;
 use crate::limits;
+use crate::sys::queue;
 use crate::sys::thread::Worker;
 use gate::{Permit, Total};
 use outbox::Outbox;
@@ -54,7 +55,7 @@ pub struct Link {
     /// Held until the handshake succeeds.
     pub permit: Option<Permit>,
     /// Where the reader waits for the verdict on its `connect`.
-    pub admission: Option<Sender<Admission>>,
+    pub admission: Option<queue::Sender<Admission>>,
     /// Outbound bytes from which the connection counts as slow.
     pub max_buffered: usize,
     /// One for each message in the state thread's queue; taken out with the message.
@@ -133,7 +134,7 @@ impl Hub {
 
     /// Asks the state thread and waits for the answer, but not for long.
     pub fn ask(&self, ask: HttpAsk) -> Option<HttpAnswer> {
-        let (reply, answer) = bounded(1);
+        let (reply, answer) = queue::bounded(1);
         self.events.send_timeout(Event::Http { ask, reply }, limits::STATE_REPLY).ok()?;
         answer.recv_timeout(limits::STATE_REPLY).ok()
     }
@@ -145,8 +146,8 @@ impl Hub {
 }
 
 /// Both ends of a verdict: the core's and the reader's.
-pub fn verdict() -> (Sender<Admission>, Receiver<Admission>) {
-    bounded(1)
+pub fn verdict() -> (queue::Sender<Admission>, queue::Receiver<Admission>) {
+    queue::bounded(1)
 }
 
 /// The smallest timeout a socket accepts: zero would mean "wait for ever".

@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Sender, bounded};
 use tungstenite::protocol::{Role, WebSocketConfig};
 use tungstenite::{Bytes, Error, Message, WebSocket};
 
@@ -19,7 +19,7 @@ use super::session::{self, Phase, Step};
 use super::{Hub, Link, verdict, writer};
 use crate::gateway::event::{Admission, ConnId, Ended, Event, Inbound, Input, Violation};
 use crate::limits;
-use crate::sys::thread;
+use crate::sys::{queue, thread};
 
 /// A connection as the accept loop hands it over.
 pub struct Arrival {
@@ -135,7 +135,7 @@ impl Write for Split {
 struct Reader<'a> {
     conn: ConnId,
     hub: &'a Arc<Hub>,
-    verdict: Receiver<Admission>,
+    verdict: queue::Receiver<Admission>,
     turn: Sender<()>,
     ws: WebSocket<Split>,
     phase: Phase,

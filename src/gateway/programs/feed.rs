@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
+use crossbeam_channel::RecvTimeoutError;
 
 use super::runs::{Ended, Failed};
 use crate::agent::message::Usage;
@@ -13,6 +13,7 @@ use crate::gateway::conn::Bytes;
 use crate::http::reply::Reply;
 use crate::limits;
 use crate::protocol::errors::WireError;
+use crate::sys::queue::{Receiver, Sender, unbounded};
 
 /// What a handler is told.
 #[derive(Debug)]

@@ -16,12 +16,13 @@ use std::process::{self, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use crossbeam_channel::TrySendError;
 
 pub use capture::{Capture, Keep, Piece};
 pub use roster::{Listed, Roster};
 
 use crate::limits;
+use crate::sys::queue::{Receiver, Sender, bounded};
 use crate::sys::{group, thread};
 
 /// What to start.
@@ -483,7 +484,7 @@ fn feed(input: Input, piped: bool) -> (Option<Sender<Sent>>, Option<Receiver<Sen
 
 /// Thread `in`: a program that does not read blocks only this thread.
 fn pour(queue: &Receiver<Vec<u8>>, mut pipe: process::ChildStdin) {
-    for bytes in queue {
+    for bytes in queue.iter() {
         // a program that closed its input has read what it wanted
         if pipe.write_all(&bytes).is_err() {
             return;

@@ -5,10 +5,11 @@ use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use crossbeam_channel::TrySendError;
 use log::Level;
 
 use crate::limits;
+use crate::sys::queue::{Receiver, Sender, bounded};
 use crate::sys::thread;
 
 /// Distance of the tries to get into a full queue at the end.
@@ -32,7 +33,7 @@ pub(super) struct Line {
 enum Item {
     Line(Line),
     /// Answered when everything before it is written.
-    Flush(Sender<()>),
+    Flush(crossbeam_channel::Sender<()>),
 }
 
 /// The logging threads' end.
@@ -62,7 +63,7 @@ impl Queue {
     /// Waits until what was queued is written, but not for long.
     pub fn flush(&self) {
         let end = Instant::now() + limits::LOG_FLUSH;
-        let (done, written) = bounded(1);
+        let (done, written) = crossbeam_channel::bounded(1);
         let mut item = Item::Flush(done);
         while let Err(TrySendError::Full(back)) = self.items.try_send(item) {
             if Instant::now() >= end {
@@ -78,7 +79,7 @@ impl Queue {
 /// Losses are told once a second: while lines are lost the notices must not take the place of others.
 fn run(queue: &Receiver<Item>, write: impl Fn(&Line)) {
     let (mut left_out, mut told_ms) = (0, None);
-    for item in queue {
+    for item in queue.iter() {
         match item {
             Item::Line(mut line) => {
                 left_out += line.left_out;

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, bounded, select};
+use crossbeam_channel::select;
 
 use super::super::ErrorKind;
 use super::super::fault::clean;
@@ -14,6 +14,7 @@ use crate::agent::control::{Control, Pause};
 use crate::limits;
 use crate::sys::cancel::Registration;
 use crate::sys::child::has_members;
+use crate::sys::queue::{Receiver, Sender, bounded};
 use crate::sys::turn::{Taken, Turns};
 use crate::sys::{group, thread};
 
@@ -108,8 +109,8 @@ pub(super) fn turn(backend: &str, control: &Control) -> Result<Taken, Failure> {
 }
 
 /// Brings a message when the run is stopped.
-fn stop_signal(control: &Control) -> (Receiver<()>, Registration) {
-    let (stop, stopped) = bounded(1);
+fn stop_signal(control: &Control) -> (crossbeam_channel::Receiver<()>, Registration) {
+    let (stop, stopped) = crossbeam_channel::bounded(1);
     let registration = control.on_cancel(move || {
         // full means it was said before
         let _ = stop.try_send(());
@@ -193,7 +194,7 @@ fn collect(
     loop {
         let patience = if ended.is_some() { limits::CHILD_DRAIN } else { Duration::from_secs(3600) };
         let piece = select! {
-            recv(pieces) -> piece => piece.ok(),
+            recv(pieces.parcels()) -> parcel => parcel.ok().map(|parcel| pieces.open(parcel)),
             recv(stopped) -> _ => return Err(stopped_by(control)),
             default(control.at_most(patience)) => match control.stopped() {
                 Some(_) => return Err(stopped_by(control)),
