@@ -39,6 +39,28 @@ fn numbers_events_per_connection_from_one() {
 }
 
 #[test]
+fn a_lockout_ends_on_time_when_the_clock_is_set_back() {
+    let mut script = Script::new(json!({"gateway": {"auth": {"rateLimit": {"exemptLoopback": false}}}}));
+    let with_token = |token: &str| {
+        let mut params = hello(4);
+        params["auth"] = json!({"token": token});
+        params
+    };
+    let code = |script: &mut Script, conn: u64, token: &str| {
+        script.open(conn);
+        let answer = answer(&script.connect(conn, with_token(token)), conn);
+        answer["error"]["details"]["code"].as_str().unwrap_or("none").to_string()
+    };
+    for conn in 1..=10 {
+        assert_eq!(code(&mut script, conn, "wrong"), "AUTH_TOKEN_MISMATCH");
+    }
+    assert_eq!(code(&mut script, 11, "wrong"), "AUTH_RATE_LIMITED");
+    script.set_clock(script.now().wall_ms - 86_400_000);
+    script.wait(limits::LOGIN_LOCKOUT);
+    assert_eq!(code(&mut script, 12, "wrong"), "AUTH_TOKEN_MISMATCH");
+}
+
+#[test]
 fn a_flood_of_arrivals_causes_few_presence_broadcasts() {
     let mut script = gateway();
     let count = |did: &[Did]| events(did).iter().filter(|name| **name == "presence").count();
