@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::event::{ConnId, Ended, Inbound, Input, Timer, Violation};
+use super::broadcast::Reach;
+use super::event::{Class, ConnId, Effect, Ended, Inbound, Input, Timer, Violation};
 use super::script::{Did, Script, answer, events, hello, request};
 use crate::limits;
 use crate::sys::signals::Signal;
@@ -36,6 +37,20 @@ fn numbers_events_per_connection_from_one() {
         panic!("no broadcast: {did:?}")
     };
     assert_eq!(to, &[(1, 2), (2, 1)]);
+}
+
+#[test]
+fn chosen_followers_lose_only_what_the_table_lets_slow_clients_miss() {
+    let mut script = gateway();
+    script.join(1, 4);
+    let mut class = |name: &str| {
+        let mut fx = Vec::new();
+        script.state.tell(&[ConnId(1)], name, "{}", Reach::Numbered, &mut fx);
+        let [Effect::Broadcast { class, .. }] = fx.as_slice() else { panic!("{name} was not sent") };
+        *class
+    };
+    assert_eq!(class("session.message"), Class::Required);
+    assert_eq!(class("sessions.changed"), Class::Droppable);
 }
 
 #[test]
