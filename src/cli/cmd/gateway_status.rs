@@ -273,7 +273,7 @@ fn service_json(service: &Service) -> Value {
 
 fn command_json(command: &service::Command) -> Value {
     let mut document = json!({
-        "programArguments": command.argv.iter().map(|word| ports::without_secrets(word)).collect::<Vec<_>>(),
+        "programArguments": ports::without_secrets(command.argv.iter().map(String::as_str)),
         "sourcePath": command.source.display().to_string(),
     });
     if let Value::Object(members) = &mut document {
