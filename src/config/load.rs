@@ -78,8 +78,8 @@ impl fmt::Debug for Snapshot {
     }
 }
 
-/// Applies the profile, finds the places of files and adds the `.env` files, in that order: a `.env` file can set
-/// secrets and ports but cannot move the state directory that is already chosen.
+/// Applies the profile, adds the `.env` files and finds the places of files: a `.env` file beside the command may name
+/// other places, but not those that a profile or the environment has chosen.
 pub fn prepare(env: Env, profile: &Profile) -> (Env, Paths) {
     let mut env = env;
     profile.apply(&mut env);
@@ -97,6 +97,7 @@ pub fn load(paths: &Paths, env: &Env) -> Snapshot {
         Ok(text) => interpret(&path, text, env),
         Err(error) if error.kind() == io::ErrorKind::NotFound => missing(path, env),
         Err(error) => {
+    let paths = Paths::resolve(&env, profile);
             let mut snapshot = missing(path, env);
             snapshot.exists = fs::symlink_metadata(&snapshot.path).is_ok();
             snapshot.issues.push(Issue { path: String::new(), message: format!("read failed: {error}") });

@@ -219,3 +219,15 @@ fn a_reader_that_leaves_is_no_error() {
     assert_eq!(output.status.code(), Some(0));
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
 }
+
+/// Two zones in which it is never the same day.
+#[test]
+fn the_log_file_is_named_by_the_day_of_the_gateways_zone() {
+    let home = home("zones");
+    let file = |zone: &str| {
+        let output = run(&home, &[("TZ", zone)], &["gateway", "status", "--no-probe", "--json"]);
+        let status: Value = serde_json::from_slice(&output.stdout).unwrap();
+        status["logFile"].as_str().unwrap().to_string()
+    };
+    assert_ne!(file("EAST-14"), file("WEST+12"));
+}
