@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -218,6 +219,30 @@ fn a_reader_that_leaves_is_no_error() {
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(0));
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+}
+
+/// Going on with the default state directory, or without the token, would be something else than what was asked for.
+#[test]
+fn words_and_settings_that_are_no_text_are_refused() {
+    let home = home("no-text");
+    let broken = std::ffi::OsStr::from_bytes(b"\xff");
+    let program = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_openclaw"));
+        command.env_clear().env("HOME", &home);
+        command
+    };
+    let setting = program().env("OPENCLAW_STATE_DIR", broken).args(["config", "file"]).output().unwrap();
+    let word = program().args(["config", "get"]).arg(broken).output().unwrap();
+    let value = program().args(["gateway", "--password-file"]).arg(broken).output().unwrap();
+    for (output, text) in [
+        (setting, "OPENCLAW_STATE_DIR is not valid UTF-8"),
+        (word, "an argument is not valid UTF-8"),
+        (value, "an argument is not valid UTF-8"),
+    ] {
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert!(stderr.contains(text), "{stderr}");
+        assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(1), b"".as_slice()));
+    }
 }
 
 /// Two zones in which it is never the same day.
