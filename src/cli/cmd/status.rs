@@ -199,7 +199,7 @@ fn print(world: &World, found: &Found, deep: bool) -> Result<(), CliError> {
     out.styled(&[(Style::Strong, "OpenClaw status")])?;
     out.line("")?;
     out.styled(&[(Style::Strong, "Overview")])?;
-    out.line(&grid::draw(&["Item", "Value"], &overview(world, found), out.width))?;
+    out.line(&grid::draw(&["Item", "Value"], &overview(world, found), out.width()))?;
     if let Some(health) = found.answer("health").filter(|_| deep) {
         out.line("")?;
         out.styled(&[(Style::Strong, "Health")])?;
@@ -216,7 +216,7 @@ fn print(world: &World, found: &Found, deep: bool) -> Result<(), CliError> {
     if !rows.is_empty() {
         out.line("")?;
         out.styled(&[(Style::Strong, "Sessions")])?;
-        out.line(&grid::draw(&["Key", "Kind", "Age", "Model", "Tokens"], &rows, out.width))?;
+        out.line(&grid::draw(&["Key", "Kind", "Age", "Model", "Tokens"], &rows, out.width()))?;
     }
     out.line("")?;
     next_steps(world, found).iter().try_for_each(|line| out.line(line))
