@@ -70,6 +70,16 @@ pub struct Snapshot {
     pub env: Env,
 }
 
+impl Snapshot {
+    /// An issue or warning as a person reads it, with its place where the file itself holds the value.
+    pub fn told(&self, issue: &Issue) -> String {
+        match self.raw.as_deref().and_then(|text| json5::locate(text, &issue.path)) {
+            Some((line, column)) => format!("{issue} (line {line}, column {column})"),
+            None => issue.to_string(),
+        }
+    }
+}
+
 impl fmt::Debug for Snapshot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut out = f.debug_struct("Snapshot");
@@ -87,6 +97,7 @@ pub fn prepare(env: Env, profile: &Profile) -> (Env, Paths) {
     for (name, value) in dotenv_additions(&env, &paths.state_dir) {
         env.set(&name, value);
     }
+    let paths = Paths::resolve(&env, profile);
     (env, paths)
 }
 
@@ -97,7 +108,6 @@ pub fn load(paths: &Paths, env: &Env) -> Snapshot {
         Ok(text) => interpret(&path, text, env),
         Err(error) if error.kind() == io::ErrorKind::NotFound => missing(path, env),
         Err(error) => {
-    let paths = Paths::resolve(&env, profile);
             let mut snapshot = missing(path, env);
             snapshot.exists = fs::symlink_metadata(&snapshot.path).is_ok();
             snapshot.issues.push(Issue { path: String::new(), message: format!("read failed: {error}") });

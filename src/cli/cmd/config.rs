@@ -39,11 +39,12 @@ pub fn validate(world: &World) -> Result<(), CliError> {
     }
     if !snapshot.valid {
         let error = CliError::new(Kind::Config, format!("Config invalid at {}.", world.short(&snapshot.path)));
-        let error = snapshot.issues.iter().fold(error, |error, issue| error.hint(format!("- {issue}")));
+        let error =
+            snapshot.issues.iter().fold(error, |error, issue| error.hint(format!("- {}", snapshot.told(issue))));
         return Err(error.hint(format!("Run `{}` to repair, then retry.", world.command("doctor"))));
     }
     for warning in &snapshot.warnings {
-        world.out.note(crate::cli::out::Style::Warn, &format!("Warning: {warning}"));
+        world.out.note(crate::cli::out::Style::Warn, &format!("Warning: {}", snapshot.told(warning)));
     }
     world.out.line(&format!("Config valid: {}", world.short(&snapshot.path)))
 }
