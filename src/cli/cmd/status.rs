@@ -175,7 +175,7 @@ fn agents_json(world: &World, found: &Found) -> Value {
                 "id": id, "sessionsPath": row.map(|row| text(row, "path")),
                 "sessionsCount": row.and_then(|row| row.get("count")).and_then(Value::as_u64).unwrap_or(0),
                 "lastUpdatedAt": at, "lastActiveAgeMs": at.map(|at| world.now_ms.saturating_sub(at)),
-                "bootstrapPending": false, "workspaceDir": workspace(world, id),
+                "bootstrapPending": false, "workspaceDir": world.config().workspace(&world.paths, id).display().to_string(),
             })
         })
         .collect();
@@ -183,15 +183,6 @@ fn agents_json(world: &World, found: &Found) -> Value {
     json!({
         "defaultId": world.config().default_agent_id(), "agents": agents, "totalSessions": total, "bootstrapPendingCount": 0,
     })
-}
-
-fn workspace(world: &World, id: &str) -> Option<String> {
-    let written = world.config().agents.find(id).and_then(|agent| agent.workspace);
-    let path = match written {
-        Some(path) => world.paths.expand(&path, &world.paths.state_dir),
-        None => world.paths.workspace.clone(),
-    };
-    Some(path.display().to_string())
 }
 
 fn print(world: &World, found: &Found, deep: bool) -> Result<(), CliError> {
