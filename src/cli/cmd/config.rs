@@ -35,7 +35,8 @@ pub fn validate(world: &World) -> Result<(), CliError> {
         return if ok { Ok(()) } else { Err(CliError::negative()) };
     }
     if !snapshot.exists {
-        return Err(CliError::other(format!("Config file not found: {}", world.short(&snapshot.path))));
+        let error = CliError::other(format!("Config file not found: {}", world.short(&snapshot.path)));
+        return Err(error.hint("The least that it needs: { gateway: { mode: \"local\" } }"));
     }
     if !snapshot.valid {
         let error = CliError::new(Kind::Config, format!("Config invalid at {}.", world.short(&snapshot.path)));

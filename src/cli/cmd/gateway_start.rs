@@ -112,6 +112,11 @@ fn refuse_start(world: &World, error: &StartError) -> CliError {
         let stop = world.command("gateway stop");
         refused = refused.hint(format!("If the gateway is supervised, stop it with: {stop}"));
     }
+    if let StartError::Locked(..) = error {
+        refused = refused.hint(
+            "Or give the second one a state and a port of its own: openclaw --profile <name> gateway --port <port>",
+        );
+    }
     if let StartError::State(..) | StartError::Unwritable(..) = error {
         refused = unwritable(world, refused);
     }

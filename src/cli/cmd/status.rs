@@ -309,7 +309,8 @@ fn next_steps(world: &World, found: &Found) -> Vec<String> {
         lines.push(format!("  Watch the log: {}", world.command("logs --follow")));
         lines.push(format!("  Probe channels: {}", world.command("status --deep")));
     } else {
-        lines.push(format!("  Start the gateway: {}", world.command("gateway run")));
+        let start = if world.snapshot.exists { "gateway run" } else { "gateway run --allow-unconfigured" };
+        lines.push(format!("  Start the gateway: {}", world.command(start)));
         lines.push(format!("  Find out more: {}", world.command("gateway status")));
     }
     lines
