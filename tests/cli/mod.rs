@@ -256,3 +256,20 @@ fn the_log_file_is_named_by_the_day_of_the_gateways_zone() {
     };
     assert_ne!(file("EAST-14"), file("WEST+12"));
 }
+
+/// A gateway that went on would end at the state directory, with another status.
+#[test]
+fn a_configuration_that_asks_for_what_is_not_here_is_refused() {
+    let home = home("not-here");
+    for (key, text) in
+        [("tls: { enabled: true }", "gateway.tls.enabled"), ("tailscale: { mode: 'serve' }", "gateway.tailscale.mode")]
+    {
+        let config = format!("{{ gateway: {{ mode: 'local', auth: {{ token: 'geheim-1234567890' }}, {key} }} }}");
+        std::fs::write(home.join("asking.json"), config).unwrap();
+        let env = [("OPENCLAW_CONFIG_PATH", "@/asking.json"), ("OPENCLAW_STATE_DIR", "/proc/nowhere")];
+        let output = run(&home, &env, &["gateway", "--port", "0"]);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(stderr.starts_with(&format!("{text} is not available in this version")), "{stderr}");
+        assert_eq!(output.status.code(), Some(78));
+    }
+}
