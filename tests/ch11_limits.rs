@@ -277,30 +277,28 @@ fn a_head_that_trickles_is_ended_by_its_deadline() {
 fn frames_against_the_websocket_rules_end_the_connection_and_nothing_else() {
     let gateway = Gateway::start();
     let mut other = Peer::connect(&gateway, &Hello::v4());
-    let bad: [(&str, Vec<u8>); 9] = [
-        ("unmasked", frame(true, TEXT, false, b"{}")),
-        ("reserved bit", vec![0xc1, 0x80, 1, 2, 3, 4]),
-        ("reserved opcode", frame(true, 3, true, b"x")),
-        ("reserved control opcode", frame(true, 11, true, b"")),
-        ("fragmented ping", frame(false, PING, true, b"x")),
-        ("long ping", frame(true, PING, true, &[0; 126])),
-        ("continuation of nothing", frame(true, 0, true, b"x")),
-        ("a length of eight bytes with the top bit", vec![0x81, 0xff, 0xff, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4]),
-        ("text that is not UTF-8", frame(true, TEXT, true, b"\xff\xfe")),
+    let bad: [(&str, u16, Vec<u8>); 9] = [
+        ("unmasked", 1002, frame(true, TEXT, false, b"{}")),
+        ("reserved bit", 1002, vec![0xc1, 0x80, 1, 2, 3, 4]),
+        ("reserved opcode", 1002, frame(true, 3, true, b"x")),
+        ("reserved control opcode", 1002, frame(true, 11, true, b"")),
+        ("fragmented ping", 1002, frame(false, PING, true, b"x")),
+        ("long ping", 1002, frame(true, PING, true, &[0; 126])),
+        ("continuation of nothing", 1002, frame(true, 0, true, b"x")),
+        ("a length of eight bytes with the top bit", 1009, vec![0x81, 0xff, 0xff, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4]),
+        ("text that is not UTF-8", 1007, frame(true, TEXT, true, b"\xff\xfe")),
     ];
-    for (name, bytes) in bad {
+    for (name, expected, bytes) in bad {
         let mut peer = Peer::connect(&gateway, &Hello::v4());
         peer.socket.raw(&bytes);
-        loop {
+        let code = loop {
             match peer.socket.next() {
                 Arrival::Text(_) => {}
-                Arrival::Close(code, _) => {
-                    assert!([1002, 1007, 1009].contains(&code), "{name}: {code}");
-                    break;
-                }
-                _ => break,
+                Arrival::Close(code, _) => break code,
+                other => panic!("{name}: {other:?}"),
             }
-        }
+        };
+        assert_eq!(code, expected, "{name}");
         other.alive();
     }
 }

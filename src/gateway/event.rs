@@ -208,6 +208,8 @@ pub enum Violation {
     TooLarge,
     /// Bytes that are no WebSocket.
     Protocol,
+    /// A text message that is not UTF-8.
+    NotText,
 }
 
 /// Why a reader ended.

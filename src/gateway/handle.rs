@@ -119,9 +119,10 @@ fn violated(state: &mut State, conn: ConnId, violation: Violation, now: Now, fx:
         Violation::FirstNotRequest => (1008, "invalid request frame"),
         Violation::TooLarge => (1009, ""),
         Violation::Protocol => (1002, ""),
+        Violation::NotText => (1007, ""),
     };
-    let remote = state.conns.get(&conn).map(|entry| entry.peer.addr);
-    log::info!(target: "gateway/ws", "bad input conn={conn} remote={remote:?} what={violation:?}");
+    let remote = state.conns.get(&conn).map(|entry| entry.peer.addr.to_string()).unwrap_or_default();
+    log::info!(target: "gateway/ws", "bad input conn={conn} remote={remote} what={violation:?}");
     state.trouble.add(Trouble::BadInput, Some(conn), now.wall_ms);
     state.close(conn, code, reason, fx);
 }

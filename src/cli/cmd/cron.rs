@@ -75,7 +75,7 @@ pub fn list(world: &World, parsed: &Parsed) -> Result<(), CliError> {
         return world.out.line("No cron jobs.");
     }
     let rows: Vec<Vec<String>> = jobs.iter().map(|job| row(job, world.now_ms)).collect();
-    world.out.line(&grid::draw(&["Job", "When", "Next", "Last", "Status"], &rows, world.out.width))
+    world.out.line(&grid::draw(&["Job", "When", "Next", "Last", "Status"], &rows, world.out.width()))
 }
 
 fn row(job: &Value, now_ms: u64) -> Vec<String> {
@@ -501,7 +501,7 @@ pub fn runs(world: &World, parsed: &Parsed) -> Result<(), CliError> {
         return world.out.line("No runs.");
     }
     let rows: Vec<Vec<String>> = entries.iter().map(run_row).collect();
-    world.out.line(&grid::draw(&["When", "Status", "Took", "What"], &rows, world.out.width))
+    world.out.line(&grid::draw(&["When", "Status", "Took", "What"], &rows, world.out.width()))
 }
 
 fn run_row(entry: &Value) -> Vec<String> {

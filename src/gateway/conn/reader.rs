@@ -216,7 +216,8 @@ impl Reader<'_> {
         let violation = match error {
             Error::Capacity(_) => Violation::TooLarge,
             Error::Protocol(tungstenite::error::ProtocolError::ResetWithoutClosingHandshake) => return Ended::Lost,
-            Error::Protocol(_) | Error::Utf8(_) | Error::AttackAttempt => Violation::Protocol,
+            Error::Utf8(_) => Violation::NotText,
+            Error::Protocol(_) | Error::AttackAttempt => Violation::Protocol,
             _ => return Ended::Lost,
         };
         log::debug!(target: "gateway/ws", "bad frame conn={} error={error}", self.conn);

@@ -110,7 +110,7 @@ impl Default for HookBook {
 impl HookBook {
     /// Forgets what nobody will ask for again.
     pub fn sweep(&mut self, now: Now) {
-        self.logins.sweep(now.wall_ms);
+        self.logins.sweep(now.mono_ms());
         self.replays.retain(|_, replay| {
             replay.over.as_ref().is_none_or(|(at, _)| now.mono.saturating_sub(*at) < limits::HOOK_REPLAY)
         });
@@ -165,10 +165,10 @@ impl State {
 
     fn wrong_token(&mut self, client: IpAddr, now: Now) -> Reply {
         self.counters.refused += 1;
-        if self.hooks.logins.locked(client, now.wall_ms).is_some() {
+        if self.hooks.logins.locked(client, now.mono_ms()).is_some() {
             return Reply::plain(429).header("Retry-After", limits::HOOK_WINDOW.as_secs().to_string());
         }
-        if self.hooks.logins.failed(client, now.wall_ms).is_some() {
+        if self.hooks.logins.failed(client, now.mono_ms()).is_some() {
             log::warn!(target: "gateway/hooks", "many wrong hook tokens client={client}");
         }
         Reply::plain(401)
