@@ -86,6 +86,27 @@ fn a_turn_hears_the_message_as_material_from_outside() {
 }
 
 #[test]
+fn a_thinking_level_nobody_knows_is_left_out_and_the_log_says_so() {
+    let (mut gateway, upstream) = gateway(vec![]);
+    for (word, known) in [("ultrathink", true), ("enormous", false)] {
+        let answer = post(&gateway, "/agent", json!({"message": "go", "thinking": word, "deliver": false}));
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        upstream.asked();
+        assert_eq!(gateway.console().contains("thinking level"), !known, "{word}");
+    }
+    let line = gateway.line("a hook's thinking level is not known");
+    assert!(line.contains("off|minimal|low|medium|high") && !line.contains("enormous"), "{line}");
+}
+
+#[test]
+fn a_model_of_nobody_is_refused_with_what_to_set() {
+    let (gateway, upstream) = gateway(vec![]);
+    let answer = post(&gateway, "/agent", json!({"message": "go", "model": "nope/m"}));
+    assert!(answer.status == 400 && answer.body.contains("models.providers.nope.baseUrl"), "{}", answer.body);
+    assert!(!upstream.asked_more());
+}
+
+#[test]
 fn a_mapping_reads_the_request_and_never_the_secret() {
     let upstream = Upstream::play(Vec::new());
     let hooks = r#", hooks: {enabled: true, token: "hook-token-5b21", path: "/in", mappings: [{

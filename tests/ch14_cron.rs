@@ -54,6 +54,20 @@ fn what_is_answered_is_in_the_file_and_everybody_is_told() {
 }
 
 #[test]
+fn an_interval_without_a_fraction_is_one_however_it_is_written() {
+    let gateway = Gateway::start();
+    let mut peer = Peer::connect(&gateway, &Hello::v4());
+    let mut wanted = event_job("tea");
+    wanted["schedule"]["everyMs"] = json!(60_000.0);
+    let job = peer.get("cron.add", wanted.clone());
+    assert_eq!(job["schedule"]["everyMs"].as_u64(), Some(60_000), "{job}");
+    assert!(job["state"]["nextRunAtMs"].is_u64(), "{job}");
+    wanted["schedule"]["everyMs"] = json!(60_000.5);
+    let refused = peer.call("cron.add", wanted);
+    assert!(refused["error"]["message"].as_str().unwrap().contains("must be integer"), "{refused}");
+}
+
+#[test]
 fn scopes_hold_and_wrong_jobs_are_refused_with_the_reason() {
     let gateway = Gateway::start();
     let mut reader = Peer::connect(&gateway, &Hello::v4().scopes(&["operator.read"]));
@@ -128,6 +142,8 @@ fn a_turn_runs_in_a_session_of_its_own_and_its_answer_is_kept_and_told() {
     peer.get("cron.run", json!({"id": id}));
     let second = finished(&mut peer, &id);
     assert_ne!(first["sessionId"], second["sessionId"], "a conversation of its own each time");
+    // That nobody can name it again when the next one has begun, its id tells.
+    assert!(first["sessionId"].as_str().is_some_and(|id| id.get(14..16) == Some("8c")), "{first}");
     let one = peer.get("cron.runs", json!({"id": id, "runId": ran["runId"]}));
     assert_eq!((&one["total"], &one["entries"][0]["summary"]), (&json!(1), &json!("It will rain.")));
     let state = &store(gateway.home())["jobs"][0]["state"];

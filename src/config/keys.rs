@@ -295,6 +295,15 @@ pub(super) const TABLE: &[Key] = &[
     ),
     key("session.mainKey", Type::Text, "\"main\"", "Name of the main session."),
     key("session.store", Type::Text, "", "The session index."),
+    key("session.maintenance", Type::Open, "", "How long sessions are kept; without it all that can be named again."),
+    key(
+        "session.maintenance.mode",
+        Type::Choice(&["enforce", "warn"]),
+        "\"enforce\"",
+        "Whether they go, or the log tells.",
+    ),
+    unread("session.maintenance.pruneAfter", "Age from which they go, such as 30d."),
+    key("session.maintenance.maxEntries", COUNT, "", "So many of the newest stay."),
     // agents
     key("agents", Type::Open, "", "Agents."),
     key("agents.defaults", Type::Open, "", "What holds for every agent."),
@@ -369,6 +378,7 @@ pub(super) const TABLE: &[Key] = &[
     key("cron.enabled", Type::Flag, "true", "Whether schedules run."),
     key("cron.store", Type::Text, "", "The schedule file."),
     key("cron.maxConcurrentRuns", COUNT, "1", "Scheduled turns at once."),
+    unread("cron.sessionRetention", "How long transcripts of past runs stay, such as 24h; false for ever; else 30d."),
     secret("cron.webhookToken", "The token webhooks of jobs are called with."),
     key("cron.webhookSsrfPolicy", Type::Open, "", "Which private machines they may be on."),
     key("cron.webhookSsrfPolicy.allowedHostnames", Type::Texts, "", "By name or address."),

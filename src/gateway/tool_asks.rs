@@ -105,8 +105,11 @@ impl State {
         let own = self.own_place(by)?;
         let place = match key {
             Some(key) => session_key::of_key(&self.config, key, Some(&own.agent)),
-            None => own,
+            None => own.clone(),
         };
+        if place.agent != own.agent {
+            return Err(foreign(&place.key, &place.agent));
+        }
         let entry = self.sessions.get(&place.agent, &place.key);
         let entry = entry.ok_or_else(|| DeskFault::Refused(format!("Unknown sessionKey: {}", place.key)))?;
         let text = commands::status(self, &place, entry, now);
@@ -145,7 +148,7 @@ impl State {
         Ok(ToolReply::Value(json!({"count": rows.len(), "sessions": rows})))
     }
 
-    /// A session of the same agent; those of others are none of its business.
+    /// A session of the same agent.
     fn tool_target(&self, by: &Behalf, target: &Target) -> Result<Place, DeskFault> {
         let own = self.own_place(by)?;
         let named = match target {
@@ -160,7 +163,7 @@ impl State {
             .map_err(|refusal| DeskFault::Refused(refusal.to_string()))?;
         let agent = rules.owner(&key).to_string();
         if agent != own.agent {
-            return Err(DeskFault::Refused(format!("session {key} belongs to agent {agent}")));
+            return Err(foreign(key.as_str(), &agent));
         }
         Ok(Place { agent, key: key.as_str().to_string() })
     }
@@ -274,9 +277,9 @@ impl State {
     /// Something a tool wants to be known.
     pub fn tool_notes(&mut self, note: Note, now: Now, fx: &mut Vec<Effect>) {
         match note {
-            Note::SystemEvent { session_key, text, wake } => {
+            Note::SystemEvent { session_key, text, wake, speaker } => {
                 let place = session_key::of_key(&self.config, &session_key, None);
-                self.queue_system_event(&place, &text, now);
+                self.queue_line(&place, &text, speaker, now);
                 // A heartbeat looks at the main session only.
                 if wake && place == self.main_place(&place.agent) {
                     self.wake(&place.agent, Wake::Now, "exec-event", now, fx);
@@ -293,4 +296,9 @@ impl State {
             }
         }
     }
+}
+
+/// Sessions of other agents are none of a tool's business.
+fn foreign(key: &str, agent: &str) -> DeskFault {
+    DeskFault::Refused(format!("session {key} belongs to agent {agent}"))
 }

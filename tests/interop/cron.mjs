@@ -10,7 +10,7 @@ function cli(argv, label, gateway) {
   const home = freshHome(`cron-${label}`);
   writeConfig(home, { gateway: { mode: "local", bind: "loopback" } });
   const env = childEnv(home, { OPENCLAW_GATEWAY_TOKEN: TOKEN, OPENCLAW_GATEWAY_PORT: String(gateway.port) });
-  const call = async (...words) => command([...argv, "cron", ...words], { env, timeoutMs: 40_000 });
+  const call = async (...words) => command([...argv, "cron", ...words], { env, timeoutMs: 90_000 });
   const json = async (...words) => {
     const out = await call(...words);
     must(out.code === 0, `${words.join(" ")}: exit ${out.code}\n${tail(out.stdout, 4)}\n${tail(out.stderr, 6)}`);

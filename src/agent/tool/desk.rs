@@ -7,6 +7,7 @@ use std::time::Duration;
 use crossbeam_channel::Receiver;
 use serde_json::{Map, Value};
 
+use super::approval::judge::Origin;
 use super::approval::pending::{Decision, Request};
 use crate::agent::control::Control;
 use crate::agent::message::Block;
@@ -72,6 +73,8 @@ pub enum Note {
         text: String,
         /// Whether the session should be woken for it.
         wake: bool,
+        /// Whose turn it comes from.
+        speaker: Origin,
     },
     /// An allowlist entry let a command through (`lastUsedAt` and its like in the approvals file).
     AllowlistUsed {

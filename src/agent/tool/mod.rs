@@ -172,11 +172,6 @@ impl Toolbox {
         self.offered.iter().map(|tool| catalog::spec(tool)).collect()
     }
 
-    /// The tools' section of the system prompt; empty without tools.
-    pub fn prompt(&self) -> String {
-        catalog::prompt(&self.offered)
-    }
-
     /// Runs a call to its end. `on` gets news of calls that take long. Blocks; ends early when `control` says stop.
     pub fn call(&mut self, call: Call<'_>, control: &Control, on: &mut dyn FnMut(Partial)) -> ToolOutcome {
         let found = table::find(call.name).filter(|tool| self.offered.iter().any(|offered| offered.id == tool.id));

@@ -188,6 +188,7 @@ impl State {
         self.cron.reading.clear();
         if self.cron.standing == Standing::Ready {
             for (conn, id, _) in std::mem::take(&mut self.cron.held) {
+                self.counters.failed += 1;
                 broadcast::fail(fx, conn, &id, &WireError::unavailable("the disk is busy; try again"));
             }
             return;

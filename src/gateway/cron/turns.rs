@@ -9,6 +9,7 @@ use super::webhook::{self, Post};
 use super::{Cron, wake_of};
 use crate::agent::message::Block;
 use crate::agent::model::{Thinking, resolve};
+use crate::agent::tool::approval::judge::Origin as Speaker;
 use crate::config::Secret;
 use crate::config::sections::ACK_MAX_CHARS;
 use crate::cron::history;
@@ -26,6 +27,7 @@ use crate::gateway::state::State;
 use crate::limits;
 use crate::protocol::errors::WireError;
 use crate::session::heartbeat::{self, Verdict};
+use crate::store::session::throwaway::Kind;
 use crate::sys::clock::Now;
 
 const STOPPED: &str = "interrupted: the gateway was stopped while the job ran";
@@ -159,6 +161,7 @@ impl State {
             thinking,
             label: fresh.then(|| format!("Cron: {}", job.text("name"))),
             fresh,
+            throwaway: fresh.then_some(Kind::Run),
             ..Intake::new(place, run_id.to_string(), Origin::Agent, vec![Block::text(prompt)], Some(limit))
         })
     }
@@ -318,7 +321,8 @@ impl State {
         let (place, wake, from) = (self.cron_place(job), wake_of(job), format!("Cron \"{}\"", job.text("name")));
         let member = |name: &str| Some(job.inner_text("delivery", name).to_string()).filter(|text| !text.is_empty());
         let (channel, to) = (member("channel").unwrap_or_else(|| "last".to_string()), member("to"));
-        let parcel = Parcel { place: &place, channel: &channel, to: to.as_deref(), from: &from, text: &text };
+        let speaker = Speaker::Operator;
+        let parcel = Parcel { place: &place, channel: &channel, to: to.as_deref(), from: &from, text: &text, speaker };
         let delivered = self.deliver(&parcel, now);
         if delivered == Delivered::Unwanted {
             return None;
