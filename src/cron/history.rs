@@ -41,7 +41,7 @@ pub fn line(job_id: &str, ended: &Ended, next_run: Option<u64>) -> Map<String, V
         ("durationMs", Some(ended.ended.saturating_sub(ended.began).into())),
         ("nextRunAtMs", next_run.map(Value::from)),
         ("delivered", ended.was_delivered().map(Value::from)),
-        ("deliveryStatus", ended.was_delivered().map(|well| if well { "delivered" } else { "not-delivered" }.into())),
+        ("deliveryStatus", ended.delivery_status().map(Value::from)),
         ("deliveryError", text(&ended.undelivered)),
     ];
     order::object(members.into_iter().filter_map(|(name, value)| Some((name.to_string(), value?))))

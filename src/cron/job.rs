@@ -60,6 +60,16 @@ impl Ended {
     pub fn was_delivered(&self) -> Option<bool> {
         (self.delivered || self.undelivered.is_some()).then_some(self.delivered)
     }
+
+    /// The same in a word; the newer original's command line takes a run without one for unfinished.
+    pub fn delivery_status(&self) -> Option<&'static str> {
+        match (self.was_delivered(), self.status) {
+            (Some(true), _) => Some("delivered"),
+            (Some(false), _) => Some("not-delivered"),
+            (None, Status::Skipped) => None,
+            (None, _) => Some("not-requested"),
+        }
+    }
 }
 
 /// Runs that did not take place in time.
@@ -267,12 +277,6 @@ impl Job {
         let changed_meanwhile = self.number("updatedAtMs").is_some_and(|at| at > ended.began);
         self.set("runningAtMs", None);
         let word = Value::from(ended.status.name());
-        let delivery = match (&ended.undelivered, ended.status) {
-            _ if ended.delivered => Some("delivered"),
-            (Some(_), _) => Some("not-delivered"),
-            (None, Status::Skipped) => None,
-            (None, _) => Some("not-requested"),
-        };
         let marks = [
             ("lastRunAtMs", Some(ended.began.into())),
             ("lastStatus", Some(word.clone())),
@@ -281,7 +285,7 @@ impl Job {
             ("lastError", ended.error.as_deref().map(Value::from)),
             ("consecutiveErrors", Some(errors.into())),
             ("lastDelivered", ended.was_delivered().map(Value::from)),
-            ("lastDeliveryStatus", delivery.map(Value::from)),
+            ("lastDeliveryStatus", ended.delivery_status().map(Value::from)),
             ("lastDeliveryError", ended.undelivered.as_deref().map(Value::from)),
         ];
         for (name, value) in marks {

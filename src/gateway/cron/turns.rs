@@ -223,6 +223,7 @@ impl State {
                 }
                 return;
             }
+            Ok(None) if self.stands_where_it_belongs(id, &ended) => ended.delivered = true,
             Ok(None) => ended.undelivered = self.deliver_cron(id, &ended, now, fx),
             Err(why) => ended.undelivered = Some(why),
         }
@@ -294,6 +295,20 @@ impl State {
             },
             (None, None) => None,
         }
+    }
+
+    /// Whether an answer that is to be delivered was said in the conversation it is for, which no channel leads to.
+    fn stands_where_it_belongs(&self, id: &str, ended: &Ended) -> bool {
+        let announced = |job: &&CronEntry| {
+            job.inner_text("delivery", "mode") == "announce"
+                && matches!(job.inner_text("delivery", "channel"), "" | "last")
+                && job.session().is_some()
+                && ended.error.is_none()
+        };
+        let job = self.cron.book.find(id).filter(announced);
+        job.is_some_and(|job| {
+            self.last_channel(&self.cron_place(job)).is_none() && self.cron_news(job, ended).is_some()
+        })
     }
 
     /// Delivers what a run has to say, when its job wants that; why it was not delivered otherwise.

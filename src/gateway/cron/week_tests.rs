@@ -691,6 +691,23 @@ fn a_run_is_over_when_its_webhook_has_taken_it_or_not() {
 }
 
 #[test]
+fn what_is_said_in_its_conversation_is_delivered() {
+    let mut world = World::new(json!({}), "2026-05-01T12:00:00Z");
+    let mut wish = turn("go");
+    (wish["sessionTarget"], wish["delivery"]) = (json!("session:desk"), json!({"mode": "announce"}));
+    let id = world.add("t", every(3_600_000), wish);
+    for (end, status) in [(Ok("news"), "delivered"), (Ok("HEARTBEAT_OK"), "not-requested"), (Err("x"), "not-delivered")]
+    {
+        world.pass(HOUR + MINUTE);
+        assert_eq!(world.turns[0].1, "agent:main:desk");
+        world.end_turns(end);
+        assert_eq!(world.runs(&id).last().unwrap()["deliveryStatus"], status);
+    }
+    let told: Vec<&str> = world.script.state.system_events.texts("agent:main:main").collect();
+    assert!(told.len() == 1 && told[0].contains("failed: x"), "{told:?}");
+}
+
+#[test]
 fn each_turn_has_a_conversation_of_its_own() {
     let mut world = World::new(json!({}), "2026-05-01T12:00:00Z");
     let id = world.add("t", every(3_600_000), turn("go"));
