@@ -22,7 +22,11 @@ use crate::store::sessions::Index;
 
 /// A gateway with one client whose indexes were read: none has a session.
 fn gateway() -> Script {
-    let mut script = Script::new(json!({}));
+    configured(json!({}))
+}
+
+fn configured(config: Value) -> Script {
+    let mut script = Script::new(config);
     script.join(1, 4);
     load(&mut script, None);
     script
@@ -231,10 +235,22 @@ fn a_run_stopped_while_its_session_is_saved_is_accepted_first_and_ended_then() {
 }
 
 #[test]
+fn runs_stopped_while_the_disk_works_on_them_end_once_and_none_of_them_starts() {
+    let mut script = configured(json!({"messages": {"queue": {"mode": "followup", "debounceMs": 0}}}));
+    create(&mut script, "agent:main:x");
+    let saves = ["a", "b"].map(|id| job(call(&mut script, "chat.send", say(id, "agent:main:x"))).1);
+    let mut all = call(&mut script, "chat.abort", json!({"sessionKey": "agent:main:x"}));
+    for then in saves {
+        all.extend(stored(&mut script, then, Done::Written(Ok(()))));
+    }
+    let ends = events(&all, "chat").iter().filter(|event| event["state"] == "aborted").count();
+    assert_eq!((ends, started(&all).len()), (2, 0));
+    assert!(script.state.runs.is_empty());
+}
+
+#[test]
 fn a_run_behind_one_that_could_not_be_saved_goes_on() {
-    let mut script = Script::new(json!({"messages": {"queue": {"debounceMs": 0}}}));
-    script.join(1, 4);
-    load(&mut script, None);
+    let mut script = configured(json!({"messages": {"queue": {"debounceMs": 0}}}));
     let (_, then) = job(call(&mut script, "agent", say("new", "agent:main:new")));
     send(&mut script, say("second", "agent:main:new"));
     let effects = stored(&mut script, then, Done::Written(Err("full".into())));
@@ -677,9 +693,7 @@ fn a_turn_that_was_stopped_is_not_ended_once_more_by_its_time_limit() {
 
 #[test]
 fn a_message_that_waits_for_silence_takes_nobodys_place() {
-    let mut script = Script::new(json!({"agents": {"defaults": {"maxConcurrent": 1}}}));
-    script.join(1, 4);
-    load(&mut script, None);
+    let mut script = configured(json!({"agents": {"defaults": {"maxConcurrent": 1}}}));
     ["agent:main:x", "agent:main:y"].iter().for_each(|key| create(&mut script, key));
     let no = RunNo(started(&send(&mut script, say("works", "agent:main:x")))[0]);
     send(&mut script, say("waits", "agent:main:x"));
@@ -723,9 +737,7 @@ fn journalled(effects: &[Effect]) -> String {
 
 #[test]
 fn a_message_is_in_the_journal_before_the_one_that_goes_for_it_leaves() {
-    let mut script = Script::new(json!({"messages": {"queue": {"mode": "followup", "cap": 1, "drop": "old"}}}));
-    script.join(1, 4);
-    load(&mut script, None);
+    let mut script = configured(json!({"messages": {"queue": {"mode": "followup", "cap": 1, "drop": "old"}}}));
     let key = "agent:main:x";
     create(&mut script, key);
     for id in ["works", "oldest"] {
@@ -775,9 +787,7 @@ fn lines_that_wait_go_with_a_turn_that_begins_and_not_with_one_that_never_does()
 
 #[test]
 fn what_did_not_fit_into_the_queue_is_told_to_the_turn_that_is_steered() {
-    let mut script = Script::new(json!({"messages": {"queue": {"mode": "steer", "cap": 1}}}));
-    script.join(1, 4);
-    load(&mut script, None);
+    let mut script = configured(json!({"messages": {"queue": {"mode": "steer", "cap": 1}}}));
     let key = "agent:main:x";
     create(&mut script, key);
     let no = RunNo(started(&send(&mut script, say("works", key)))[0]);
@@ -809,9 +819,7 @@ fn messages_wait_only_as_far_as_they_can_be_read_again_after_a_kill() {
 
 #[test]
 fn a_tool_sees_how_sessions_of_its_own_agent_stand_and_of_no_other() {
-    let mut script = Script::new(json!({"agents": {"list": [{"id": "main", "default": true}, {"id": "ops"}]}}));
-    script.join(1, 4);
-    load(&mut script, None);
+    let mut script = configured(json!({"agents": {"list": [{"id": "main", "default": true}, {"id": "ops"}]}}));
     let at = script.now().wall_ms;
     for (agent, key) in [("main", "agent:main:x"), ("ops", "agent:ops:x")] {
         script.state.sessions.open(agent, || agent.into()).unwrap().insert(key, Entry::new("s", at));

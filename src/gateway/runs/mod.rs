@@ -252,8 +252,12 @@ impl Runs {
         loop {
             let runs = &self.by_no;
             let is_ready = |no: RunNo| {
-                let not_before = runs.get(&no).and_then(|run| run.not_before);
-                let left = not_before.and_then(|at| at.checked_sub(now)).filter(|left| !left.is_zero());
+                let run = runs.get(&no);
+                // stopped while it waited: it only ends
+                if run.is_some_and(|run| run.phase != Phase::Queued) {
+                    return false;
+                }
+                let left = run.and_then(|run| run.not_before?.checked_sub(now)).filter(|left| !left.is_zero());
                 wait = wait.into_iter().chain(left).min();
                 left.is_none()
             };
