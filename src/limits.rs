@@ -239,6 +239,10 @@ pub const STATE_FILE_BYTES: usize = 64 * MIB;
 pub const INDEX_LOCK_WAIT: Duration = Duration::from_secs(5);
 /// Time between two looks at it.
 pub const INDEX_LOCK_STEP: Duration = Duration::from_millis(25);
+/// Bytes of it that are read.
+pub const INDEX_LOCK_BYTES: usize = 4 * KIB;
+/// Age at which it is free if its process has ended. Of a process in another container one cannot tell.
+pub const INDEX_LOCK_GONE: Duration = Duration::from_secs(1);
 /// Age at which nobody holds it any more, as the original has it.
 pub const INDEX_LOCK_AGE: Duration = Duration::from_secs(30);
 
@@ -392,10 +396,14 @@ pub const HTTP_BODIES_BYTES: usize = 128 * MIB;
 pub const HTTP_OUT_BYTES: usize = 16 * KIB;
 /// Time one piece of a streamed answer may wait for its client to read.
 pub const HTTP_WRITE: Duration = Duration::from_secs(30);
+/// Bytes that a client may send ahead while it waits for an answer, and its end behind them is still seen.
+pub const HTTP_AHEAD_BYTES: usize = 64 * KIB;
 /// How long a client's going away may stay unnoticed while it waits for an answer.
 pub const CLIENT_CHECK: Duration = Duration::from_millis(250);
 /// Pictures of one request of a program (http.md 6.3).
 pub const PICTURES: usize = 8;
+/// How many of them are fetched at one time; all of them within [`WEB_TIME`].
+pub const PICTURES_AT_ONCE: usize = 4;
 /// Bytes of one of them, without a setting.
 pub const PICTURE_BYTES: usize = 10 * MIB;
 /// Bytes of all of them.
@@ -501,10 +509,21 @@ pub const QUEUE_CAP: usize = 20;
 pub const QUEUE_CAP_MAX: usize = 200;
 /// Bytes of the journal of turns from which it is written anew with what is still open.
 pub const JOURNAL_BYTES: usize = 4 * MIB;
-/// Bytes of it that are read after a start: it grows beyond [`JOURNAL_BYTES`] only when many long messages wait.
-pub const JOURNAL_READ_BYTES: usize = 64 * MIB;
+/// Bytes of waiting messages from which on no other is accepted: what is acknowledged must be readable after a kill.
+pub const JOURNAL_OPEN_BYTES: usize = 32 * MIB;
+/// Bytes of it that are read after a start: twice what is open, and one message in which every character is escaped.
+pub const JOURNAL_READ_BYTES: usize = 128 * MIB;
 /// How often old sessions are looked for; the first time after the first [`SWEEP`], never at the start.
 pub const SESSION_RETAIN: Duration = Duration::from_secs(3600);
+/// How long sessions are kept that nobody can name again (a call of a program or a hook that names none, a job's past
+/// runs): as long as the newer original keeps those of hooks, and as `usage-cost` looks back, which reads transcripts.
+pub const THROWAWAY_AGE: Duration = Duration::from_secs(30 * 86_400);
+/// How many of them an agent keeps, of each kind. The index is copied and written as a whole while programs wait: 1,000
+/// entries are some 0.4 MB, where the 5,000 of the newer original, which has a database for them, would be 2 MB a call.
+pub const THROWAWAY_SESSIONS: usize = 1000;
+/// So many more begin before the oldest go without waiting for [`SESSION_RETAIN`]: a look at the index costs a call
+/// this part of it.
+pub const THROWAWAY_SLACK: usize = 100;
 /// Files of a session folder that are looked at in one go.
 pub const SESSION_FILES: usize = 100_000;
 /// Characters kept of a message that no longer fits.
@@ -795,5 +814,7 @@ pub const CRON_LOGS: usize = 2000;
 pub const CRON_RUNS: usize = 200;
 /// See [`CRON_RUNS`].
 pub const CRON_RUNS_MAX: usize = 5000;
+/// Pauses before each time a run is posted to a webhook: a receiver that restarts is back by then.
+pub const CRON_POST_PAUSES: [Duration; 3] = [Duration::ZERO, Duration::from_secs(1), Duration::from_secs(4)];
 /// Jobs of one page.
 pub const CRON_PAGE: usize = 200;

@@ -113,6 +113,15 @@ fn the_same_id_may_be_used_again_and_each_request_is_answered_once() {
 }
 
 #[test]
+fn a_text_that_was_cut_within_a_character_is_understood() {
+    let gateway = Gateway::start();
+    let mut peer = Peer::connect(&gateway, &Hello::v4());
+    peer.socket.text(r#"{"type":"req","id":"cut","method":"no.such\ud83d","params":{"text":"\ude00"}}"#);
+    let answer = peer.response("cut");
+    assert_eq!(answer["error"]["message"], "unknown method: no.such\u{fffd}");
+}
+
+#[test]
 fn a_burst_of_requests_is_answered_completely() {
     let gateway = Gateway::start();
     let mut peer = Peer::connect(&gateway, &Hello::v4());

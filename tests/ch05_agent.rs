@@ -574,6 +574,7 @@ fn a_shutdown_answers_and_marks_interrupted_runs() {
     let mut peer = Peer::connect(&gateway, &Hello::v4());
     let id = begin(&mut peer, "hi", "r");
     peer.event_where("agent", |p| p["stream"] == "assistant");
+    peer.get("chat.send", json!({"sessionKey": "main", "message": "and then", "idempotencyKey": "waits"}));
     gateway.signal("TERM");
     let last = peer.response(&id);
     assert_eq!(last["error"]["message"], "the gateway is stopping", "{last}");
@@ -583,7 +584,8 @@ fn a_shutdown_answers_and_marks_interrupted_runs() {
     let mut peer = Peer::connect(&gateway, &Hello::v4());
     let row = peer.get("sessions.describe", json!({"key": "main"}))["session"].clone();
     assert_eq!(row["abortedLastRun"], true, "{row}");
-    assert_eq!(texts(&peer.get("chat.history", json!({"sessionKey": "main"}))), ["hi", "half"]);
+    let shown = texts(&peer.get("chat.history", json!({"sessionKey": "main"})));
+    assert_eq!(shown, ["hi", "half", "and then"], "what waited is not lost");
 }
 
 #[test]

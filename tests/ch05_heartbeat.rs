@@ -197,3 +197,21 @@ fn a_message_during_a_heartbeat_gets_its_own_answer() {
     upstream.go();
     assert_eq!(chat(&mut peer, "k", "final")["payload"]["message"]["content"][0]["text"], "hello");
 }
+
+#[test]
+fn a_line_that_was_taken_survives_a_kill() {
+    for (method, params) in [
+        ("wake", json!({"mode": "next-heartbeat", "text": "remember the milk"})),
+        ("system-event", json!({"text": "remember the milk"})),
+    ] {
+        let upstream = Upstream::play(vec![]);
+        let mut gateway = start(&upstream, "every: \"0m\"");
+        Peer::connect(&gateway, &Hello::v4()).get(method, params);
+        gateway.signal("KILL");
+        gateway.wait();
+        let home = gateway.into_home();
+        let gateway = Setup::new().config(&config(&upstream, "every: \"0m\"")).home(home).start();
+        let status = Peer::connect(&gateway, &Hello::v4()).get("status", json!({}));
+        assert_eq!(status["queuedSystemEvents"], json!(["remember the milk"]), "{method}");
+    }
+}

@@ -255,11 +255,38 @@ fn headers_choose_agent_session_and_model() {
     assert_eq!(asked["model"], "other");
     assert!(asked["messages"][0]["content"].as_str().unwrap().contains("channel=telegram"));
     assert_eq!(message(&with("x-openclaw-model: nonsense\r\n", json!({}))), "Invalid `x-openclaw-model`.");
+    let nobodys = with("x-openclaw-model: nope/m\r\n", json!({}));
+    assert!(nobodys.status == 400 && message(&nobodys).contains("models.providers.nope.baseUrl"), "{}", nobodys.body);
     let mut peer = Peer::connect(&gateway, &Hello::v4());
     let rows = peer.get("sessions.list", json!({}));
     let keys: Vec<&str> = rows["sessions"].as_array().unwrap().iter().map(|row| row["key"].as_str().unwrap()).collect();
     assert!(keys.contains(&"agent:main:my-app") && keys.contains(&"agent:main:openai-user:alice"), "{keys:?}");
     assert!(keys.iter().any(|key| key.starts_with("agent:main:openai:") && key.len() > 50), "{keys:?}");
+}
+
+#[test]
+fn what_other_languages_write_is_understood() {
+    let upstream = Upstream::play(vec![]);
+    let gateway = start(&upstream);
+    let body = said("hi", json!({"max_tokens": 5.0, "seed": 7.0}));
+    assert!(body.to_string().contains("5.0"), "as Python writes it");
+    assert_eq!(ask(&gateway, "", &body).status, 200);
+    let asked = upstream.asked();
+    assert_eq!((&asked["max_tokens"], &asked["seed"]), (&json!(5), &json!(7)));
+    // JavaScript cuts texts within a character.
+    let cut = said("hi X", json!({})).to_string().replace('X', r"\ud83d");
+    let answer = Wire::open(gateway.port).ask(post(PATH, "", &cut));
+    assert_eq!((answer.status, last_word(&upstream.asked()).as_str()), (200, "hi \u{fffd}"));
+    for (more, text) in [
+        (json!({"max_tokens": 5.5}), "max_tokens: Invalid input: expected int, received number"),
+        (json!({"max_tokens": 1e300}), "max_tokens: Invalid input: expected int, received number"),
+        (json!({"max_tokens": 0.0}), "max_tokens: Too small: expected number to be >0"),
+        (json!({"seed": 0.5}), "`seed` must be an integer."),
+        (json!({"seed": 1e16}), "`seed` must be an integer."),
+    ] {
+        let answer = ask(&gateway, "", &said("hi", more));
+        assert_eq!((answer.status, message(&answer).as_str()), (400, text));
+    }
 }
 
 #[test]
@@ -298,6 +325,24 @@ fn the_door_is_shut_to_strangers_and_for_who_may_only_read() {
 }
 
 #[test]
+fn the_largest_body_is_taken_and_not_one_byte_more() {
+    let upstream = Upstream::play(vec![]);
+    let gateway = Setup::new().slow().config(&config(&upstream, "")).start();
+    let mut body = said("hi", json!({})).to_string();
+    body += &" ".repeat(usize::try_from(openclaw::limits::HTTP_BODY_BYTES).unwrap() - body.len());
+    let mut wire = Wire::open(gateway.port);
+    assert_eq!(wire.ask(post(PATH, "", &body)).status, 200);
+    upstream.asked();
+    // Its head is enough for a refusal, on paths that are nobody's too.
+    for path in [PATH, "/nowhere"] {
+        let request = post(path, "", &format!("{body} "));
+        let answer = Wire::open(gateway.port).ask(&request[..request.len() - body.len() - 1]);
+        assert_eq!((answer.status, message(&answer).as_str()), (413, "Payload too large"));
+    }
+    assert!(!upstream.asked_more());
+}
+
+#[test]
 fn without_a_secret_the_scopes_header_counts() {
     let upstream = Upstream::play(vec![]);
     let gateway = "gateway: {auth: {mode: \"none\"}, http: {endpoints: {chatCompletions: {enabled: true}}}}";
@@ -309,6 +354,22 @@ fn without_a_secret_the_scopes_header_counts() {
         ask(&gateway, "x-openclaw-scopes: operator.write\r\nx-openclaw-model: up/m\r\n", &said("hi", json!({})));
     assert_eq!((other.status, &other.json()["error"]["details"]["missingScope"]), (403, &json!("operator.admin")));
     assert_eq!(ask(&gateway, "x-openclaw-scopes: operator.write\r\n", &said("hi", json!({}))).status, 200);
+    let twice = "x-openclaw-scopes: operator.read\r\nX-OpenClaw-Scopes: operator.write\r\n";
+    assert_eq!(ask(&gateway, twice, &said("hi", json!({}))).status, 200, "lines of one list");
+}
+
+#[test]
+fn a_secret_said_twice_has_to_be_the_same() {
+    let upstream = Upstream::play(vec![]);
+    let gateway = start(&upstream);
+    let body = said("hi", json!({}));
+    let same = ask(&gateway, &format!("Authorization: Bearer {TOKEN}\r\n"), &body);
+    assert_eq!(same.status, 200, "{}", same.body);
+    upstream.asked();
+    let answer = ask(&gateway, "authorization: Bearer other\r\n", &body);
+    assert_eq!(answer.status, 400);
+    assert!(answer.body.contains("two different authorization headers") && answer.closes(), "{}", answer.body);
+    assert!(!upstream.asked_more());
 }
 
 #[test]
@@ -504,6 +565,49 @@ fn a_program_that_goes_away_stops_its_run_and_the_providers_work() {
 }
 
 #[test]
+fn a_program_that_sends_ahead_and_goes_away_stops_its_run_all_the_same() {
+    let scripts = || vec![Act::SayAndHang(&["Hel"]), Act::SayAndHang(&[])];
+    let upstream = Upstream::play(scripts());
+    let gateway = start(&upstream);
+    let request = |stream: bool| post(PATH, "", &said("hi", json!({"stream": stream})).to_string());
+    for stream in [true, false] {
+        let mut wire = Wire::open(gateway.port);
+        wire.send(request(stream) + &request(false));
+        upstream.asked();
+        wire.send(request(false));
+        // Its half is enough: nobody waits for an answer in vain.
+        wire.finish();
+        upstream.hung_up();
+        assert!(!upstream.asked_more(), "what was sent ahead is not begun");
+    }
+}
+
+#[test]
+fn a_program_that_sends_ahead_and_stays_has_all_its_answers_in_order() {
+    let upstream = Upstream::play(vec![Act::SayWhenTold("one"), Act::SayWhenTold("two"), Act::Say(&["three"])]);
+    let gateway = start(&upstream);
+    let request = |text: &str| post(PATH, "", &said(text, json!({})).to_string());
+    let mut wire = Wire::open(gateway.port);
+    wire.send(request("1"));
+    assert_eq!(last_word(&upstream.asked()), "1");
+    // Longer than what is taken in ahead, so that the rest comes when it is its turn; cut in the midst of a request.
+    let long = "x".repeat(2 * openclaw::limits::HTTP_AHEAD_BYTES);
+    let (second, third) = (request("2"), request(&long));
+    for piece in [&second[..40], &second[40..], &third] {
+        wire.send(piece);
+        assert!(upstream.is_left_alone() && upstream.is_left_alone(), "one after the other");
+    }
+    let content = |answer: Answer| answer.json()["choices"][0]["message"]["content"].clone();
+    upstream.go();
+    assert_eq!(content(wire.answer().unwrap()), "one");
+    assert_eq!(last_word(&upstream.asked()), "2");
+    upstream.go();
+    assert_eq!(content(wire.answer().unwrap()), "two");
+    assert_eq!(last_word(&upstream.asked()), long);
+    assert_eq!(content(wire.answer().unwrap()), "three");
+}
+
+#[test]
 fn sixteen_streams_at_once_are_served_side_by_side() {
     let upstream = Upstream::play((0..16).map(|_| Act::SayAndHang(&["Hello"])).collect());
     let config = config(&upstream, "").replace("skipBootstrap: true", "skipBootstrap: true, maxConcurrent: 16");
@@ -616,4 +720,19 @@ fn a_stopping_gateway_tells_its_programs() {
     assert_eq!((answer.status, &answer.json()["error"]["code"]), (503, &json!("gateway_unavailable")));
     let mut rest = Vec::new();
     let _ = waiting.socket.read_to_end(&mut rest);
+}
+
+#[test]
+fn a_conversation_that_was_answered_goes_on_after_a_kill() {
+    let upstream = Upstream::play(vec![Act::Say(&["Hello Ann."]), Act::Say(&["Ann."])]);
+    let mut gateway = start(&upstream);
+    assert_eq!(ask(&gateway, "", &said("I am Ann", json!({"user": "ann"}))).status, 200);
+    upstream.asked();
+    gateway.signal("KILL");
+    gateway.wait();
+    let home = gateway.into_home();
+    let gateway = Setup::new().config(&config(&upstream, "")).home(home).start();
+    assert_eq!(ask(&gateway, "", &said("who am I?", json!({"user": "ann"}))).status, 200);
+    let asked = upstream.asked().to_string();
+    assert!(asked.contains("I am Ann") && asked.contains("Hello Ann."), "{asked}");
 }

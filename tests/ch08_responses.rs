@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use crate::harness::TOKEN;
 use crate::harness::gateway::{Gateway, Setup};
 use crate::harness::http::{Answer, Wire, get, post};
+use crate::harness::peer::{Hello, Peer};
 use crate::harness::replay::Replay;
 use crate::harness::upstream::{Act, Upstream};
 
@@ -224,6 +225,22 @@ fn a_conversation_goes_on_by_the_id_of_its_last_response() {
 }
 
 #[test]
+fn a_conversation_that_was_deleted_is_not_said_to_go_on() {
+    let upstream = Upstream::play(vec![]);
+    let gateway = start(&upstream);
+    let first = ask(&gateway, &body("remember 7", json!({}))).json();
+    upstream.asked();
+    let mut peer = Peer::connect(&gateway, &Hello::v4());
+    let rows = peer.get("sessions.list", json!({}));
+    let key = rows["sessions"][0]["key"].as_str().unwrap().to_string();
+    assert!(key.starts_with("agent:main:openresponses:"), "{rows}");
+    peer.get("sessions.delete", json!({"key": key}));
+    let second = ask(&gateway, &body("which?", json!({"previous_response_id": first["id"]}))).json();
+    assert_eq!((&second["status"], &second["previous_response_id"]), (&json!("completed"), &Value::Null));
+    assert!(!upstream.asked()["messages"].to_string().contains("remember 7"));
+}
+
+#[test]
 fn items_of_earlier_answers_are_found_by_their_ids() {
     let upstream = Upstream::play(vec![Act::Say(&["I said this"]), Act::Say(&["ok"])]);
     let gateway = start(&upstream);
@@ -364,7 +381,7 @@ fn a_stream_that_reaches_the_token_limit_says_so() {
         data: {\"id\":\"c\",\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"length\"}]}\n\ndata: [DONE]\n\n";
     let upstream = Upstream::play(vec![Act::Raw(cut), Act::Raw(cut)]);
     let gateway = start(&upstream);
-    let response = ask(&gateway, &body("hi", json!({"max_output_tokens": 3, "temperature": 0.5}))).json();
+    let response = ask(&gateway, &body("hi", json!({"max_output_tokens": 3.0, "temperature": 0.5}))).json();
     assert_eq!(response["status"], "incomplete");
     assert_eq!(response["incomplete_details"]["reason"], "max_output_tokens");
     let question = upstream.asked();

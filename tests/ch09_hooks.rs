@@ -75,6 +75,7 @@ fn a_turn_hears_the_message_as_material_from_outside() {
     let asked = upstream.asked().to_string();
     assert!(asked.contains("EXTERNAL_UNTRUSTED_CONTENT") && asked.contains("Summarise inbox"), "{asked}");
     assert!(!asked.contains(HOOK) && !asked.contains(TOKEN));
+    assert!(asked.contains("sessions_list") && !asked.contains("- cron:"), "no stranger plans work: {asked}");
     // The main session hears of it with its next turn.
     let mut peer = Peer::connect(&gateway, &Hello::v4());
     peer.get("chat.send", json!({"sessionKey": "main", "message": "hi", "idempotencyKey": "k"}));
@@ -82,6 +83,27 @@ fn a_turn_hears_the_message_as_material_from_outside() {
     assert!(heard.contains("Hook Email: Two new mails."), "{heard}");
     let sessions = peer.get("sessions.list", json!({})).to_string();
     assert!(sessions.contains("agent:main:hook:"), "{sessions}");
+}
+
+#[test]
+fn a_thinking_level_nobody_knows_is_left_out_and_the_log_says_so() {
+    let (mut gateway, upstream) = gateway(vec![]);
+    for (word, known) in [("ultrathink", true), ("enormous", false)] {
+        let answer = post(&gateway, "/agent", json!({"message": "go", "thinking": word, "deliver": false}));
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        upstream.asked();
+        assert_eq!(gateway.console().contains("thinking level"), !known, "{word}");
+    }
+    let line = gateway.line("a hook's thinking level is not known");
+    assert!(line.contains("off|minimal|low|medium|high") && !line.contains("enormous"), "{line}");
+}
+
+#[test]
+fn a_model_of_nobody_is_refused_with_what_to_set() {
+    let (gateway, upstream) = gateway(vec![]);
+    let answer = post(&gateway, "/agent", json!({"message": "go", "model": "nope/m"}));
+    assert!(answer.status == 400 && answer.body.contains("models.providers.nope.baseUrl"), "{}", answer.body);
+    assert!(!upstream.asked_more());
 }
 
 #[test]

@@ -50,7 +50,7 @@ fn what_happened_is_counted() {
     let answer = scrape(&gateway);
     let of = |sample: &str| value(&answer, sample);
     assert_eq!(of(r#"openclaw_requests_total{method="health",outcome="ok"}"#), Some(3.0));
-    assert_eq!(of(r#"openclaw_requests_total{method="unknown",outcome="error"}"#), Some(1.0));
+    assert_eq!(of(r#"openclaw_requests_total{method="unknown",outcome="refused"}"#), Some(1.0));
     assert_eq!(of(r#"openclaw_handshakes_total{outcome="admitted"}"#), Some(1.0));
     assert_eq!(of("openclaw_login_failures_total"), Some(1.0));
     assert_eq!(of(r#"openclaw_http_requests_total{route="/metrics",status="4xx"}"#), Some(1.0));
@@ -65,6 +65,27 @@ fn what_happened_is_counted() {
     // the answers before this one count in the next
     let answer = scrape(&gateway);
     assert_eq!(value(&answer, r#"openclaw_http_requests_total{route="/metrics",status="2xx"}"#), Some(1.0));
+}
+
+#[test]
+fn hooks_have_one_place_whatever_their_path() {
+    let config = "{gateway: {mode: \"local\", metrics: {enabled: true}}, hooks: {enabled: true, token: \"hook\"}}";
+    let gateway = Setup::new().config(config).start();
+    let post = |path: &str, token: &str, body: &str| {
+        let length = body.len();
+        let head = format!("POST {path} HTTP/1.1\r\nHost: x\r\nX-OpenClaw-Token: {token}\r\nContent-Length: {length}");
+        Wire::open(gateway.port).ask(format!("{head}\r\n\r\n{body}")).status
+    };
+    assert_eq!(post("/hooks/wake", "hook", r#"{"text": "x", "mode": "next-heartbeat"}"#), 200);
+    assert_eq!(post("/hooks/wake", "wrong", "{}"), 401);
+    assert_eq!(post("/hooks/my-secret-path", "hook", "{}"), 404);
+    assert_eq!(post("/elsewhere", "hook", "{}"), 404);
+    let answer = scrape(&gateway);
+    let of = |route: &str, status: &str| {
+        value(&answer, &format!(r#"openclaw_http_requests_total{{route="{route}",status="{status}"}}"#))
+    };
+    assert_eq!((of("/hooks", "2xx"), of("/hooks", "4xx"), of("other", "4xx")), (Some(1.0), Some(2.0), Some(1.0)));
+    assert!(!answer.body.contains("my-secret-path"));
 }
 
 #[test]
@@ -86,6 +107,6 @@ fn turns_and_their_tokens_are_counted() {
     assert_eq!(of(r#"openclaw_runs_active{state="running"}"#), Some(0.0));
     assert_eq!(of(r#"openclaw_tokens_total{provider="up",model="m",kind="input"}"#), Some(10.0));
     assert_eq!(of(r#"openclaw_tokens_total{provider="up",model="m",kind="output"}"#), Some(2.0));
-    assert_eq!(of(r#"openclaw_requests_total{method="agent",outcome="later"}"#), Some(2.0));
+    assert_eq!(of(r#"openclaw_requests_total{method="agent",outcome="accepted"}"#), Some(2.0));
     assert_eq!(of("openclaw_late_failures_total"), Some(1.0));
 }

@@ -96,11 +96,16 @@ fn what_a_killed_gateway_was_writing_is_cleared_away() {
     gateway.signal("KILL");
     gateway.wait();
     let home = gateway.into_home();
-    let leftover = home.state("devices").join(".paired.json.999999999-1.openclaw.tmp");
-    std::fs::create_dir_all(home.state("devices")).unwrap();
-    std::fs::write(&leftover, "{").unwrap();
+    let folders = ["devices", "cron", "agents/main/sessions", "agents/main/agent", "."];
+    let leftover = |folder: &str| home.state(folder).join(".x.json.999999999-1.openclaw.tmp");
+    let leftovers: Vec<_> = folders.into_iter().map(leftover).collect();
+    for leftover in &leftovers {
+        std::fs::create_dir_all(leftover.parent().unwrap()).unwrap();
+        std::fs::write(leftover, "{").unwrap();
+    }
     let _again = Setup::new().home(home).start();
-    assert!(!leftover.exists());
+    let left: Vec<_> = leftovers.iter().filter(|leftover| leftover.exists()).collect();
+    assert!(left.is_empty(), "{left:?}");
 }
 
 #[test]

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use openclaw::limits;
 use serde_json::{Value, json};
 
-use crate::harness::gateway::{Gateway, Setup};
-use crate::harness::http::{Wire, fetch, get};
-use crate::harness::peer::{Hello, Peer};
+use crate::harness::gateway::{Gateway, Home, Setup};
+use crate::harness::http::{Wire, fetch, get, post};
+use crate::harness::peer::{Hello, Peer, now_ms};
 use crate::harness::upstream::{Act, Upstream};
 use crate::harness::websocket::{Arrival, BINARY, CLOSE, PING, Socket, TEXT, frame};
 
@@ -53,6 +53,62 @@ fn after_connect_the_limit_is_that_of_the_version() {
     let mut new = Peer::connect(&gateway, &Hello::v4());
     new.send("system-event", padding(4 * limits::MESSAGE_BYTES_V3));
     new.alive();
+}
+
+#[test]
+fn the_largest_message_of_version_4_is_taken_and_not_one_byte_more() {
+    let gateway = Setup::new().slow().start();
+    let mut peer = Peer::connect(&gateway, &Hello::v4());
+    let (head, tail) =
+        (r#"{"type":"req","id":"large","method":"system-event","params":{"text":"x","tags":[""#, r#""]}}"#);
+    let padding = limits::MESSAGE_BYTES_V4 - head.len() - tail.len();
+    peer.socket.text(&format!("{head}{}{tail}", "p".repeat(padding)));
+    assert_eq!(peer.response("large")["ok"], true);
+    // A frame's head says how long it is.
+    let length = u64::try_from(limits::MESSAGE_BYTES_V4 + 1).unwrap();
+    peer.socket.raw(&[&[0x80 | TEXT, 0x80 | 127][..], &length.to_be_bytes(), &[0; 4]].concat());
+    assert_eq!(peer.closed().0, 1009);
+}
+
+/// Requests that were taken up so far, this one included.
+fn requests(peer: &mut Peer) -> u64 {
+    peer.get("diagnostics.stability", json!({}))["summary"]["requests"]["answered"].as_u64().unwrap()
+}
+
+/// Orders so many answers that nobody reads, and waits until they are all given.
+fn order(slow: &mut Peer, other: &mut Peer, count: usize) -> Vec<String> {
+    let before = requests(other);
+    let ids: Vec<String> = (0..count).map(|_| slow.send("system-presence", json!({}))).collect();
+    let all = before + u64::try_from(count).unwrap();
+    assert!((1..20_000).any(|asked| requests(other) >= all + asked), "they are not taken up");
+    ids
+}
+
+#[test]
+fn answers_nobody_reads_pile_up_to_the_bound_of_the_version_and_no_further() {
+    for (hello, most, beacons) in
+        [(Hello::v3(), limits::BUFFERED_BYTES_V3, 2), (Hello::v4(), limits::BUFFERED_BYTES_V4, 50)]
+    {
+        let mut gateway = Setup::new().slow().start();
+        let mut other = Peer::connect(&gateway, &Hello::v4());
+        other.forgets_events = true;
+        for n in 0..beacons {
+            let tags: Vec<String> = (0..limits::PRESENCE_LIST_ITEMS).map(|tag| format!("{tag:0>512}")).collect();
+            other.get("system-event", json!({"text": "x", "instanceId": format!("b{n}"), "tags": tags}));
+        }
+        let mut slow = Peer::connect(&gateway, &hello);
+        assert_eq!(slow.hello["policy"]["maxBufferedBytes"], json!(most));
+        let size = 200 + other.get("system-presence", json!({})).to_string().len();
+        let ids = order(&mut slow, &mut other, most / size);
+        ids.iter().for_each(|id| assert_eq!(slow.response(id)["ok"], true));
+        // What the kernel takes does not count, and nobody knows how much that is.
+        let more = (most + (64 << 20)) / size;
+        (0..more).for_each(|_| drop(slow.send("system-presence", json!({}))));
+        let line = gateway.line("closing slow consumer");
+        let queued: usize = line.rsplit("queued=").next().unwrap().trim().parse().unwrap();
+        assert!((most + 1..=most + size).contains(&queued), "{queued} of {most}");
+        other.alive();
+    }
 }
 
 #[test]
@@ -221,30 +277,28 @@ fn a_head_that_trickles_is_ended_by_its_deadline() {
 fn frames_against_the_websocket_rules_end_the_connection_and_nothing_else() {
     let gateway = Gateway::start();
     let mut other = Peer::connect(&gateway, &Hello::v4());
-    let bad: [(&str, Vec<u8>); 9] = [
-        ("unmasked", frame(true, TEXT, false, b"{}")),
-        ("reserved bit", vec![0xc1, 0x80, 1, 2, 3, 4]),
-        ("reserved opcode", frame(true, 3, true, b"x")),
-        ("reserved control opcode", frame(true, 11, true, b"")),
-        ("fragmented ping", frame(false, PING, true, b"x")),
-        ("long ping", frame(true, PING, true, &[0; 126])),
-        ("continuation of nothing", frame(true, 0, true, b"x")),
-        ("a length of eight bytes with the top bit", vec![0x81, 0xff, 0xff, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4]),
-        ("text that is not UTF-8", frame(true, TEXT, true, b"\xff\xfe")),
+    let bad: [(&str, u16, Vec<u8>); 9] = [
+        ("unmasked", 1002, frame(true, TEXT, false, b"{}")),
+        ("reserved bit", 1002, vec![0xc1, 0x80, 1, 2, 3, 4]),
+        ("reserved opcode", 1002, frame(true, 3, true, b"x")),
+        ("reserved control opcode", 1002, frame(true, 11, true, b"")),
+        ("fragmented ping", 1002, frame(false, PING, true, b"x")),
+        ("long ping", 1002, frame(true, PING, true, &[0; 126])),
+        ("continuation of nothing", 1002, frame(true, 0, true, b"x")),
+        ("a length of eight bytes with the top bit", 1009, vec![0x81, 0xff, 0xff, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4]),
+        ("text that is not UTF-8", 1007, frame(true, TEXT, true, b"\xff\xfe")),
     ];
-    for (name, bytes) in bad {
+    for (name, expected, bytes) in bad {
         let mut peer = Peer::connect(&gateway, &Hello::v4());
         peer.socket.raw(&bytes);
-        loop {
+        let code = loop {
             match peer.socket.next() {
                 Arrival::Text(_) => {}
-                Arrival::Close(code, _) => {
-                    assert!([1002, 1007, 1009].contains(&code), "{name}: {code}");
-                    break;
-                }
-                _ => break,
+                Arrival::Close(code, _) => break code,
+                other => panic!("{name}: {other:?}"),
             }
-        }
+        };
+        assert_eq!(code, expected, "{name}");
         other.alive();
     }
 }
@@ -389,4 +443,63 @@ fn a_model_that_answers_in_a_burst_closes_no_client_as_slow() {
         let text = idle.response(id)["payload"]["result"]["payloads"][0]["text"].to_string();
         assert!(text.len() > 4_990, "{} bytes", text.len());
     }
+}
+
+/// A state folder with these many sessions of programs' calls, oldest first, and a named one that is older than all.
+fn home_with_calls(count: usize) -> Home {
+    let home = Home::new();
+    let folder = home.state("agents/main/sessions");
+    std::fs::create_dir_all(&folder).unwrap();
+    let mut index = json!({"agent:main:openai-user:ann": {"sessionId": "ann", "updatedAt": 1}});
+    std::fs::write(folder.join("ann.jsonl"), "{}\n").unwrap();
+    for number in 0..count {
+        let id = format!("6f07d653-4d76-8a84-a1f6-{number:012}");
+        let key = format!("agent:main:openai:6f07d653-4d76-4184-a1f6-{number:012}");
+        std::fs::write(folder.join(format!("{id}.jsonl")), "{}\n").unwrap();
+        index[key] = json!({"sessionId": id, "updatedAt": now_ms() - 10_000_000 + number as u64});
+    }
+    std::fs::write(folder.join("sessions.json"), index.to_string()).unwrap();
+    home
+}
+
+#[test]
+fn a_burst_of_calls_that_name_no_session_leaves_no_more_than_a_thousand_and_keeps_what_is_named() {
+    let upstream = Upstream::play(vec![]);
+    let config = upstream.config(", gateway: {http: {endpoints: {chatCompletions: {enabled: true}}}}");
+    let home = home_with_calls(limits::THROWAWAY_SESSIONS);
+    let mut gateway = Setup::new().home(home).config(&config).start();
+    let body = |more: &str| {
+        format!("{{\"model\": \"openclaw\", \"messages\": [{{\"role\": \"user\", \"content\": \"hi\"}}]{more}}}")
+    };
+    let mut wire = Wire::open(gateway.port);
+    let mut ask = |more: &str| {
+        let answer = wire.ask(post("/v1/chat/completions", "", &body(more)));
+        assert_eq!(answer.status, 200, "{}", answer.body);
+    };
+    let mut peer = Peer::connect(&gateway, &Hello::v4());
+    let oldest = "agent:main:openai:6f07d653-4d76-4184-a1f6-000000000000";
+    peer.get("sessions.patch", json!({"key": oldest, "label": "Mine"}));
+    ask(", \"user\": \"bob\"");
+    (0..limits::THROWAWAY_SLACK).for_each(|_| ask(""));
+    // The files go when an index without them is on disk.
+    let line = gateway.line("old transcripts put away=0");
+    let list = peer.get("sessions.list", json!({"limit": 2000}));
+    let keys: Vec<&str> = list["sessions"].as_array().unwrap().iter().map(|row| row["key"].as_str().unwrap()).collect();
+    // Of a thousand and a hundred one has a label; ann and bob have names.
+    assert_eq!(keys.len(), limits::THROWAWAY_SESSIONS + 3, "{line}");
+    for named in ["agent:main:openai-user:ann", "agent:main:openai-user:bob", oldest] {
+        assert!(keys.contains(&named), "{named}");
+    }
+    let (status, home) = gateway.stop();
+    assert!(status.success());
+    let folder = home.state("agents/main/sessions");
+    let index: Value = serde_json::from_slice(&std::fs::read(folder.join("sessions.json")).unwrap()).unwrap();
+    let index = index.as_object().unwrap();
+    let transcripts = std::fs::read_dir(&folder).unwrap().filter(|entry| {
+        let name = entry.as_ref().unwrap().file_name().into_string().unwrap();
+        name.ends_with(".jsonl")
+    });
+    assert_eq!((index.len(), transcripts.count()), (keys.len(), keys.len()));
+    assert!(folder.join("ann.jsonl").exists() && folder.join("6f07d653-4d76-8a84-a1f6-000000000000.jsonl").exists());
+    assert!(!folder.join("6f07d653-4d76-8a84-a1f6-000000000001.jsonl").exists());
 }

@@ -54,6 +54,20 @@ fn what_is_answered_is_in_the_file_and_everybody_is_told() {
 }
 
 #[test]
+fn an_interval_without_a_fraction_is_one_however_it_is_written() {
+    let gateway = Gateway::start();
+    let mut peer = Peer::connect(&gateway, &Hello::v4());
+    let mut wanted = event_job("tea");
+    wanted["schedule"]["everyMs"] = json!(60_000.0);
+    let job = peer.get("cron.add", wanted.clone());
+    assert_eq!(job["schedule"]["everyMs"].as_u64(), Some(60_000), "{job}");
+    assert!(job["state"]["nextRunAtMs"].is_u64(), "{job}");
+    wanted["schedule"]["everyMs"] = json!(60_000.5);
+    let refused = peer.call("cron.add", wanted);
+    assert!(refused["error"]["message"].as_str().unwrap().contains("must be integer"), "{refused}");
+}
+
+#[test]
 fn scopes_hold_and_wrong_jobs_are_refused_with_the_reason() {
     let gateway = Gateway::start();
     let mut reader = Peer::connect(&gateway, &Hello::v4().scopes(&["operator.read"]));
@@ -128,6 +142,8 @@ fn a_turn_runs_in_a_session_of_its_own_and_its_answer_is_kept_and_told() {
     peer.get("cron.run", json!({"id": id}));
     let second = finished(&mut peer, &id);
     assert_ne!(first["sessionId"], second["sessionId"], "a conversation of its own each time");
+    // That nobody can name it again when the next one has begun, its id tells.
+    assert!(first["sessionId"].as_str().is_some_and(|id| id.get(14..16) == Some("8c")), "{first}");
     let one = peer.get("cron.runs", json!({"id": id, "runId": ran["runId"]}));
     assert_eq!((&one["total"], &one["entries"][0]["summary"]), (&json!(1), &json!("It will rain.")));
     let state = &store(gateway.home())["jobs"][0]["state"];
@@ -140,6 +156,112 @@ fn a_turn_runs_in_a_session_of_its_own_and_its_answer_is_kept_and_told() {
     peer.get("chat.send", json!({"sessionKey": "main", "message": "news?", "idempotencyKey": "k"}));
     let asked = upstream.asked()["messages"].to_string();
     assert!(asked.contains("weather") && asked.contains("It will rain."), "{asked}");
+}
+
+#[test]
+fn an_agent_plans_a_reminder_and_says_it_in_the_same_conversation() {
+    let wish = json!({"action": "add", "job": {"at": "900ms", "message": "Tell them that tea is ready."}});
+    let script = vec![
+        Act::Call("cron", wish),
+        Act::Call("cron", json!({"action": "list"})),
+        Act::Say(&["I will remind you."]),
+        Act::Say(&["Tea is ready!"]),
+    ];
+    let upstream = Upstream::play(script);
+    let gateway = Setup::new().config(&upstream.config("")).start();
+    let mut peer = Peer::connect(&gateway, &Hello::v4());
+    peer.get("chat.send", json!({"sessionKey": "desk", "message": "remind me", "idempotencyKey": "k"}));
+    let asked = upstream.asked();
+    assert!(asked["messages"][0]["content"].to_string().contains("- cron: Reminders"), "{asked}");
+    assert!(asked["tools"].as_array().unwrap().iter().any(|tool| tool["function"]["name"] == "cron"));
+    let added = peer.event_where("cron", |told| told["action"] == "added")["payload"]["job"].clone();
+    assert_eq!(
+        (&added["agentId"], &added["sessionTarget"], &added["name"]),
+        (&json!("main"), &json!("session:agent:main:desk"), &json!("Tell them that tea is ready."))
+    );
+    assert!(upstream.asked()["messages"].to_string().contains("nextRunAtMs"), "the model sees the job");
+    let listed = upstream.asked()["messages"].to_string();
+    assert!(listed.contains("total") && listed.contains(added["id"].as_str().unwrap()), "{listed}");
+    // The turn comes in the same conversation, with what was said before it.
+    let reminded = upstream.asked()["messages"].to_string();
+    assert!(reminded.contains("remind me") && reminded.contains("I will remind you."), "{reminded}");
+    assert!(reminded.contains("Tell them that tea is ready.\\nCurrent time: "), "{reminded}");
+    let said = peer.event_where("chat", |told| told["state"] == "final" && told.to_string().contains("Tea is ready!"));
+    assert_eq!(said["payload"]["sessionKey"], "agent:main:desk");
+    let ended = finished(&mut peer, added["id"].as_str().unwrap());
+    assert_eq!((&ended["status"], &ended["sessionKey"]), (&json!("ok"), &json!("agent:main:desk")));
+    assert_eq!(peer.get("cron.status", json!({}))["jobs"], 0, "a reminder that was given goes");
+    let rows = peer.get("sessions.list", json!({}));
+    assert_eq!(rows["sessions"].as_array().unwrap().len(), 1, "no session of its own: {rows}");
+}
+
+#[test]
+fn what_a_turn_left_is_posted_to_a_webhook() {
+    let upstream = Upstream::play(vec![Act::Say(&["It rains."]), Act::Say(&["Again."]), Act::Say(&["Alone."])]);
+    // Any server will do as one that is posted to.
+    let hook = Upstream::play(vec![Act::Refuse(503, "", "{}"), Act::Say(&["taken"]), Act::Refuse(404, "", "{}")]);
+    let more = r#", cron: {webhookToken: "hook-token", webhookSsrfPolicy: {allowedHostnames: ["127.0.0.1"]}}"#;
+    let gateway = Setup::new().config(&upstream.config(more)).start();
+    let mut peer = Peer::connect(&gateway, &Hello::v4());
+    let to = format!("http://127.0.0.1:{}/news?key=1", hook.port);
+    let job = gateway.cli_json(&[
+        "cron",
+        "add",
+        "--name",
+        "news",
+        "--every",
+        "1d",
+        "--message",
+        "go",
+        "--webhook",
+        &to,
+        "--json",
+    ]);
+    assert_eq!(job["delivery"], json!({"mode": "webhook", "to": to}));
+    let id = job["id"].as_str().unwrap();
+    let ran = gateway.cli_json(&["cron", "run", id, "--wait", "--poll-interval", "50ms", "--json"]);
+    assert_eq!((&ran["status"], &ran["run"]["delivered"]), (&json!("ok"), &json!(true)), "{ran}");
+    for _ in 0..2 {
+        let posted = hook.asked();
+        assert_eq!(
+            (&posted["jobId"], &posted["action"], &posted["status"], &posted["summary"], &posted["job"]["name"]),
+            (&json!(id), &json!("finished"), &json!("ok"), &json!("It rains."), &json!("news"))
+        );
+        assert_eq!((&posted["runId"], hook.key().as_str()), (&ran["runId"], "hook-token"));
+    }
+    // The receiver's own answer decides.
+    let answer = peer.get("cron.run", json!({"id": id}));
+    let ended = finished(&mut peer, id);
+    assert_eq!(ended["runId"], ran["runId"], "the first one");
+    let ended = finished(&mut peer, id);
+    assert_eq!((&ended["runId"], &ended["deliveryStatus"]), (&answer["runId"], &json!("not-delivered")));
+    assert_eq!(ended["deliveryError"], "the webhook did not take it: status 404");
+    let private = gateway.cli(&["cron", "edit", id, "--webhook", "http://localhost:1/x"]);
+    assert!(private.status.success());
+    let told = gateway.cli(&["cron", "run", id, "--wait", "--poll-interval", "50ms"]);
+    assert_eq!((told.status.code(), told.stdout.as_slice()), (Some(0), &b"Alone.\n"[..]));
+    let runs = peer.get("cron.runs", json!({"id": id, "limit": 1}));
+    assert!(runs["entries"][0]["deliveryError"].as_str().unwrap().contains("allowedHostnames"), "{runs}");
+}
+
+#[test]
+fn waiting_for_a_turn_tells_how_it_ended() {
+    let upstream =
+        Upstream::play(vec![Act::Refuse(400, "", "{\"error\": {\"message\": \"no such thing\"}}"), Act::Hang]);
+    let gateway = Setup::new().config(&upstream.config("")).start();
+    let job = gateway.cli_json(&["cron", "add", "--name", "bad", "--every", "1d", "--message", "go", "--json"]);
+    let id = job["id"].as_str().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    let failed = gateway.cli(&["cron", "run", "bad", "--wait", "--poll-interval", "50ms"]);
+    assert_eq!(failed.status.code(), Some(1));
+    let told = text(failed.stderr);
+    assert!(told.contains(&format!("Job {id} ended with error: ")) && told.contains("no such thing"), "{told}");
+    let long = gateway.cli(&["cron", "run", "bad", "--wait", "--wait-timeout", "200ms", "--poll-interval", "50ms"]);
+    assert_eq!(long.status.code(), Some(1));
+    let told = text(long.stderr);
+    assert!(told.contains("still runs after 200ms") && told.contains("openclaw cron runs"), "{told}");
+    let wrong = gateway.cli(&["cron", "run", "bad", "--wait", "--wait-timeout", "soon"]);
+    assert!(text(wrong.stderr).contains("Invalid --wait-timeout"));
 }
 
 #[test]
@@ -316,6 +438,10 @@ fn the_command_line_does_it_all() {
     let runs = String::from_utf8(gateway.cli(&["cron", "runs", &id[..8]]).stdout).unwrap();
     assert!(runs.contains("Tea is ready") && runs.contains("ok"), "{runs}");
     assert_eq!(gateway.cli_json(&["cron", "rm", id, "--json"])["removed"], true);
+    let gone = gateway.cli(&["cron", "runs", "nobody"]);
+    let told = String::from_utf8(gone.stderr).unwrap();
+    assert_eq!(gone.status.code(), Some(1), "{told}");
+    assert!(told.contains("cron job not found: nobody") && told.contains("openclaw cron list"), "{told}");
     let gone = gateway.cli(&["cron", "rm", id]);
     assert!(String::from_utf8(gone.stderr).unwrap().contains("cron job not found"));
     assert_eq!(gateway.cli_json(&["cron", "status", "--json"])["jobs"], 0);

@@ -78,16 +78,21 @@ const CRON_JOB: &[Flag] = &[
     choice("missed", "what", MISSED, "What becomes of runs missed while the gateway was down"),
     text("model", "model", "Turn: its model, provider/model or an alias"),
     switch("no-deliver", "Keep the turn's answer in its session"),
-    choice("session", "target", SESSION_TARGET, "Where it runs; follows from the payload"),
+    text("session", "target", "Where it runs: main, isolated or session:<key>; follows from the payload"),
     text("system-event", "text", "Line for the main session"),
     text("thinking", "level", "Turn: how much the model thinks"),
     text("timeout-seconds", "n", "Turn: its time limit"),
     text("to", "dest", "Recipient of the answer"),
     text("tz", "zone", "Time zone of --cron and --at, such as Europe/Berlin"),
     choice("wake", "mode", WAKE, "When the main session looks at it"),
+    text("webhook", "url", "Post what a turn left there, as JSON").not_with(&[
+        "announce",
+        "channel",
+        "no-deliver",
+        "to",
+    ]),
 ];
 const MISSED: &[&str] = &["run", "skip"];
-const SESSION_TARGET: &[&str] = &["main", "isolated"];
 
 const GATEWAY: &[Flag] = &[
     switch("allow-unconfigured", "Start without gateway.mode=local in the config"),
@@ -865,10 +870,21 @@ whose comments stay.",
     Command {
         path: &["cron", "run"],
         about: "Run a job now",
-        details: "Returns when a line is in the main session or a turn has begun. Exit status 1 when it is not run.",
-        flags: &[&[switch("due", "Only if it is due")], JSON, TARGET, TIMEOUT_30],
+        details: "Returns when a line is in the main session or a turn has begun. Exit status 1 when it is not run; with \
+--wait also when the turn does not end well.",
+        flags: &[
+            &[
+                switch("due", "Only if it is due"),
+                text("poll-interval", "span", "How often --wait looks").or("1s"),
+                switch("wait", "Wait for the end of the turn"),
+                text("wait-timeout", "span", "How long --wait waits").or("10m"),
+            ],
+            JSON,
+            TARGET,
+            TIMEOUT_30,
+        ],
         args: CRON_ID,
-        examples: &[("cron run news", "Try a job out")],
+        examples: &[("cron run news --wait", "Try a job out")],
         run: Run::CronRun,
         ..BASE
     },

@@ -38,6 +38,10 @@ use crate::config::resolve::config_invalid;
 pub fn main() -> ExitCode {
     let words: Vec<OsString> = std::env::args_os().skip(1).collect();
     let env = Env::from_process();
+    if let Some(name) = Env::unreadable() {
+        let error = CliError::usage(format!("{name} is not valid UTF-8.")).hint("Set it to plain text, or unset it.");
+        return finish(&plain(&env), false, "", Err(error));
+    }
     let wish = match parse::parse(&words) {
         Ok(wish) => wish,
         Err(refusal) => return refuse(&env, &refusal),

@@ -6,6 +6,7 @@ use std::io::{self, IsTerminal, Write};
 use serde_json::Value;
 
 use super::fail::{CliError, Kind};
+use crate::sys::host;
 
 /// How a piece of text looks on a terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,8 +43,7 @@ impl Style {
 pub struct Out {
     color: bool,
     color_err: bool,
-    /// Columns of tables.
-    pub width: usize,
+    columns: Option<usize>,
     /// Whether standard output is a terminal.
     pub terminal: bool,
 }
@@ -73,8 +73,14 @@ impl Out {
     /// The real streams. `columns` is the value of `COLUMNS`.
     pub fn new(wish: ColorWish, columns: Option<&str>) -> Out {
         let terminal = io::stdout().is_terminal();
-        let width = columns.and_then(|text| text.trim().parse().ok()).filter(|n| (40..=400).contains(n)).unwrap_or(80);
-        Out { color: wish.on(terminal), color_err: wish.on(io::stderr().is_terminal()), width, terminal }
+        let columns = columns.and_then(|text| text.trim().parse().ok());
+        Out { color: wish.on(terminal), color_err: wish.on(io::stderr().is_terminal()), columns, terminal }
+    }
+
+    /// Columns of tables: `COLUMNS`, which most shells keep to themselves, else the terminal's, else 80.
+    pub fn width(&self) -> usize {
+        let ask = || self.terminal.then(host::terminal_columns).flatten();
+        self.columns.filter(|columns| *columns > 0).or_else(ask).map_or(80, |columns| columns.clamp(40, 400))
     }
 
     /// One or more lines for the person who reads the result.
@@ -193,6 +199,16 @@ mod tests {
         assert!(!render(&[(Style::Bad, evil)], false).contains('\x1b'));
         let text = serde_json::to_string(&json!({ "x": "\u{9b}\u{7f}\x1b" })).unwrap();
         assert_eq!(json_safe(&text), "{\"x\":\"\\u009b\\u007f\\u001b\"}");
+    }
+
+    #[test]
+    fn tables_are_as_wide_as_asked_within_reason() {
+        let width = |columns| Out { columns, ..Out::new(ColorWish::default(), None) };
+        for (columns, expected) in [(Some(100), 100), (Some(30), 40), (Some(9999), 400)] {
+            assert_eq!(width(columns).width(), expected);
+        }
+        let piped = Out { terminal: false, ..width(Some(0)) };
+        assert_eq!(piped.width(), 80);
     }
 
     #[test]

@@ -96,6 +96,11 @@ pub struct Refusal {
 pub fn parse(words: &[OsString]) -> Result<Wish, Box<Refusal>> {
     let mut line = Line::default();
     line.globals.no_color = before_dashes(words).any(|word| word == "--no-color");
+    if words.iter().any(|word| word.to_str().is_none()) {
+        // The word is not repeated: it may be a secret.
+        let what = "OpenClaw could not parse this command: an argument is not valid UTF-8.";
+        return Err(line.refuse(words, CliError::usage(what).hint("Try: openclaw --help")));
+    }
     match line.read(words) {
         Ok(wish) => Ok(wish),
         Err(error) if error.kind == Kind::Profile => Err(line.refuse(words, error)),

@@ -235,6 +235,10 @@ pub fn credentials(world: &World, aim: &Target, method: &str) -> Result<(), CliE
     }
     let mut error = several(Kind::Credentials, &aim.credentials_required(method));
     error.hints.extend(aim.token_file_problem.clone());
+    if aim.is_local {
+        let start = world.command("gateway --allow-unconfigured");
+        error = error.hint(format!("No gateway has run here yet? Start one, which makes a token: {start}"));
+    }
     Err(error)
 }
 

@@ -5,8 +5,7 @@ use std::path::Path;
 
 use super::out::{ColorWish, Out};
 use super::parse::Globals;
-use crate::config::env::dotenv_additions;
-use crate::config::{Config, Env, Paths, Profile, Snapshot, load};
+use crate::config::{Config, Env, Paths, Profile, Snapshot, load, prepare};
 
 /// The surroundings of one command.
 pub struct World {
@@ -27,15 +26,8 @@ pub struct World {
 impl World {
     /// Looks around. The profile's name was checked by the parser.
     pub fn open(globals: &Globals, out: Out, json: bool) -> World {
-        let mut env = Env::from_process();
         let profile = globals.profile.as_deref().and_then(|name| Profile::named(name).ok()).unwrap_or_default();
-        profile.apply(&mut env);
-        let paths = Paths::resolve(&env, &profile);
-        for (name, value) in dotenv_additions(&env, &paths.state_dir) {
-            env.set(&name, value);
-        }
-        // A `.env` file beside the command may name other paths.
-        let paths = Paths::resolve(&env, &profile);
+        let (env, paths) = prepare(Env::from_process(), &profile);
         let snapshot = load(&paths, &env);
         let env = snapshot.env.clone();
         World { env, paths, snapshot, out, json, now_ms: crate::sys::clock::wall_ms() }

@@ -49,6 +49,15 @@ impl Env {
         }
     }
 
+    /// A setting of this program that is not UTF-8. It must be refused: going on without it would mean another state
+    /// directory or another secret than was asked for.
+    pub fn unreadable() -> Option<String> {
+        std::env::vars_os().find_map(|(name, value)| {
+            let name = name.into_string().ok().filter(|name| name.starts_with("OPENCLAW_"))?;
+            value.to_str().is_none().then_some(name)
+        })
+    }
+
     /// An environment of exactly these variables, with `/` as the current directory.
     pub fn of<'a>(vars: impl IntoIterator<Item = (&'a str, &'a str)>) -> Env {
         let vars = vars.into_iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();

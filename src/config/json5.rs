@@ -84,6 +84,31 @@ pub fn parse(text: &str) -> Result<Parsed, ParseError> {
     Ok(Parsed { value, duplicates: reader.duplicates })
 }
 
+/// Line and column of the value at a dotted path, both from 1; none when the text does not hold it.
+pub fn locate(text: &str, path: &str) -> Option<(usize, usize)> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    check_depth(text).ok()?;
+    let tree = parse_to_ast(text, &CollectOptions::default(), &options()).ok()?;
+    let mut value = tree.value.as_ref()?;
+    let mut start = value.range().start;
+    for step in path.split('.') {
+        value = match value {
+            ast::Value::Object(object) => {
+                let named = object.properties.iter().rev().find(|prop| prop.name.as_str() == step)?;
+                start = named.name.range().start;
+                &named.value
+            }
+            ast::Value::Array(array) => {
+                let item = array.elements.get(step.parse::<usize>().ok()?)?;
+                start = item.range().start;
+                item
+            }
+            _ => return None,
+        };
+    }
+    Some(place(text, start))
+}
+
 /// How every configuration text is read.
 pub(super) fn options() -> ParseOptions {
     ParseOptions { allow_missing_commas: false, ..ParseOptions::default() }
@@ -305,6 +330,19 @@ mod tests {
         let text = "\u{feff}// head\n{ a: 'it\\'s', /* b */ \"c\": [1, 0x1F, +2, .5, 5., -3e2,], $d_1: null, e: true, 7: 1, }\n";
         let expected = json!({"a": "it's", "c": [1, 31, 2, 0.5, 5, -300], "$d_1": null, "e": true, "7": 1});
         assert_eq!(value(text), expected);
+    }
+
+    #[test]
+    fn a_value_is_found_at_its_path() {
+        let text =
+            "\u{feff}{ // é\n  gateway: { port: 1, 'port': 'x' },\n  agents: { list: [{ id: 'a' },\n    { id: 5 }] } }";
+        assert_eq!(locate(text, "gateway.port"), Some((2, 23)));
+        assert_eq!(locate(text, "agents.list.1"), Some((4, 5)));
+        assert_eq!(locate(text, "agents.list.1.id"), Some((4, 7)));
+        for absent in ["", "gateway.bind", "gateway.port.x", "agents.list.2", "agents.list.x"] {
+            assert_eq!(locate(text, absent), None, "{absent}");
+        }
+        assert_eq!(locate("{ broken", "broken"), None);
     }
 
     #[test]

@@ -70,6 +70,16 @@ pub struct Snapshot {
     pub env: Env,
 }
 
+impl Snapshot {
+    /// An issue or warning as a person reads it, with its place where the file itself holds the value.
+    pub fn told(&self, issue: &Issue) -> String {
+        match self.raw.as_deref().and_then(|text| json5::locate(text, &issue.path)) {
+            Some((line, column)) => format!("{issue} (line {line}, column {column})"),
+            None => issue.to_string(),
+        }
+    }
+}
+
 impl fmt::Debug for Snapshot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut out = f.debug_struct("Snapshot");
@@ -78,8 +88,8 @@ impl fmt::Debug for Snapshot {
     }
 }
 
-/// Applies the profile, finds the places of files and adds the `.env` files, in that order: a `.env` file can set
-/// secrets and ports but cannot move the state directory that is already chosen.
+/// Applies the profile, adds the `.env` files and finds the places of files: a `.env` file beside the command may name
+/// other places, but not those that a profile or the environment has chosen.
 pub fn prepare(env: Env, profile: &Profile) -> (Env, Paths) {
     let mut env = env;
     profile.apply(&mut env);
@@ -87,6 +97,7 @@ pub fn prepare(env: Env, profile: &Profile) -> (Env, Paths) {
     for (name, value) in dotenv_additions(&env, &paths.state_dir) {
         env.set(&name, value);
     }
+    let paths = Paths::resolve(&env, profile);
     (env, paths)
 }
 

@@ -32,3 +32,4 @@ pub use paths::{Paths, Profile};
 pub use resolve::{AuthPlan, Flags, Plan, Refusal, plan};
 pub use secret::Secret;
 pub use target::{Target, TargetError, TargetFlags, client_target};
+pub use value::duration;

@@ -14,8 +14,6 @@ const PROFILE_NAME_CHARS: usize = 64;
 const DEV_PORT: &str = "19001";
 /// Where both originals keep their log files on Unix.
 const LOG_DIR: &str = "/tmp/openclaw";
-/// Global flags before the command that take a value and are not ours to read.
-const VALUED_GLOBALS: [&str; 2] = ["--log-level", "--container"];
 
 /// The profile chosen on the command line, if any.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,8 +26,6 @@ pub struct Profile {
 pub enum ProfileError {
     /// The name has other characters than letters, digits, `_` and `-`.
     InvalidName,
-    /// `--dev` and `--profile` contradict each other.
-    Combined,
     /// `--profile` came without a name.
     MissingValue,
 }
@@ -38,7 +34,6 @@ impl fmt::Display for ProfileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             ProfileError::InvalidName => "Invalid --profile (use letters, numbers, \"_\", \"-\" only)",
-            ProfileError::Combined => "Cannot combine --dev with --profile",
             ProfileError::MissingValue => "--profile requires a value",
         })
     }
@@ -66,32 +61,6 @@ impl Profile {
         Ok(Profile { name: Some(name.to_string()) })
     }
 
-    /// Takes `--dev` and `--profile` out of the flags that stand before the command.
-    /// `args` is argv without the program name; the second value is what remains.
-    pub fn from_args(args: &[String]) -> Result<(Profile, Vec<String>), ProfileError> {
-        let mut chosen = Choice::default();
-        let mut rest = Vec::with_capacity(args.len());
-        let mut left = args.iter();
-        while let Some(arg) = left.next() {
-            match arg.as_str() {
-                "--dev" => chosen.dev()?,
-                "--profile" => chosen.named(left.next().map(String::as_str))?,
-                flag if flag.starts_with("--profile=") => chosen.named(flag.strip_prefix("--profile="))?,
-                flag if VALUED_GLOBALS.contains(&flag) => {
-                    rest.push(arg.clone());
-                    rest.extend(left.next().cloned());
-                }
-                flag if flag.starts_with('-') && flag != "--" => rest.push(arg.clone()),
-                _ => {
-                    rest.push(arg.clone());
-                    break;
-                }
-            }
-        }
-        rest.extend(left.cloned());
-        Ok((chosen.profile, rest))
-    }
-
     /// The name as given, `default` included.
     pub fn name(&self) -> Option<&str> {
         self.name.as_deref()
@@ -117,33 +86,6 @@ impl Profile {
     }
 }
 
-/// The choice while arguments are read: `--dev` after `--profile dev` is fine, every other mixture is not.
-#[derive(Default)]
-struct Choice {
-    profile: Profile,
-    dev: bool,
-}
-
-impl Choice {
-    fn dev(&mut self) -> Result<(), ProfileError> {
-        if self.profile.name().is_some_and(|name| name != "dev") {
-            return Err(ProfileError::Combined);
-        }
-        self.dev = true;
-        self.profile = Profile::named("dev")?;
-        Ok(())
-    }
-
-    fn named(&mut self, name: Option<&str>) -> Result<(), ProfileError> {
-        if self.dev {
-            return Err(ProfileError::Combined);
-        }
-        let name = name.filter(|name| !name.starts_with("--")).ok_or(ProfileError::MissingValue)?;
-        self.profile = Profile::named(name)?;
-        Ok(())
-    }
-}
-
 /// Every place this program reads or writes.
 #[derive(Clone, Debug)]
 pub struct Paths {
@@ -155,8 +97,6 @@ pub struct Paths {
     pub config_file: PathBuf,
     /// The directory of the JSON-lines log.
     pub log_dir: PathBuf,
-    /// Start of a log file's name: `openclaw`, or `openclaw-<profile>`.
-    pub log_stem: String,
     /// The default agent workspace.
     pub workspace: PathBuf,
     /// Channel credentials.
@@ -189,7 +129,6 @@ impl Paths {
         Paths {
             config_file: place("OPENCLAW_CONFIG_PATH").unwrap_or_else(|| state_dir.join("openclaw.json")),
             log_dir: log_dir(&env, &home, &state_dir),
-            log_stem: log_stem(profile.as_deref()),
             workspace: match &profile {
                 Some(name) => home.join(".openclaw").join(format!("workspace-{name}")),
                 None => state_dir.join("workspace"),
@@ -269,13 +208,6 @@ fn is_default(name: &str) -> bool {
     name.trim().eq_ignore_ascii_case("default")
 }
 
-fn log_stem(profile: Option<&str>) -> String {
-    match profile {
-        Some(name) if Profile::named(name).is_ok() => format!("openclaw-{name}"),
-        _ => "openclaw".to_string(),
-    }
-}
-
 fn home_dir(env: &Env) -> PathBuf {
     let real = env.get("HOME").or_else(|| env.get("USERPROFILE")).map(PathBuf::from);
     let real = real.or_else(|| env.account_home().map(PathBuf::from)).unwrap_or_else(|| env.cwd().to_path_buf());
@@ -331,15 +263,11 @@ fn is_safe_log_dir(_dir: &Path, _owner: Option<u32>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::load::testing::TempDir;
-
-    fn args(list: &[&str]) -> Vec<String> {
-        list.iter().map(|arg| arg.to_string()).collect()
-    }
 
     fn env() -> Env {
         Env::of([("HOME", "/home/ada")]).with_cwd("/somewhere")
     }
+    use crate::config::load::testing::TempDir;
 
     #[test]
     fn without_anything_everything_is_below_the_home() {
@@ -348,7 +276,7 @@ mod tests {
         assert_eq!(paths.config_file, Path::new("/home/ada/.openclaw/openclaw.json"));
         assert_eq!(paths.workspace, Path::new("/home/ada/.openclaw/workspace"));
         assert_eq!(paths.token_file, Path::new("/home/ada/.openclaw/gateway-token"));
-        assert_eq!((paths.profile, paths.log_stem.as_str()), (None, "openclaw"));
+        assert_eq!(paths.profile, None);
     }
 
     #[cfg(unix)]
@@ -378,7 +306,6 @@ mod tests {
         assert_eq!(paths.state_dir, Path::new("/home/ada/.openclaw-Rescue"));
         assert_eq!(paths.config_file, Path::new("/home/ada/.openclaw-Rescue/openclaw.json"));
         assert_eq!(paths.workspace, Path::new("/home/ada/.openclaw/workspace-Rescue"));
-        assert_eq!(paths.log_stem, "openclaw-Rescue");
     }
 
     #[test]
@@ -403,7 +330,7 @@ mod tests {
     fn the_default_profile_is_the_ordinary_place() {
         let paths = Paths::resolve(&env(), &Profile::named("Default").unwrap());
         assert_eq!(paths.state_dir, Path::new("/home/ada/.openclaw"));
-        assert_eq!((paths.profile, paths.log_stem.as_str()), (None, "openclaw"));
+        assert_eq!(paths.profile, None);
     }
 
     #[test]
@@ -436,29 +363,11 @@ mod tests {
     }
 
     #[test]
-    fn an_unwritable_profile_name_from_the_environment_does_not_reach_the_log_name() {
-        let env = Env::of([("HOME", "/h"), ("OPENCLAW_PROFILE", "../evil")]);
-        assert_eq!(Paths::resolve(&env, &Profile::none()).log_stem, "openclaw");
-    }
-
-    #[test]
-    fn flags_count_only_before_the_command() {
-        let (profile, rest) = Profile::from_args(&args(&["--no-color", "--profile", "a", "gateway", "--dev"])).unwrap();
-        assert_eq!(profile.name(), Some("a"));
-        assert_eq!(rest, ["--no-color", "gateway", "--dev"]);
-        let (profile, rest) = Profile::from_args(&args(&["--log-level", "debug", "--profile=b", "x"])).unwrap();
-        assert_eq!((profile.name(), rest.len()), (Some("b"), 3));
-    }
-
-    #[test]
     fn refuses_with_the_texts_of_the_original() {
-        let text = |list: &[&str]| Profile::from_args(&args(list)).unwrap_err().to_string();
-        assert_eq!(text(&["--profile", "a b"]), "Invalid --profile (use letters, numbers, \"_\", \"-\" only)");
-        assert_eq!(text(&["--dev", "--profile", "x"]), "Cannot combine --dev with --profile");
-        assert_eq!(text(&["--profile", "x", "--dev"]), "Cannot combine --dev with --profile");
-        assert_eq!(text(&["--profile"]), "--profile requires a value");
-        assert_eq!(text(&["--profile", "--dev"]), "--profile requires a value");
-        assert!(Profile::from_args(&args(&["--profile", "dev", "--dev"])).unwrap().0.is_dev());
+        let text = |name: &str| Profile::named(name).unwrap_err().to_string();
+        assert_eq!(text("a b"), "Invalid --profile (use letters, numbers, \"_\", \"-\" only)");
+        assert_eq!(text(" "), "--profile requires a value");
+        assert!(Profile::named("dev").unwrap().is_dev());
         assert!(Profile::named(&"a".repeat(65)).is_err());
         assert!(Profile::named("-x").is_err());
     }

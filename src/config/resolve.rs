@@ -233,7 +233,7 @@ pub fn config_invalid(snapshot: &Snapshot, paths: &Paths) -> Vec<String> {
         format!("File: {}", paths.shorten_home(&snapshot.path)),
         "Problem:".to_string(),
     ];
-    lines.extend(snapshot.issues.iter().map(|issue| format!("  - {issue}")));
+    lines.extend(snapshot.issues.iter().map(|issue| format!("  - {}", snapshot.told(issue))));
     lines.push(String::new());
     lines.push(format!("Run: {}", paths.command("doctor --fix")));
     lines

@@ -7,11 +7,13 @@ use super::env::Env;
 use super::keys;
 use crate::limits;
 
-/// A reference to a variable that has no value.
+/// A reference to a variable that has no value, or one that is too long.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Missing {
     /// The variable.
     pub name: String,
+    /// Whether it has a value, with which the text would be too long.
+    pub too_long: bool,
     /// The dotted path of the text that names it.
     pub path: String,
     /// Whether the text was a secret; it was then taken out of the configuration.
@@ -31,7 +33,8 @@ impl Missing {
             (false, true) => " (the secret stays unset)",
             (false, false) => " (kept as written)",
         };
-        format!("Missing env var \"{}\" referenced at config path: {}{fate}", self.name, self.path)
+        let what = if self.too_long { "Too long" } else { "Missing" };
+        format!("{what} env var \"{}\" referenced at config path: {}{fate}", self.name, self.path)
     }
 }
 
@@ -67,10 +70,10 @@ fn walk(value: &mut Value, env: &Env, path: &mut Vec<String>, missing: &mut Vec<
     match value {
         Value::String(text) => match expand(text, env) {
             Ok(expanded) => *text = expanded,
-            Err(name) => {
+            Err(Lack { name, too_long }) => {
                 let dotted = path.join(".");
                 let secret = keys::is_sensitive_text(&dotted);
-                missing.push(Missing { name, path: dotted, secret });
+                missing.push(Missing { name, too_long, path: dotted, secret });
             }
         },
         Value::Array(items) => {
@@ -98,10 +101,19 @@ fn walk(value: &mut Value, env: &Env, path: &mut Vec<String>, missing: &mut Vec<
     }
 }
 
-/// The text with its references replaced, or the first variable that is missing.
-fn expand(text: &str, env: &Env) -> Result<String, String> {
+/// The variable without which a text cannot be completed.
+#[derive(Debug, PartialEq, Eq)]
+struct Lack {
+    name: String,
+    too_long: bool,
+}
+
+/// The text with its references replaced, or the first variable that is missing or makes it too long.
+fn expand(text: &str, env: &Env) -> Result<String, Lack> {
+    let lack = |name: &str, too_long| Lack { name: name.to_string(), too_long };
+    let most = limits::SUBSTITUTED_BYTES.max(text.len());
     let mut out = String::with_capacity(text.len());
-    let mut rest = text;
+    let (mut rest, mut last) = (text, "");
     while let Some(at) = rest.find('$') {
         let (before, tail) = rest.split_at(at);
         out.push_str(before);
@@ -111,7 +123,8 @@ fn expand(text: &str, env: &Env) -> Result<String, String> {
                 tail
             }
             Some((Reference::Name(name), tail)) => {
-                out.push_str(env.get(name).ok_or_else(|| name.to_string())?);
+                out.push_str(env.get(name).ok_or_else(|| lack(name, false))?);
+                last = name;
                 tail
             }
             None => {
@@ -119,12 +132,12 @@ fn expand(text: &str, env: &Env) -> Result<String, String> {
                 tail.get(1..).unwrap_or_default()
             }
         };
-        if out.len() > limits::SUBSTITUTED_BYTES.max(text.len()) {
-            return Ok(text.to_string());
+        if out.len() > most {
+            return Err(lack(last, true));
         }
     }
     out.push_str(rest);
-    Ok(out)
+    if out.len() > most { Err(lack(last, true)) } else { Ok(out) }
 }
 
 enum Reference<'a> {
@@ -156,8 +169,26 @@ mod tests {
         let text = |t: &str| expand(t, &env()).unwrap();
         assert_eq!(text("x${A}y${B_2}"), "xoney".to_string() + "two");
         assert_eq!(text("$A ${a} $${A} ${} $$ ${A"), "$A ${a} ${A} ${} $$ ${A");
-        assert_eq!(expand("${BLANK}", &env()), Err("BLANK".to_string()));
-        assert_eq!(expand("${NOPE}", &env()), Err("NOPE".to_string()));
+        let lack = |name: &str| Err(Lack { name: name.into(), too_long: false });
+        assert_eq!(expand("${BLANK}", &env()), lack("BLANK"));
+        assert_eq!(expand("${NOPE}", &env()), lack("NOPE"));
+    }
+
+    #[test]
+    fn references_cannot_multiply_without_end_and_never_stay_for_a_secret() {
+        let half = "x".repeat(limits::SUBSTITUTED_BYTES / 2);
+        let env = Env::of([("HALF", half.as_str())]);
+        assert_eq!(expand("${HALF}${HALF}", &env).unwrap().len(), limits::SUBSTITUTED_BYTES);
+        let lack = Err(Lack { name: "HALF".into(), too_long: true });
+        for text in ["${HALF}${HALF}!", "!${HALF}${HALF}", "${HALF}${HALF}${HALF}"] {
+            assert_eq!(expand(text, &env), lack, "{text}");
+        }
+        let long = "y".repeat(limits::SUBSTITUTED_BYTES + 1);
+        assert_eq!(expand(&long, &env).unwrap(), long, "what is written so stays");
+        let mut value = json!({"gateway": {"auth": {"token": "${HALF}${HALF}!"}}});
+        let missing = substitute(&mut value, &env);
+        assert_eq!(value, json!({"gateway": {"auth": {}}}));
+        assert!(missing[0].is_fatal() && missing[0].message().starts_with("Too long env var \"HALF\""), "{missing:?}");
     }
 
     #[test]

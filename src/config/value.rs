@@ -72,7 +72,7 @@ impl<'a> Node<'a> {
 
 /// A duration as written in `heartbeat.every`: `30m`, `1h30m`, `45s`, `500ms`, `2d`; a bare number is minutes
 /// (agent.md 25).
-pub(super) fn duration(text: &str) -> Option<Duration> {
+pub fn duration(text: &str) -> Option<Duration> {
     let text = text.trim().to_ascii_lowercase();
     if text.is_empty() {
         return None;

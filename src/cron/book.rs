@@ -5,8 +5,7 @@ use serde::ser::{Serialize, SerializeMap, SerializeSeq};
 use serde_json::{Map, Value};
 
 use super::job::Job;
-use super::schedule::{Fault, Zones};
-use crate::limits;
+use super::schedule::Zones;
 use crate::sys::order;
 
 /// The jobs, in the order of the file.
@@ -83,21 +82,6 @@ impl Book {
         order::by_key(&mut due, |job| job.next_run());
         due.into_iter().map(|job| job.id().to_string()).collect()
     }
-
-    /// Zones that must be read before all schedules can be.
-    pub fn unread_zones(&self) -> Vec<String> {
-        let unread = self.jobs.iter().filter_map(|job| match job.schedule() {
-            Err(Fault::Unread(name)) => Some(name.clone()),
-            _ => None,
-        });
-        let mut names: Vec<String> = Vec::new();
-        for name in unread.take(limits::CRON_JOBS) {
-            if !names.contains(&name) {
-                names.push(name);
-            }
-        }
-        names
-    }
 }
 
 /// The whole file; nothing is copied, because it is written at each change.
@@ -145,7 +129,6 @@ mod tests {
         let (read, written): (Value, Value) =
             (serde_json::from_str(FILE).unwrap(), serde_json::from_str(&book.to_text()).unwrap());
         assert_eq!(read, written);
-        assert_eq!(book.unread_zones(), ["Europe/Berlin"]);
         assert!(book.to_text().contains("\n  \"jobs\": [\n    {\n"));
         let empty = Book::parse(None, &Zones::default()).unwrap();
         assert_eq!(serde_json::from_str::<Value>(&empty.to_text()).unwrap(), json!({"version": 1, "jobs": []}));

@@ -40,8 +40,8 @@ pub fn line(job_id: &str, ended: &Ended, next_run: Option<u64>) -> Map<String, V
         ("runAtMs", Some(ended.began.into())),
         ("durationMs", Some(ended.ended.saturating_sub(ended.began).into())),
         ("nextRunAtMs", next_run.map(Value::from)),
-        ("delivered", ended.undelivered.as_ref().map(|_| false.into())),
-        ("deliveryStatus", ended.undelivered.as_ref().map(|_| "not-delivered".into())),
+        ("delivered", ended.was_delivered().map(Value::from)),
+        ("deliveryStatus", ended.delivery_status().map(Value::from)),
         ("deliveryError", text(&ended.undelivered)),
     ];
     order::object(members.into_iter().filter_map(|(name, value)| Some((name.to_string(), value?))))
@@ -57,6 +57,7 @@ pub fn skipped(why: String, at: u64) -> Ended {
         run_id: None,
         began: at,
         ended: at,
+        delivered: false,
         undelivered: None,
     }
 }
@@ -116,7 +117,8 @@ pub fn last_run(log: &[u8]) -> Option<Ended> {
         let status = [Status::Ok, Status::Error].into_iter().find(|status| word == status.name())?;
         let (began, ended) = (entry.get("runAtMs")?.as_u64()?, entry.get("ts")?.as_u64()?);
         let (error, undelivered) = (text("error"), text("deliveryError"));
-        Some(Ended { status, error, summary: None, session: None, run_id: None, began, ended, undelivered })
+        let delivered = entry.get("delivered") == Some(&Value::Bool(true));
+        Some(Ended { status, error, summary: None, session: None, run_id: None, began, ended, delivered, undelivered })
     })
 }
 

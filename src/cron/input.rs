@@ -3,6 +3,7 @@
 
 use serde_json::{Map, Value};
 
+use super::job::IN_SESSION;
 use super::schedule;
 use crate::limits;
 use crate::sys::{date, order};
@@ -170,21 +171,38 @@ fn check(job: &Map<String, Value>) -> Result<(), String> {
     };
     let said = inner(if kind == "systemEvent" { "text" } else { "message" }).unwrap_or_default();
     let most = if kind == "systemEvent" { limits::SYSTEM_EVENT_CHARS } else { limits::CRON_MESSAGE_CHARS };
+    let target = text("sessionTarget");
+    let is_turn = target == "isolated" || target.strip_prefix(IN_SESSION).is_some_and(|key| !key.is_empty());
+    let delivery = |name: &str| job.get("delivery").and_then(|delivery| delivery.get(name)).and_then(Value::as_str);
     let faults = [
+        (delivery("mode") == Some("webhook") && !delivery("to").is_some_and(is_address)).then(|| {
+            "delivery.mode=\"webhook\" requires delivery.to to be a valid http(s) URL without user and password"
+                .to_string()
+        }),
+        (!is_turn && !matches!(target, "main" | ""))
+            .then(|| format!("at /sessionTarget: must be main, isolated or {IN_SESSION}<key of a session>")),
         text("name").is_empty().then(|| "cron job name is required".to_string()),
         long("name", text("name"), limits::CRON_NAME_CHARS),
         long("description", text("description"), limits::CRON_DESCRIPTION_CHARS),
         long("payload", said, most),
-        (text("sessionTarget") == "main" && kind != "systemEvent")
+        (target == "main" && kind != "systemEvent")
             .then(|| "main cron jobs require payload.kind=\"systemEvent\"".to_string()),
-        (text("sessionTarget") == "isolated" && kind != "agentTurn")
-            .then(|| "isolated cron jobs require payload.kind=\"agentTurn\"".to_string()),
+        (is_turn && kind != "agentTurn").then(|| "isolated cron jobs require payload.kind=\"agentTurn\"".to_string()),
         (said.is_empty() && kind == "systemEvent").then(|| "payload.kind=\"systemEvent\" requires text".to_string()),
         (said.is_empty() && kind == "agentTurn").then(|| "payload.kind=\"agentTurn\" requires message".to_string()),
-        (job.contains_key("delivery") && text("sessionTarget") != "isolated")
+        (job.contains_key("delivery") && !is_turn)
             .then(|| "cron delivery config is only supported for sessionTarget=\"isolated\"".to_string()),
     ];
     faults.into_iter().flatten().next().map_or(Ok(()), Err)
+}
+
+/// Whether a text is an address that can be posted to.
+fn is_address(text: &str) -> bool {
+    let scheme = |scheme: &str| text.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme));
+    let rest = text.split_once("://").filter(|_| scheme("http://") || scheme("https://")).map_or("", |(_, rest)| rest);
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let odd = |letter: char| letter.is_control() || letter.is_whitespace() || letter == '\\';
+    text.len() <= limits::WEB_URL_BYTES && !authority.is_empty() && !authority.contains('@') && !text.contains(odd)
 }
 
 #[cfg(test)]
@@ -245,6 +263,32 @@ mod tests {
         assert!(
             wrong(json!({"schedule": {"kind": "at", "at": "2020-01-01"}})).starts_with("schedule.at is in the past")
         );
+    }
+
+    #[test]
+    fn a_webhook_is_an_address_without_secrets() {
+        let to = |to: &str| {
+            made(json!({"name": "t", "schedule": {"kind": "every", "everyMs": 60_000},
+                "payload": {"kind": "agentTurn", "message": "go"}, "delivery": {"mode": "webhook", "to": to}}))
+        };
+        assert_eq!(to("HTTPS://x.example/a?b=c").unwrap()["delivery"]["mode"], "webhook");
+        let long = format!("http://x/{}", "a".repeat(limits::WEB_URL_BYTES));
+        for wrong in ["", "x.example", "ftp://x", "http://", "http:///a", "http://u:p@x", "http://x/a b", &long] {
+            assert!(to(wrong).unwrap_err().starts_with("delivery.mode=\"webhook\" requires"), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_turn_may_be_part_of_a_conversation() {
+        let turn = |target: &str| {
+            made(json!({"name": "t", "schedule": {"kind": "every", "everyMs": 60_000}, "sessionTarget": target,
+                "payload": {"kind": "agentTurn", "message": "go"}}))
+        };
+        assert_eq!(turn("session:main").unwrap().get("delivery"), None, "its answer stands there");
+        for wrong in ["session:", "elsewhere"] {
+            assert!(turn(wrong).unwrap_err().starts_with("at /sessionTarget: must be main, isolated or session:<key"));
+        }
+        assert!(made(event(json!({"sessionTarget": "session:main"}))).is_err());
     }
 
     #[test]

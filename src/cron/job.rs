@@ -7,6 +7,9 @@ use super::schedule::{Fault, Schedule, Zones};
 use crate::limits;
 use crate::sys::date;
 
+/// What stands in `sessionTarget` before the key of a conversation.
+pub const IN_SESSION: &str = "session:";
+
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
@@ -46,8 +49,27 @@ pub struct Ended {
     pub began: u64,
     /// When it was over.
     pub ended: u64,
+    /// Whether what it left was taken by whom it is for.
+    pub delivered: bool,
     /// Why its answer reached nobody, when it should have.
     pub undelivered: Option<String>,
+}
+
+impl Ended {
+    /// Whether it was delivered; nothing if it was not to be.
+    pub fn was_delivered(&self) -> Option<bool> {
+        (self.delivered || self.undelivered.is_some()).then_some(self.delivered)
+    }
+
+    /// The same in a word; the newer original's command line takes a run without one for unfinished.
+    pub fn delivery_status(&self) -> Option<&'static str> {
+        match (self.was_delivered(), self.status) {
+            (Some(true), _) => Some("delivered"),
+            (Some(false), _) => Some("not-delivered"),
+            (None, Status::Skipped) => None,
+            (None, _) => Some("not-requested"),
+        }
+    }
 }
 
 /// Runs that did not take place in time.
@@ -125,6 +147,16 @@ impl Job {
     /// Whether it runs by itself.
     pub fn is_enabled(&self) -> bool {
         self.members.get("enabled").and_then(Value::as_bool).unwrap_or(true)
+    }
+
+    /// Whether it is a turn of an agent, and not a line for the main session.
+    pub fn is_turn(&self) -> bool {
+        self.text("sessionTarget") == "isolated" || self.session().is_some()
+    }
+
+    /// The conversation its turn is part of; none if it has one of its own.
+    pub fn session(&self) -> Option<&str> {
+        self.text("sessionTarget").strip_prefix(IN_SESSION)
     }
 
     /// A moment or count of its state.
@@ -207,9 +239,19 @@ impl Job {
         (first.saturating_add(late) < now).then(|| Missed { first, count: 1 + schedule.count(first, now) })
     }
 
-    /// Whether a missed run is left out instead of caught up (`missed: "skip"`).
-    pub fn skips_missed(&self) -> bool {
-        self.text("missed") == "skip"
+    /// Whether a missed run is left out instead of caught up: as it says itself, else as all repeated ones do.
+    pub fn skips_missed(&self, all_do: bool) -> bool {
+        match self.text("missed") {
+            "skip" => true,
+            "run" => false,
+            _ => all_do && !self.is_once(),
+        }
+    }
+
+    /// Whether it was changed at a time that has not come yet: the clock went back while nobody looked.
+    pub fn is_ahead_of(&self, now: u64) -> bool {
+        let step = u64::try_from(limits::CRON_STEP.as_millis()).unwrap_or(0);
+        self.number("updatedAtMs").is_some_and(|at| at > now.saturating_add(step))
     }
 
     /// It begins.
@@ -235,11 +277,6 @@ impl Job {
         let changed_meanwhile = self.number("updatedAtMs").is_some_and(|at| at > ended.began);
         self.set("runningAtMs", None);
         let word = Value::from(ended.status.name());
-        let delivery = match (&ended.undelivered, ended.status) {
-            (Some(_), _) => Some("not-delivered"),
-            (None, Status::Skipped) => None,
-            (None, _) => Some("not-requested"),
-        };
         let marks = [
             ("lastRunAtMs", Some(ended.began.into())),
             ("lastStatus", Some(word.clone())),
@@ -247,8 +284,8 @@ impl Job {
             ("lastDurationMs", Some(ended.ended.saturating_sub(ended.began).into())),
             ("lastError", ended.error.as_deref().map(Value::from)),
             ("consecutiveErrors", Some(errors.into())),
-            ("lastDelivered", ended.undelivered.as_ref().map(|_| false.into())),
-            ("lastDeliveryStatus", delivery.map(Value::from)),
+            ("lastDelivered", ended.was_delivered().map(Value::from)),
+            ("lastDeliveryStatus", ended.delivery_status().map(Value::from)),
             ("lastDeliveryError", ended.undelivered.as_deref().map(Value::from)),
         ];
         for (name, value) in marks {
@@ -325,6 +362,7 @@ mod tests {
             run_id: None,
             began,
             ended: began + 10,
+            delivered: false,
             undelivered: None,
         }
     }

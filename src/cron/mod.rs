@@ -9,3 +9,4 @@ pub mod job;
 pub mod moment;
 pub mod next;
 pub mod schedule;
+pub mod wish;

@@ -48,8 +48,7 @@ impl State {
 
     /// The same for a payload that is serialised already: the frame is encoded once for all.
     pub fn broadcast_raw(&mut self, name: &str, payload: &str, fx: &mut Vec<Effect>) {
-        let droppable = events::find(name).is_some_and(|row| row.drop_if_slow);
-        let class = if droppable { Class::Droppable } else { Class::Required };
+        let class = events::find(name).map_or(Class::Required, class);
         self.broadcast_as(name, payload, class, fx);
     }
 
@@ -101,7 +100,7 @@ impl State {
         }
         if !to.is_empty() {
             let head = Bytes::from(frame::event_head(name, payload, None));
-            fx.push(Effect::Broadcast { to, head, class: Class::Droppable });
+            fx.push(Effect::Broadcast { to, head, class: class(row) });
         }
     }
 
@@ -109,6 +108,11 @@ impl State {
     pub fn state_version(&self) -> StateVersion {
         StateVersion { presence: self.presence.version(), health: self.health.version }
     }
+}
+
+/// What a slow client gets of it: nothing, or the end of its connection.
+fn class(row: &table::Event) -> Class {
+    if row.drop_if_slow { Class::Droppable } else { Class::Required }
 }
 
 fn may_see(session: &Session, row: &table::Event) -> bool {

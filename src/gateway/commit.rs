@@ -38,6 +38,7 @@ impl State {
 
     /// Saves what nobody waits for.
     pub fn save_unsaved(&mut self, fx: &mut Vec<Effect>) {
+        self.write_cron_log(fx);
         let mut files = self.device_files();
         files.extend(self.node_files());
         files.extend(self.cron_files());
@@ -59,7 +60,11 @@ impl State {
     }
 
     /// The change is on disk: tell everyone concerned.
-    pub fn committed(&mut self, commit: Commit, now: Now, fx: &mut Vec<Effect>) {
+    pub fn committed(&mut self, mut commit: Commit, now: Now, fx: &mut Vec<Effect>) {
+        if let Some(line) = commit.line.take() {
+            let job = self.journal_open(&line);
+            return fx.push(Effect::Disk(job, Then::Commit(Box::new(commit))));
+        }
         for (name, payload) in &commit.events {
             self.broadcast(name, payload, fx);
         }
@@ -75,6 +80,9 @@ impl State {
         }
         if let Some((file, waiting, key)) = commit.put_away {
             fx.push(Effect::Disk(Job::PutAway(vec![file], now.wall_ms), Then::PutAway(waiting, key)));
+        }
+        if !commit.retain.is_empty() {
+            fx.push(Effect::Disk(Job::Retain(commit.retain), Then::Nothing));
         }
         for conn in commit.revoked {
             self.close(conn, 4001, "client invalidated: device token revoked or device removed", fx);
@@ -92,14 +100,12 @@ impl State {
         self.nodes_unsaved = self.nodes_unsaved.and(Change::BOTH);
         self.cron.unsaved = true;
         self.sessions.not_saved();
-        let refused = match (commit.run, &commit.joined) {
-            (Some(no), _) => {
-                self.drop_run(no, fx);
-                true
-            }
-            (None, Some(id)) => self.drop_joined(id, fx),
-            (None, None) => false,
-        };
+        if !commit.retain.is_empty() {
+            self.sweeps.again();
+        }
+        self.system_events.not_saved();
+        let asker = commit.message.as_ref().and_then(|id| self.runs.get(self.runs.find(id)?)?.asker.clone());
+        let refused = commit.message.as_ref().is_some_and(|id| self.drop_message(id, fx));
         let text = match refused {
             true => format!("message not accepted, because it cannot be saved: {text}"),
             false => format!("in effect until the next restart, but not saved: {text}"),
@@ -109,6 +115,10 @@ impl State {
         }
         // The same call is carried out, and saved, once the disk takes it.
         let error = WireError { retryable: Some(true), ..WireError::unavailable(text) };
+        // A client that waits for the run's end is told below, in its first answer.
+        if let (Some(asker), Some(run_id), true, None) = (asker, &commit.message, refused, &commit.reply) {
+            self.tell_asker(&asker, run_id, Err(&error), fx);
+        }
         let put_away = commit.put_away.as_ref().map(|wish| &wish.1);
         for waiting in commit.reply.as_ref().map(|(waiting, _)| waiting).into_iter().chain(put_away) {
             self.counters.failed += 1;

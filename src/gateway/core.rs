@@ -13,7 +13,7 @@ use super::conn::{Bytes, Hub, Link};
 use super::cron::files::CronJob;
 use super::desk::{Behalf, RunDesk};
 use super::disk::{Done, Job, Queues, Then};
-use super::errand::Errands;
+use super::errand::{Errand, Errands};
 use super::event::{Admission, Class, ConnId, Effect, Event, HttpAnswer, Input, Notice, ToolReply};
 use super::handle::handle;
 use super::programs::feed::{Feed, FeedLine};
@@ -46,6 +46,7 @@ pub struct Core {
     jobs: Jobs,
     disk: Queues,
     errands: Errands,
+    posts: Errands,
     links: HashMap<ConnId, Link>,
     waiting: Table<u64, queue::Sender<HttpAnswer>>,
     feeds: Table<u64, FeedLine>,
@@ -72,6 +73,7 @@ impl Core {
             hub,
             events,
             errands: Errands::new(sender.clone()),
+            posts: Errands::new(sender.clone()),
             sender,
             controls: Table::new(),
             tools: Table::new(),
@@ -156,9 +158,10 @@ impl Core {
                 self.step(Input::Program { ticket, order });
             }
             Event::Tool { by, ask, reply, decide } => {
-                self.next_ticket += 1;
-                self.tools.insert(self.next_ticket, (reply, decide));
-                self.step(Input::Tool { by, ticket: self.next_ticket, ask });
+                // What a tool calls is answered as a connection is, so none may have its number.
+                let ticket = self.hub.next_ticket();
+                self.tools.insert(ticket, (reply, decide));
+                self.step(Input::Tool { by, ticket, ask });
             }
             Event::Note(note) => self.step(Input::Note(note)),
             Event::Input(input) => {
@@ -217,7 +220,9 @@ impl Core {
             Effect::Feed(ticket, feed) => self.feed(ticket, feed),
             Effect::Disk(job, then) => self.disk(job, then),
             Effect::Errand(errand, then) => {
-                if let Err(then) = self.errands.run(errand, then) {
+                // What the world takes its time for keeps no client waiting.
+                let errands = if matches!(errand, Errand::Post(_)) { &mut self.posts } else { &mut self.errands };
+                if let Err(then) = errands.run(errand, then) {
                     self.refused(then, Done::Refused);
                 }
             }
@@ -261,11 +266,15 @@ impl Core {
         }
     }
 
-    /// A response to a program's call, which has no connection of its own and is over with it.
+    /// A response to a call of a program or a tool, which has no connection of its own and is over with it.
     fn answer_call(&mut self, conn: ConnId, bytes: Bytes) {
-        if self.state.call_is_over(conn.0) {
-            self.feed(conn.0, Feed::Answer(bytes));
+        if !self.state.call_is_over(conn.0) {
+            return;
         }
+        if self.tools.contains_key(&conn.0) {
+            return self.answer_tool(conn.0, ToolReply::Frame(bytes));
+        }
+        self.feed(conn.0, Feed::Answer(bytes));
     }
 
     /// A response: a client that does not read its answers is slow too.

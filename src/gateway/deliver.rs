@@ -4,6 +4,7 @@
 
 use super::session_key::Place;
 use super::state::State;
+use crate::agent::tool::approval::judge::Origin as Speaker;
 use crate::limits;
 use crate::sys::clock::Now;
 
@@ -19,6 +20,8 @@ pub struct Parcel<'a> {
     pub from: &'a str,
     /// The text.
     pub text: &'a str,
+    /// Who is heard in it.
+    pub speaker: Speaker,
 }
 
 /// What became of it.
@@ -64,7 +67,8 @@ impl State {
         let main = self.main_place(&parcel.place.agent);
         if main != *parcel.place {
             let text: String = parcel.text.chars().take(limits::UNDELIVERED_CHARS).collect();
-            self.queue_system_event(&main, &format!("{from} could not be delivered ({why}). It says: {text}"), now);
+            let line = format!("{from} could not be delivered ({why}). It says: {text}");
+            self.queue_line(&main, &line, parcel.speaker, now);
         }
         delivered
     }

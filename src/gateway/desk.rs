@@ -77,6 +77,7 @@ impl Desk for RunDesk {
             ToolReply::Read { key, path, limit, include_tools } => {
                 read(&key, path.as_deref(), limit, include_tools).map_err(DeskFault::Refused)
             }
+            ToolReply::Frame(frame) => payload(&frame),
             ToolReply::Refused(fault) => Err(fault),
             ToolReply::Filed { .. } | ToolReply::Said(_) => Err(DeskFault::Silent),
         }
@@ -102,6 +103,15 @@ impl Desk for RunDesk {
     fn tell(&self, note: Note) {
         // A note is worth a moment, not a stop of the run.
         let _ = self.events.send_timeout(Event::Note(note), Duration::from_millis(500));
+    }
+}
+
+/// What a response says.
+fn payload(frame: &[u8]) -> Result<Value, DeskFault> {
+    let mut frame: Value = serde_json::from_slice(frame).map_err(|_| DeskFault::Silent)?;
+    match frame.pointer("/error/message").and_then(Value::as_str) {
+        Some(error) => Err(DeskFault::Refused(error.to_string())),
+        None => Ok(frame.get_mut("payload").map(Value::take).unwrap_or_default()),
     }
 }
 

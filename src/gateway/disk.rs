@@ -22,7 +22,6 @@ use super::journal::{self, OpenRun};
 use super::methods::tools::{self, ToolsAsk};
 use super::notes::Note;
 use super::roster::{self, Renewal, Renewed};
-use super::runs::RunNo;
 use super::session_key;
 use super::sessions::{self, Shelf};
 use super::transcripts::{self, Addition, Ask};
@@ -144,8 +143,8 @@ pub enum Done {
 impl Job {
     /// Whether it only reads what a client wants to see; such a job changes nothing and may take long.
     fn reads(&self) -> bool {
-        matches!(self, Job::Tail(_) | Job::Cron(CronJob::Runs(..)))
-            || matches!(self, Job::Transcript(ask) if !matches!(ask, Ask::Shorten { .. }))
+        // Not a run log: who sees that a run is over finds it there, so it is read behind what is to be written.
+        matches!(self, Job::Tail(_)) || matches!(self, Job::Transcript(ask) if !matches!(ask, Ask::Shorten { .. }))
     }
 }
 
@@ -191,8 +190,10 @@ pub struct Waiting {
 pub enum Then {
     /// Nothing; a failed write is tried again with the next change.
     Nothing,
-    /// Answer a program, behind what was written for it.
+    /// Answer a program once what is written for it is on disk.
     Reply(u64, Box<Reply>),
+    /// Learn that the waiting lines are saved.
+    Lines,
     /// A change that must be on disk before anyone hears of it.
     Commit(Box<Commit>),
     /// Answer `logs.tail`.
@@ -221,6 +222,8 @@ pub enum Then {
     CronLoaded,
     /// Start this job's turn.
     CronBegun(String),
+    /// Go on with this job: what it left was posted, or not.
+    CronPosted(String),
 }
 
 /// What is said once a change is on disk.
@@ -236,14 +239,16 @@ pub struct Commit {
     pub revoked: Vec<ConnId>,
     /// Sessions that changed, for their followers.
     pub changed: Vec<Value>,
-    /// A run that does not start if its session cannot be saved.
-    pub run: Option<RunNo>,
-    /// A message that another one's run answers and that is taken away again if it cannot be saved.
-    pub joined: Option<String>,
+    /// A message that is taken away again if it cannot be saved, by the name of its run.
+    pub message: Option<String>,
+    /// Its line for the journal, which is written next; all else waits for that, too.
+    pub line: Option<Box<OpenRun>>,
     /// A session in which nothing starts before this is known.
     pub held: Option<String>,
     /// Under which name a repeated call finds the answer.
     pub remembered: Option<String>,
+    /// Transcripts that may go once the indexes no longer name them.
+    pub retain: Vec<Retain>,
     /// A deleted session's transcript, and who is answered once it is put away.
     pub put_away: Option<(PathBuf, Waiting, String)>,
 }
@@ -357,7 +362,7 @@ fn guarded(job: impl FnOnce() -> Done) -> Done {
 fn superseded(job: &Job, then: &Then, behind: &VecDeque<(Job, Then)>) -> bool {
     let rewritten = |path: &PathBuf| behind.iter().any(|(later, _)| writes(later, path));
     match (job, then) {
-        (Job::Write(files), Then::Nothing) => files.iter().all(|file| rewritten(&file.path)),
+        (Job::Write(files), Then::Nothing | Then::Lines) => files.iter().all(|file| rewritten(&file.path)),
         (Job::Indexes(files), Then::Nothing) => files.iter().all(|(path, _)| rewritten(path)),
         _ => false,
     }

@@ -57,7 +57,7 @@ pub fn dispatch(state: &mut State, conn: ConnId, id: &str, call: Call, now: Now,
         Ok(Answer::Later) => {
             // one that waits for the session indexes comes here once more
             if state.held.len() == held {
-                state.metrics.request(row, Answered::Later);
+                state.metrics.request(row, Answered::Accepted);
             }
             return;
         }
@@ -69,7 +69,7 @@ pub fn dispatch(state: &mut State, conn: ConnId, id: &str, call: Call, now: Now,
             log::debug!(target: "gateway/ws", "⇄ res ✓ {name} conn={conn}");
         }
         Err(error) => {
-            state.metrics.request(row, Answered::Error);
+            state.metrics.request(row, Answered::refusing(error.code));
             state.counters.failed += 1;
             let (code, what) = (error.code.row().name, error.for_log());
             log::info!(target: "gateway/ws", "⇄ res ✗ {name} conn={conn} code={code} error={what}");

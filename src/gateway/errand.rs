@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crossbeam_channel::Sender;
 
+use super::cron::webhook::{self, Post};
 use super::disk::{Done, Then};
 use super::event::{Event, Input};
 use super::usage::{self, Counted};
@@ -28,6 +29,8 @@ pub enum Errand {
     Auth(ModelsAsk),
     /// `usage.cost`, `sessions.usage` and its details.
     Usage(Box<usage::Ask>),
+    /// Post what a run left.
+    Post(Box<Post>),
 }
 
 /// About models.
@@ -86,6 +89,7 @@ fn work(queue: &queue::Receiver<(Errand, Then)>, events: &Sender<Event>) {
 
 fn perform(errand: &Errand, counted: &mut Counted) -> Result<String, WireError> {
     let (ask, auth) = match errand {
+        Errand::Post(post) => return webhook::post(post),
         Errand::Usage(ask) => return usage::answer(ask, counted),
         Errand::Models(ask) => (ask, false),
         Errand::Auth(ask) => (ask, true),

@@ -208,6 +208,8 @@ pub enum Violation {
     TooLarge,
     /// Bytes that are no WebSocket.
     Protocol,
+    /// A text message that is not UTF-8.
+    NotText,
 }
 
 /// Why a reader ended.
@@ -425,6 +427,8 @@ pub enum ToolReply {
         /// Whether results of tools are among them.
         include_tools: bool,
     },
+    /// The response to what it called.
+    Frame(Bytes),
     /// The request for approval was filed; the decision comes by itself.
     Filed {
         /// Its id.

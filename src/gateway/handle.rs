@@ -15,6 +15,7 @@ use super::methods::{agent, config, system};
 use super::programs::feed::Feed;
 use super::roster::Renewed;
 use super::session_key::Place;
+use super::sessions::Shelf;
 use super::state::{Conn, Phase, State};
 use super::tool_asks::Approver;
 use super::trouble::Trouble;
@@ -118,9 +119,10 @@ fn violated(state: &mut State, conn: ConnId, violation: Violation, now: Now, fx:
         Violation::FirstNotRequest => (1008, "invalid request frame"),
         Violation::TooLarge => (1009, ""),
         Violation::Protocol => (1002, ""),
+        Violation::NotText => (1007, ""),
     };
-    let remote = state.conns.get(&conn).map(|entry| entry.peer.addr);
-    log::info!(target: "gateway/ws", "bad input conn={conn} remote={remote:?} what={violation:?}");
+    let remote = state.conns.get(&conn).map(|entry| entry.peer.addr.to_string()).unwrap_or_default();
+    log::info!(target: "gateway/ws", "bad input conn={conn} remote={remote} what={violation:?}");
     state.trouble.add(Trouble::BadInput, Some(conn), now.wall_ms);
     state.close(conn, code, reason, fx);
 }
@@ -178,7 +180,12 @@ fn http(state: &mut State, ask: &HttpAsk, now: Now) -> HttpAnswer {
                 Err(reply) => HttpAnswer::Refused(reply),
             };
         }
-        HttpAsk::Earlier(earlier) => return HttpAnswer::Earlier(state.previous.known(earlier, now.mono)),
+        HttpAsk::Earlier(earlier) => {
+            let mut known = state.previous.known(earlier, now.mono);
+            // A session that was deleted meanwhile cannot go on.
+            known.session_key = known.session_key.filter(|key| state.sessions.holds(key));
+            return HttpAnswer::Earlier(known);
+        }
     };
     let failing = if state.stopping { vec!["stopping"] } else { Vec::new() };
     HttpAnswer::Probe {
@@ -208,11 +215,18 @@ fn stored(state: &mut State, then: Then, done: Done, now: Now, fx: &mut Vec<Effe
     }
     match (then, done) {
         (Then::Nothing, _) => {}
-        (Then::Reply(ticket, reply), _) => fx.push(Effect::Feed(ticket, Feed::Reply(reply))),
+        (Then::Reply(ticket, reply), Done::Written(Ok(()))) => fx.push(Effect::Feed(ticket, Feed::Reply(reply))),
+        (Then::Reply(ticket, _), _) => state.hook_not_saved(ticket, now, fx),
+        (Then::Lines, Done::Written(Ok(()))) => {}
+        (Then::Lines, _) => {
+            state.trouble.add(Trouble::WriteFailed, None, now.wall_ms);
+            state.system_events.not_saved();
+        }
         (Then::CronLoaded, Done::CronZone(name, zone)) => state.cron_zone(name, zone, now, fx),
         (Then::CronLoaded, Done::CronLoaded(loaded)) => state.cron_loaded(Some(*loaded), now, fx),
         (Then::CronLoaded, _) => state.cron_loaded(None, now, fx),
         (Then::CronBegun(id), done) => state.cron_begun(&id, done, now, fx),
+        (Then::CronPosted(id), done) => state.cron_posted(&id, done, now, fx),
         (Then::Commit(commit), Done::Written(Ok(()))) => state.committed(*commit, now, fx),
         (Then::Commit(commit), Done::Written(Err(text))) => state.not_committed(*commit, &text, now, fx),
         (Then::LogsTail(waiting), Done::Tail(tail)) => {
@@ -226,21 +240,7 @@ fn stored(state: &mut State, then: Then, done: Done, now: Now, fx: &mut Vec<Effe
         }
         (Then::Sessions, Done::Arrived(path, arrivals)) => state.sessions_arrived(&path, arrivals, now, fx),
         (Then::Sessions, Done::Recovered(broken)) => state.broken_off = broken,
-        (Then::Sessions, Done::Sessions(shelves)) => {
-            state.sessions.fill(shelves);
-            state.sessions.ready = true;
-            state.show_broken_off(now, fx);
-            if !state.sessions.is_empty() {
-                state.refresh_health(now, fx);
-            }
-            for (conn, id, call) in std::mem::take(&mut state.held) {
-                dispatch::dispatch(state, conn, &id, call, now, fx);
-            }
-            for input in std::mem::take(&mut state.held_inputs) {
-                handle(state, input, now, fx);
-            }
-            state.cron_due(now, fx);
-        }
+        (Then::Sessions, Done::Sessions(shelves)) => sessions_read(state, shelves, now, fx),
         (Then::Transcript(waiting), Done::Transcript(Ok(payload))) => {
             broadcast::reply_raw(fx, waiting.conn, &waiting.id, &payload);
         }
@@ -263,7 +263,7 @@ fn stored(state: &mut State, then: Then, done: Done, now: Now, fx: &mut Vec<Effe
             | Then::PutAway(waiting, _),
             _,
         ) => {
-            broadcast::fail(fx, waiting.conn, &waiting.id, &WireError::unavailable("the disk is busy; try again"));
+            answer(state, &waiting, Err("the disk is busy; try again".to_string()), "", fx);
         }
         (Then::Commit(commit), _) => state.not_committed(*commit, "the disk is busy", now, fx),
         (Then::Added(note), _) => state.messages_added(*note, Err("the disk is busy".to_string()), now, fx),
@@ -273,6 +273,23 @@ fn stored(state: &mut State, then: Then, done: Done, now: Now, fx: &mut Vec<Effe
         }
         (Then::Sessions, _) => {}
     }
+}
+
+/// The session indexes are there: what waited for them goes on.
+fn sessions_read(state: &mut State, shelves: Vec<(String, Shelf)>, now: Now, fx: &mut Vec<Effect>) {
+    state.sessions.fill(shelves);
+    state.sessions.ready = true;
+    state.show_broken_off(now, fx);
+    if !state.sessions.is_empty() {
+        state.refresh_health(now, fx);
+    }
+    for (conn, id, call) in std::mem::take(&mut state.held) {
+        dispatch::dispatch(state, conn, &id, call, now, fx);
+    }
+    for input in std::mem::take(&mut state.held_inputs) {
+        handle(state, input, now, fx);
+    }
+    state.cron_due(now, fx);
 }
 
 fn answer(state: &mut State, waiting: &Waiting, result: Result<Value, String>, prefix: &str, fx: &mut Vec<Effect>) {
@@ -446,6 +463,7 @@ fn stop(state: &mut State, now: Now, fx: &mut Vec<Effect>) {
     fx.push(Effect::StopAccepting);
     state.stopping = true;
     state.interrupt_runs(now, fx);
+    state.cron_stops(now, fx);
     state.broadcast("shutdown", &json!({"reason": "gateway stopping"}), fx);
     state.save_unsaved(fx);
     let all: Vec<ConnId> = state.conns.keys().copied().collect();

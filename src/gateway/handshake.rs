@@ -181,7 +181,7 @@ fn authenticate(
     let valid =
         |device: &ProvenDevice, token| devices.verify_token(protocol, &device.id, bare.role, &params.scopes, token);
     let by_device = || device.is_some_and(|device| presented.device_tokens().any(|token| valid(device, token)));
-    let from = (door.peer.addr.ip(), now.wall_ms);
+    let from = (door.peer.addr.ip(), now.mono_ms());
     let result = auth::login(&state.secrets, &presented, &mut state.logins, from, by_device);
     match device {
         Some(_) => result.map_err(|reason| reason.wire(&bare.caller)),

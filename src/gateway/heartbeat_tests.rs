@@ -15,6 +15,7 @@ use super::session_key::Place;
 use super::sessions::Shelf;
 use crate::agent::message::text_of;
 use crate::agent::run::{Account, Cause, RunEvent, RunFailure, RunResult, RunSpec};
+use crate::agent::tool::approval::judge::Origin as Speaker;
 use crate::config::model::Config;
 use crate::limits;
 use crate::session::history::parse_iso;
@@ -471,7 +472,7 @@ fn what_cannot_be_delivered_is_kept_for_the_main_session() {
     let text = "x".repeat(limits::UNDELIVERED_CHARS + 1);
     let deliver = |world: &mut World, channel: &str, place: &Place| {
         let now = world.script.now();
-        let parcel = Parcel { place, channel, to: None, from: "Cron \"a\"", text: &text };
+        let parcel = Parcel { place, channel, to: None, from: "Cron \"a\"", text: &text, speaker: Speaker::Operator };
         world.script.state.deliver(&parcel, now)
     };
     let lines = |world: &World| {

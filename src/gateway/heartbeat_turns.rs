@@ -179,7 +179,7 @@ impl State {
         let with_thoughts = settings.include_reasoning && !thoughts.is_empty();
         let whole = if with_thoughts { format!("Reasoning:\n{thoughts}\n\n{text}") } else { text.to_string() };
         let (channel, to) = (settings.target.as_str(), settings.to.as_deref());
-        let parcel = Parcel { place: &place, channel, to, from: "Heartbeat", text: &whole };
+        let parcel = Parcel { place: &place, channel, to, from: "Heartbeat", text: &whole, speaker: run.speaker };
         self.deliver(&parcel, scene.now).reason()
     }
 

@@ -24,8 +24,10 @@ use crate::session::key::KeyRules;
 use crate::session::lifecycle;
 use crate::session::queue::Lost;
 use crate::session::settings::{SendPolicy, Settings};
+use crate::session::throwaway;
 use crate::store::session::archive;
 use crate::store::session::entry::Entry;
+use crate::store::session::throwaway::Kind;
 use crate::sys::clock::Now;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -80,6 +82,10 @@ pub struct Intake {
     pub client_tools: ClientTools,
     /// The channel a program speaks for.
     pub channel: Option<String>,
+    /// What a conversation is that begins with it, when nobody will be able to name that one again.
+    pub throwaway: Option<Kind>,
+    /// Whether someone will come back to the session by its name, so that a new one is on disk before its run starts.
+    pub named: bool,
 }
 
 impl Intake {
@@ -110,6 +116,8 @@ impl Intake {
             queue_mode: None,
             client_tools: ClientTools::default(),
             channel: None,
+            throwaway: None,
+            named: false,
         }
     }
 }
@@ -124,25 +132,17 @@ impl State {
         let waiting = || Waiting { conn: request.conn, id: request.id.to_string() };
         let asker = (intake.origin == Origin::Agent).then(|| Asker::Client(waiting()));
         let remembered = intake.remembered.clone();
-        let (ack, repeated, run_id) = (intake.ack.clone(), intake.repeated.clone(), intake.run_id.clone());
+        let (ack, repeated, message) = (intake.ack.clone(), intake.repeated.clone(), intake.run_id.clone());
         let Place { agent, key } = intake.place.clone();
         let line = self.line(&intake, &entry, request.now);
-        let no = match (way.join, way.rules) {
-            (Some(no), Some(rules)) => {
-                self.join_run(no, intake, &rules, request.now);
-                no
-            }
+        match (way.join, way.rules) {
+            (Some(no), Some(rules)) => self.join_run(no, intake, &rules, request.now),
             (_, rules) => {
                 let mut run = self.plan(intake, &entry, Some(request.conn), asker, request.now)?;
                 run.waits = way.waits;
                 run.not_before = rules.map(|rules| request.now.mono + rules.debounce);
-                self.enqueue_run(run)
+                self.enqueue_run(run);
             }
-        };
-        // A refused message has no line: it would come back after a crash.
-        let open = line.map(|line| self.journal_open(&line));
-        if let Some(rules) = way.rules {
-            self.shed(&key, &rules, request.now, fx);
         }
         if let Some(name) = remembered {
             self.memory.note(name, Remembered::Running(Some(repeated)), request.now.mono);
@@ -150,18 +150,21 @@ impl State {
         let reason = if created { "create" } else { "send" };
         let changed = self.change_of(&agent, &key, reason, request.now);
         let reply = Some((waiting(), ack));
-        let run = way.join.is_none().then_some(no);
-        let joined = way.join.is_some().then_some(run_id);
-        let held = run.map(|_| key);
+        let held = way.join.is_none().then(|| key.clone());
         if let Some(key) = &held {
             self.runs.hold(key);
         }
-        let commit = Commit { reply, changed: changed.into_iter().collect(), run, joined, held, ..Commit::default() };
-        if created {
-            fx.extend(open.map(|job| Effect::Disk(job, Then::Nothing)));
-            self.commit_sessions(commit, fx);
-        } else {
-            fx.push(Effect::Disk(open.unwrap_or(Job::Write(Vec::new())), Then::Commit(Box::new(commit))));
+        let changed = changed.into_iter().collect();
+        // A refused message has no line: it would come back after a crash.
+        let line = line.map(Box::new);
+        let commit = Commit { reply, changed, message: Some(message), line, held, ..Commit::default() };
+        match created {
+            true => self.commit_sessions(commit, fx),
+            false => self.committed(commit, request.now, fx),
+        }
+        // Behind its own line in the journal come those of the messages that go for it.
+        if let Some(rules) = way.rules {
+            self.shed(&key, &rules, request.now, fx);
         }
         Ok(Answer::Later)
     }
@@ -176,12 +179,27 @@ impl State {
         fx: &mut Vec<Effect>,
     ) -> Result<(), WireError> {
         self.check_room(&intake.run_id, &intake.place)?;
-        let (entry, _) = self.open_session(&intake, now)?;
+        let (entry, created) = self.open_session(&intake, now)?;
+        let is_throwaway = created && intake.throwaway == Some(Kind::Call);
         let line = self.line(&intake, &entry, now);
+        let waits = (created && intake.named).then(|| (intake.place.key.clone(), intake.run_id.clone()));
         let run = self.plan(intake, &entry, conn, asker, now)?;
-        fx.extend(line.map(|line| Effect::Disk(self.journal_open(&line), Then::Nothing)));
         self.enqueue_run(run);
-        self.save_sessions_soon(fx);
+        match waits {
+            Some((key, message)) => {
+                self.runs.hold(&key);
+                let line = line.map(Box::new);
+                let commit = Commit { message: Some(message), line, held: Some(key), ..Commit::default() };
+                self.commit_sessions(commit, fx);
+            }
+            None => {
+                fx.extend(line.map(|line| Effect::Disk(self.journal_open(&line), Then::Nothing)));
+                self.save_sessions_soon(fx);
+            }
+        }
+        if is_throwaway {
+            self.throwaway_begun(now, fx);
+        }
         self.start_due_runs(now, fx);
         Ok(())
     }
@@ -191,6 +209,10 @@ impl State {
         self.check_stuck(place)?;
         if self.runs.len() >= limits::RUNS {
             let text = format!("too many runs are waiting (limit {})", limits::RUNS);
+            return Err(WireError { retry_after_ms: Some(1000), ..WireError::unavailable(text) });
+        }
+        if self.journal.is_full() {
+            let text = "the messages that wait are too long together; wait for an answer or stop a turn";
             return Err(WireError { retry_after_ms: Some(1000), ..WireError::unavailable(text) });
         }
         match self.runs.find(run_id) {
@@ -212,6 +234,7 @@ impl State {
             workspace: self.config.workspace(&self.facts.paths, agent),
             ms: now.wall_ms,
             text: OpenRun::text_of(&intake.prompt),
+            is_lost: false,
         };
         (intake.task == Task::Answer).then_some(run)
     }
@@ -220,13 +243,16 @@ impl State {
     fn open_session(&mut self, intake: &Intake, now: Now) -> Result<(Entry, bool), WireError> {
         let Place { agent, key } = &intake.place;
         let path = self.config.session_store(&self.facts.paths, agent);
-        let fresh = self.session_id_for(key);
+        let fresh = self.session_id_for(key, intake.throwaway);
         let known = self.sessions.get(agent, key).cloned();
         let over = intake.fresh || intake.may_renew && self.is_over(&intake.place, known.as_ref(), now);
         let index = self.sessions.open(agent, || path)?;
         let created = over || known.as_ref().and_then(|entry| entry.session_id()).is_none();
         let mut entry = known.unwrap_or_default();
         if over {
+            if let Some((key, kept)) = throwaway::kept_run(key, &entry) {
+                index.insert(&key, kept);
+            }
             entry = lifecycle::reset(Some(&entry), &fresh, now.wall_ms);
         } else if created {
             entry.set("sessionId", fresh);
@@ -240,6 +266,9 @@ impl State {
         }
         if let Some(parent) = &intake.spawned_by {
             entry.set("spawnedBy", parent.as_str());
+        }
+        if intake.throwaway.is_none() {
+            throwaway::keep(&mut entry);
         }
         index.insert(key, entry.clone());
         Ok((entry, created))
@@ -281,19 +310,17 @@ impl State {
         }
     }
 
-    /// The id a new session gets: the one its key asks for, unless another session has it.
-    fn session_id_for(&mut self, key: &str) -> String {
+    /// The id a new session gets: the one its key asks for, unless another session has it; one of their own kind those
+    /// that nobody can name again.
+    fn session_id_for(&mut self, key: &str, throwaway: Option<Kind>) -> String {
+        if let Some(kind) = throwaway {
+            return kind.id(self.entropy.uuid());
+        }
         let taken = |id: &&str| self.sessions.all().any(|row| row.entry.session_id().as_deref() == Some(*id));
         match session_key::explicit_id(key).filter(|id| !taken(id)) {
             Some(id) => id.to_string(),
             None => self.entropy.uuid(),
         }
-    }
-
-    /// What the session is to hear beside the message.
-    fn note_block(&mut self, place: &Place) -> Option<Block> {
-        let lines = self.take_system_events(place);
-        (!lines.is_empty()).then(|| Block::text(lines.join("\n") + "\n"))
     }
 
     fn transcript_of(&self, place: &Place, entry: &Entry) -> Result<PathBuf, WireError> {
@@ -310,18 +337,16 @@ impl State {
         asker: Option<Asker>,
         now: Now,
     ) -> Result<Run, WireError> {
-        let place = intake.place;
         let session_id = entry.session_id().map(|id| id.to_string()).unwrap_or_default();
-        let transcript = self.transcript_of(&place, entry)?;
-        let seed = self.run_seed();
+        let transcript = self.transcript_of(&intake.place, entry)?;
         let prompts = match intake.task {
             Task::Answer | Task::Heartbeat => {
-                let content = self.note_block(&place).into_iter().chain(intake.prompt).collect();
-                vec![Prompt { run_id: intake.run_id.clone(), content }]
+                vec![Prompt { run_id: intake.run_id.clone(), content: intake.prompt }]
             }
             Task::Compact(_) => Vec::new(),
         };
-        let Place { agent, key } = place;
+        let seed = self.run_seed();
+        let Place { agent, key } = intake.place;
         let word = |name: &str| entry.text(name).map(|word| word.into_owned());
         let reasoning = intake.reasoning.or_else(|| word("reasoningLevel"));
         let dress =
@@ -386,25 +411,17 @@ impl State {
         seed
     }
 
-    /// A new session could not be saved: its run does not start.
-    pub fn drop_run(&mut self, no: RunNo, fx: &mut Vec<Effect>) {
-        let Some(run) = self.runs.remove(no) else { return };
-        run.ids().for_each(|id| self.journal_close(id, fx));
-        if let Some(name) = run.remembered {
-            self.memory.drop(&name);
-        }
-    }
-
-    /// A message that could not be saved leaves the run it waits in; false when that one has begun with it.
-    pub fn drop_joined(&mut self, id: &str, fx: &mut Vec<Effect>) -> bool {
+    /// A message that could not be saved leaves the run it waits in, which does not start if there is no other message;
+    /// false when that one has begun with it.
+    pub fn drop_message(&mut self, id: &str, fx: &mut Vec<Effect>) -> bool {
         let waits = |no: &RunNo| self.runs.get(*no).is_some_and(|run| run.spec.is_some());
         let Some(no) = self.runs.find(id).filter(waits) else { return false };
-        let Some(gone) = self.runs.part(no, id) else {
-            self.drop_run(no, fx);
-            return true;
+        let remembered = match self.runs.part(no, id) {
+            Some(gone) => gone.remembered,
+            None => self.runs.remove(no).and_then(|run| run.remembered),
         };
-        self.journal_close(&gone.id, fx);
-        if let Some(name) = gone.remembered {
+        self.journal_close(id, fx);
+        if let Some(name) = remembered {
             self.memory.drop(&name);
         }
         true
@@ -461,7 +478,6 @@ impl State {
     }
 }
 
-/// The model the session has chosen.
 /// The model a session's entry names.
 pub fn own_model(entry: &Entry) -> Option<ModelRef> {
     match (entry.text("providerOverride"), entry.text("modelOverride")) {

@@ -46,6 +46,9 @@ pub struct OpenRun {
     pub ms: u64,
     /// What it says.
     pub text: String,
+    /// After a start: it could not be put into its transcript, and is nowhere else.
+    #[serde(skip)]
+    pub is_lost: bool,
 }
 
 impl OpenRun {
@@ -84,17 +87,31 @@ impl Journal {
     pub fn close(&mut self, run_id: &str) -> Option<Change> {
         self.open.remove(run_id)?;
         if self.open.is_empty() {
-            self.bytes = 0;
-            return Some(Change::Replace(String::new()));
+            return Some(self.anew());
         }
         Some(self.add(format!("{}\n", json!({"done": run_id}))))
     }
 
+    /// Whether so much waits that no other message may.
+    pub fn is_full(&self) -> bool {
+        self.open_bytes() >= limits::JOURNAL_OPEN_BYTES
+    }
+
+    fn open_bytes(&self) -> usize {
+        self.open.values().map(String::len).sum()
+    }
+
     fn add(&mut self, line: String) -> Change {
         self.bytes += line.len();
-        if self.bytes <= limits::JOURNAL_BYTES {
+        // Half of it at least is not needed any more: else it would be written anew with each message.
+        if self.bytes <= limits::JOURNAL_BYTES.max(2 * self.open_bytes()) {
             return Change::Append(line);
         }
+        self.anew()
+    }
+
+    /// Nothing but what is open.
+    fn anew(&mut self) -> Change {
         let all: String = self.open.values().map(String::as_str).collect();
         self.bytes = all.len();
         Change::Replace(all)
@@ -128,11 +145,12 @@ pub fn recover(path: &Path, seed: [u8; 32]) -> Vec<OpenRun> {
     };
     let mut open = parse(&bytes);
     let mut entropy = Entropy::from_seed(seed);
-    open.retain(|run| {
+    open.retain_mut(|run| {
         let mut seed = [0_u8; 32];
         entropy.fill(&mut seed);
         let answered = restore(run, seed).unwrap_or_else(|error| {
-            log::error!(target: "agent", "message not restored run={} error={error}", run.run_id);
+            log::error!(target: "agent", "message not restored, the next start tries again run={} error={error}", run.run_id);
+            run.is_lost = true;
             false
         });
         !answered
@@ -222,9 +240,12 @@ impl State {
             }
             let error = Some("the gateway ended during this turn".to_string());
             self.note_end(&run.run_id, &Ended { started_ms: None, ended_ms: now.wall_ms, error }, now, fx);
+            if run.is_lost {
+                self.journal.open(&run);
+            }
         }
         self.save_sessions(fx);
-        let change = Change::Replace(String::new());
+        let change = self.journal.anew();
         fx.push(Effect::Disk(Job::Journal(self.facts.paths.open_runs(), change), Then::Nothing));
     }
 }
@@ -244,6 +265,7 @@ mod tests {
             workspace: "/w".into(),
             ms: 5,
             text: format!("say {id}"),
+            is_lost: false,
         }
     }
 
@@ -280,6 +302,19 @@ mod tests {
     }
 
     #[test]
+    fn a_journal_is_not_written_anew_with_each_message_and_can_always_be_read_again() {
+        let mut journal = Journal::default();
+        let long = |n: usize| OpenRun { text: "x".repeat(limits::JOURNAL_BYTES / 8), ..run(&n.to_string()) };
+        let rewritten = (0..12).filter(|n| matches!(journal.open(&long(*n)), Change::Replace(_))).count();
+        assert!(rewritten == 0 && journal.bytes > limits::JOURNAL_BYTES && !journal.is_full());
+        journal.open(&OpenRun { text: "x".repeat(limits::JOURNAL_OPEN_BYTES), ..run("full") });
+        assert!(journal.is_full());
+        // One more that was let in, in which every character takes six.
+        let most = limits::JOURNAL_OPEN_BYTES + 6 * limits::PROMPT_BYTES;
+        assert!(2 * most <= limits::JOURNAL_READ_BYTES);
+    }
+
+    #[test]
     fn a_message_that_is_not_in_its_transcript_is_put_there_once() {
         let (open, again) = (run("r"), run("r"));
         std::fs::create_dir_all(open.transcript.parent().unwrap()).unwrap();
@@ -301,6 +336,9 @@ mod tests {
         };
         transcripts::add(&addition).unwrap();
         assert_eq!((recover(&file, [1; 32]), file.exists()), (Vec::new(), false), "it was answered");
+        let lost = OpenRun { transcript: file.join("no/folder.jsonl"), ..run("lost") };
+        write(&file, &Change::Append(serde_json::to_string(&lost).unwrap() + "\n")).unwrap();
+        assert_eq!(recover(&file, [1; 32]), [OpenRun { is_lost: true, ..lost }], "its transcript cannot be written");
         write(&file, &Change::Replace(String::new())).unwrap();
         write(&file, &Change::Replace(String::new())).unwrap();
         assert_eq!(recover(&file, [1; 32]), []);

@@ -74,7 +74,7 @@ impl State {
     /// Forgets what is too old.
     pub fn expire(&mut self, now: Now) {
         self.presence.expire(now.wall_ms);
-        self.logins.sweep(now.wall_ms);
+        self.logins.sweep(now.mono_ms());
         self.hooks.sweep(now);
         for (_, run) in self.runs.all() {
             let joined = run.joined.iter().filter_map(|joined| joined.remembered.as_ref());
@@ -104,14 +104,14 @@ impl State {
     /// gateway without a secret tells strangers nothing (http.md 4).
     pub fn bearer_is_valid(&mut self, caller: &Caller, now: Now) -> bool {
         let Some(bearer) = caller.bearer.as_deref().filter(|_| self.secrets.mode() != Mode::None) else { return false };
-        if self.logins.locked(caller.ip, now.wall_ms).is_some() {
+        if self.logins.locked(caller.ip, now.mono_ms()).is_some() {
             return false;
         }
         let right = check_shared(&self.secrets, &Presented::bearer(Some(bearer))).is_ok();
         if right {
             self.logins.succeeded(caller.ip);
         } else {
-            let _ = self.logins.failed(caller.ip, now.wall_ms);
+            let _ = self.logins.failed(caller.ip, now.mono_ms());
         }
         right
     }

@@ -46,10 +46,11 @@ impl State {
             let error = WireError::unavailable("a turn is running in this session; try again when it is over");
             return Err(WireError { retry_after_ms: Some(1000), ..error });
         }
+        self.keep_session(&note.place);
         let mut seed = [0_u8; 32];
         self.entropy.fill(&mut seed);
         let workspace = self.config.workspace(&self.facts.paths, agent);
-        self.runs.hold(key);
+        self.runs.hold(&note.place.key);
         let addition = Addition { path, session_id, workspace, messages, now_ms: now.wall_ms, seed };
         fx.push(Effect::Disk(Job::Add(Box::new(addition)), Then::Added(Box::new(note))));
         Ok(())

@@ -189,6 +189,7 @@ impl Presence {
     /// Records a `system-event`. `caller` is the entry of the connection that sent it. Answers the line to queue
     /// for the main session, if there is one.
     pub fn beacon(&mut self, beacon: &Beacon, caller: Option<&PresenceKey>, now_ms: u64) -> Option<String> {
+        self.expire(now_ms);
         let mut slot = self.take(&beacon.key);
         let before = facts_of(&slot.entry);
         let own = caller.is_some_and(|caller| caller.0 == beacon.key);
@@ -234,6 +235,18 @@ impl Presence {
     pub fn expire(&mut self, now_ms: u64) {
         let age_ms = u64::try_from(limits::PRESENCE_AGE.as_millis()).unwrap_or(u64::MAX);
         let is_old = |(key, _): (&(u64, u64), &String)| key.0.saturating_add(age_ms) < now_ms;
+        // Entries of a time that a corrected clock has taken back would outlive and push out all newer ones.
+        if self.gone.keys().next_back().is_some_and(|key| key.0 > now_ms.saturating_add(age_ms)) {
+            let slots = &mut self.slots;
+            self.gone.retain(|key, name| {
+                let stays = key.0 <= now_ms.saturating_add(age_ms);
+                if !stays {
+                    slots.remove(name);
+                }
+                stays
+            });
+            self.tail = None;
+        }
         while self.gone.first_key_value().is_some_and(is_old) {
             if let Some((_, oldest)) = self.gone.pop_first() {
                 self.slots.remove(&oldest);

@@ -145,6 +145,18 @@ fn the_list_is_newest_first_and_drops_what_is_too_old() {
 }
 
 #[test]
+fn what_was_said_before_the_clock_was_set_back_goes_like_everything_else() {
+    let mut presence = presence();
+    for n in 0..limits::PRESENCE_ENTRIES {
+        say(&mut presence, json!({"text": format!("note {n}")}), None, NOW + 86_400_000);
+    }
+    say(&mut presence, json!({"text": "new"}), None, NOW);
+    let list = listed(&mut presence, NOW);
+    assert_eq!(list[1]["text"], "new", "{} are listed", list.len());
+    assert_eq!(presence.len(), 1);
+}
+
+#[test]
 fn renewal_moves_live_entries_only_and_keeps_their_order() {
     let mut presence = presence();
     presence.connect(&Newcomer { display_name: Some("A"), ..newcomer("c1", Some("a")) }, NOW);

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::event::{ConnId, Ended, Inbound, Input, Timer, Violation};
+use super::broadcast::Reach;
+use super::event::{Class, ConnId, Effect, Ended, Inbound, Input, Timer, Violation};
 use super::script::{Did, Script, answer, events, hello, request};
 use crate::limits;
 use crate::sys::signals::Signal;
@@ -36,6 +37,42 @@ fn numbers_events_per_connection_from_one() {
         panic!("no broadcast: {did:?}")
     };
     assert_eq!(to, &[(1, 2), (2, 1)]);
+}
+
+#[test]
+fn chosen_followers_lose_only_what_the_table_lets_slow_clients_miss() {
+    let mut script = gateway();
+    script.join(1, 4);
+    let mut class = |name: &str| {
+        let mut fx = Vec::new();
+        script.state.tell(&[ConnId(1)], name, "{}", Reach::Numbered, &mut fx);
+        let [Effect::Broadcast { class, .. }] = fx.as_slice() else { panic!("{name} was not sent") };
+        *class
+    };
+    assert_eq!(class("session.message"), Class::Required);
+    assert_eq!(class("sessions.changed"), Class::Droppable);
+}
+
+#[test]
+fn a_lockout_ends_on_time_when_the_clock_is_set_back() {
+    let mut script = Script::new(json!({"gateway": {"auth": {"rateLimit": {"exemptLoopback": false}}}}));
+    let with_token = |token: &str| {
+        let mut params = hello(4);
+        params["auth"] = json!({"token": token});
+        params
+    };
+    let code = |script: &mut Script, conn: u64, token: &str| {
+        script.open(conn);
+        let answer = answer(&script.connect(conn, with_token(token)), conn);
+        answer["error"]["details"]["code"].as_str().unwrap_or("none").to_string()
+    };
+    for conn in 1..=10 {
+        assert_eq!(code(&mut script, conn, "wrong"), "AUTH_TOKEN_MISMATCH");
+    }
+    assert_eq!(code(&mut script, 11, "wrong"), "AUTH_RATE_LIMITED");
+    script.set_clock(script.now().wall_ms - 86_400_000);
+    script.wait(limits::LOGIN_LOCKOUT);
+    assert_eq!(code(&mut script, 12, "wrong"), "AUTH_TOKEN_MISMATCH");
 }
 
 #[test]

@@ -1,13 +1,17 @@
 //! The sessions of all agents as the state thread owns them: one index per agent, read once, changed here, written by
 //! the disk thread. Lists and finds; what a session's transcript says is not its business.
 
+use std::collections::HashSet;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::disk::Job;
 use crate::protocol::errors::WireError;
+use crate::session::key;
 use crate::session::list::{self, Found};
 use crate::store::index_file::IndexFiles;
+use crate::store::session::archive;
 use crate::store::session::entry::Entry;
 use crate::store::sessions::{Arrival, Index};
 use crate::sys::table::Table;
@@ -140,6 +144,27 @@ impl SessionBook {
     /// An agent's index, shared.
     pub fn index(&self, agent: &str) -> Option<Arc<Index>> {
         self.shelves.get(agent).map(|shelf| Arc::clone(&shelf.index))
+    }
+
+    /// The folder of an agent's transcripts; none when one of the indexes whose transcripts lie there could not be read,
+    /// because then nobody knows which of them are in use.
+    pub fn folder(&self, agent: &str) -> Option<PathBuf> {
+        let folder = self.path(agent)?.parent()?;
+        let sound = self.shelves.values().all(|shelf| shelf.fault.is_none() || shelf.path.parent() != Some(folder));
+        sound.then(|| folder.to_path_buf())
+    }
+
+    /// Names of all transcripts that sessions have in a folder, which several agents may share.
+    pub fn transcripts_in(&self, folder: &Path) -> HashSet<OsString> {
+        let shelves = self.shelves.values().filter(|shelf| shelf.path.parent() == Some(folder));
+        let entries = shelves.flat_map(|shelf| shelf.index.iter());
+        let files = entries.filter_map(|(_, entry)| archive::transcript(folder, entry));
+        files.filter_map(|path| path.file_name().map(OsString::from)).collect()
+    }
+
+    /// Whether a session that a key names is there; of one key for all agents nobody can tell whose is meant.
+    pub fn holds(&self, key: &str) -> bool {
+        key::agent_of(key).is_none_or(|agent| self.get(agent, key).is_some())
     }
 
     /// Every agent's index.

@@ -4,7 +4,7 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -88,7 +88,7 @@ pub fn state(
 ) -> Result<State, StartError> {
     let mut entropy = Entropy::from_os().map_err(|error| StartError::System("no random numbers", error))?;
     let facts = facts(plan, paths, snapshot, port, now, notifier, &mut entropy)?;
-    clean(paths);
+    clean(paths, &snapshot.config);
     let dir = |dir: &Path, name: &str| dir.join(name);
     let devices = DeviceBook::load(
         book(&dir(&paths.devices_dir, "paired.json"))?,
@@ -156,8 +156,16 @@ fn facts(
 }
 
 /// Each kill in the midst of a write leaves a file behind; the lock is held, so nobody else is writing.
-fn clean(paths: &Paths) {
-    for dir in [&paths.devices_dir, &paths.nodes_dir, &paths.identity_dir] {
+fn clean(paths: &Paths, config: &Config) {
+    let shared = [&paths.devices_dir, &paths.nodes_dir, &paths.identity_dir, &paths.state_dir];
+    let files: Vec<PathBuf> = config
+        .agents
+        .resolved()
+        .iter()
+        .flat_map(|agent| [config.session_store(paths, &agent.id), paths.auth_profiles(&agent.id)])
+        .chain([paths.state_dir.join("cron/jobs.json")])
+        .collect();
+    for dir in shared.map(PathBuf::as_path).into_iter().chain(files.iter().filter_map(|file| file.parent())) {
         match atomic::clean(dir) {
             Ok(0) => {}
             Ok(count) => {

@@ -23,6 +23,7 @@ use super::pairing_devices::{DeviceBook, TokenForm};
 use super::pairing_nodes::NodeBook;
 use super::presence::{OwnFacts, Presence, PresenceKey};
 use super::programs::previous::Previous;
+use super::retention::Sweeps;
 use super::runs::Runs;
 use super::sessions::SessionBook;
 use super::system_events::SystemEvents;
@@ -259,8 +260,8 @@ pub struct State {
     pub approvals_at: Option<Duration>,
     /// What turns have learnt about models.
     pub models: ModelMemory,
-    /// When old sessions were last looked for.
-    pub retained: Option<Duration>,
+    /// When sessions were let go.
+    pub sweeps: Sweeps,
     /// A save of the indexes is due by timer.
     pub sessions_gate: bool,
     /// Who follows which sessions.
@@ -359,7 +360,7 @@ impl State {
             broken_off: Vec::new(),
             approvals_at: None,
             models: ModelMemory::default(),
-            retained: None,
+            sweeps: Sweeps::default(),
             sessions_gate: false,
             watch: Watch::default(),
             heartbeats: Heartbeats::default(),

@@ -1,15 +1,16 @@
 //! Lines the gateway has for a session's next turn: beacons, `wake`, ends of background commands, reminders, answers
-//! that nobody could be sent. One place, bounded; the next turn of the session takes them all. They wait on disk, too:
-//! a reminder that is on record as given must not go with the process.
+//! that nobody could be sent. One place, bounded; the next turn of the session takes them all, and is a stranger's turn when
+//! one of them is a stranger's. They wait on disk, too: a reminder that is on record as given must not go with the process.
 
 use std::collections::VecDeque;
 
 use serde_json::Value;
 
-use super::disk::{FileWrite, Job, Then};
+use super::disk::{Commit, FileWrite, Job, Then};
 use super::event::Effect;
 use super::session_key::Place;
 use super::state::State;
+use crate::agent::tool::approval::judge::Origin as Speaker;
 use crate::limits;
 use crate::session::heartbeat::LINE_HEAD;
 use crate::session::key::KeyRules;
@@ -31,6 +32,7 @@ pub enum Queued {
 struct Line {
     text: String,
     ms: u64,
+    speaker: Speaker,
 }
 
 /// Waiting lines by session key.
@@ -38,11 +40,13 @@ struct Line {
 pub struct SystemEvents {
     by_session: Table<String, VecDeque<Line>>,
     unsaved: bool,
+    /// The file could not be written; tried again with the next change or for someone who waits, not over and over.
+    failed: bool,
 }
 
 impl SystemEvents {
     /// Keeps the newest lines of a session and the sessions that got one last.
-    pub fn add(&mut self, key: &str, text: &str, ms: u64) -> Queued {
+    pub fn add(&mut self, key: &str, text: &str, ms: u64, speaker: Speaker) -> Queued {
         let text: String = text.trim().chars().take(limits::SYSTEM_EVENT_CHARS).collect();
         let last = self.by_session.get(key).and_then(VecDeque::back);
         if text.is_empty() || last.is_some_and(|last| last.text == text) {
@@ -51,9 +55,10 @@ impl SystemEvents {
         self.make_room(key);
         let lines = self.by_session.or_default(key.to_string());
         if lines.len() >= limits::SYSTEM_EVENTS {
+            log::warn!(target: "gateway", "too many lines wait for a session; the oldest is dropped session={key}");
             lines.pop_front();
         }
-        lines.push_back(Line { text, ms });
+        lines.push_back(Line { text, ms, speaker });
         self.unsaved = true;
         Queued::New
     }
@@ -68,7 +73,9 @@ impl SystemEvents {
         for (key, lines) in sessions.as_object().into_iter().flatten() {
             for line in lines.as_array().into_iter().flatten() {
                 let ms = line.get("ms").and_then(Value::as_u64).unwrap_or(0);
-                events.add(key, line.get("text").and_then(Value::as_str).unwrap_or_default(), ms);
+                let stranger = line.get("stranger").and_then(Value::as_bool) == Some(true);
+                let speaker = if stranger { Speaker::Channel } else { Speaker::Operator };
+                events.add(key, line.get("text").and_then(Value::as_str).unwrap_or_default(), ms, speaker);
             }
         }
         events.unsaved = false;
@@ -77,13 +84,20 @@ impl SystemEvents {
 
     /// The file that holds them, if it has to be written anew.
     fn file(&mut self) -> Option<String> {
-        let lines = |lines: &VecDeque<Line>| -> Value {
-            lines.iter().map(|line| json!({"text": line.text, "ms": line.ms})).collect()
+        let one = |line: &Line| match line.speaker {
+            Speaker::Operator => json!({"text": line.text, "ms": line.ms}),
+            Speaker::Channel => json!({"text": line.text, "ms": line.ms, "stranger": true}),
         };
+        let lines = |lines: &VecDeque<Line>| -> Value { lines.iter().map(one).collect() };
         let all = || order::object(self.by_session.iter().map(|(key, of)| (key.clone(), lines(of))));
         let text = self.unsaved.then(|| Value::Object(all()).to_string());
-        self.unsaved = false;
+        (self.unsaved, self.failed) = (false, false);
         text
+    }
+
+    /// The file could not be written.
+    pub fn not_saved(&mut self) {
+        self.failed = true;
     }
 
     fn make_room(&mut self, key: &str) {
@@ -116,23 +130,50 @@ impl SystemEvents {
 }
 
 impl State {
-    /// Keeps a line for a session's next turn.
+    /// Keeps a line of the gateway's or the operator's for a session's next turn.
     pub fn queue_system_event(&mut self, place: &Place, text: &str, now: Now) -> Queued {
-        self.system_events.add(&place.key, text, now.wall_ms)
+        self.queue_line(place, text, Speaker::Operator, now)
+    }
+
+    /// Keeps anybody's line for a session's next turn.
+    pub fn queue_line(&mut self, place: &Place, text: &str, speaker: Speaker, now: Now) -> Queued {
+        self.system_events.add(&place.key, text, now.wall_ms, speaker)
     }
 
     /// Has the lines written if they have changed, before everything from this effect on.
     pub fn save_system_events(&mut self, before: usize, fx: &mut Vec<Effect>) {
-        let Some(text) = self.system_events.file() else { return };
-        let file = FileWrite { path: self.facts.paths.system_events(), bytes: text.into_bytes() };
-        fx.insert(before.min(fx.len()), Effect::Disk(Job::Write(vec![file]), Then::Nothing));
+        if self.system_events.unsaved {
+            let job = Job::Write(self.line_files());
+            fx.insert(before.min(fx.len()), Effect::Disk(job, Then::Lines));
+        }
     }
 
-    /// The lines waiting for a session's next turn, taken, each with the time it was queued.
-    pub fn take_system_events(&mut self, place: &Place) -> Vec<String> {
+    /// Has the lines written if they have changed, and says the rest when that is done.
+    pub fn commit_lines(&mut self, commit: Commit, fx: &mut Vec<Effect>) {
+        let files = self.line_files();
+        fx.push(Effect::Disk(Job::Write(files), Then::Commit(Box::new(commit))));
+    }
+
+    /// What has to be written of the lines; nothing when they have not changed.
+    pub fn line_files(&mut self) -> Vec<FileWrite> {
+        let path = self.facts.paths.system_events();
+        self.system_events.unsaved |= self.system_events.failed;
+        let file = self.system_events.file().map(|text| FileWrite { path, bytes: text.into_bytes() });
+        file.into_iter().collect()
+    }
+
+    /// The lines waiting for a session's next turn, taken, each with the time it was queued; and who is heard in them.
+    pub fn take_system_events(&mut self, place: &Place) -> (Vec<String>, Speaker) {
         let zone = &self.facts.zone;
-        let told = |line: Line| format!("{LINE_HEAD}[{}] {}", stamp::moment(line.ms, zone), indented(&line.text));
-        self.system_events.take(&place.key).map(told).collect()
+        let mut heard = Speaker::Operator;
+        let told = |line: Line| {
+            if line.speaker == Speaker::Channel {
+                heard = Speaker::Channel;
+            }
+            format!("{LINE_HEAD}[{}] {}", stamp::moment(line.ms, zone), indented(&line.text))
+        };
+        let lines = self.system_events.take(&place.key).map(told).collect();
+        (lines, heard)
     }
 
     /// The main session of an agent.
@@ -154,6 +195,8 @@ fn indented(text: &str) -> String {
 mod tests {
     use super::*;
 
+    const OPERATOR: Speaker = Speaker::Operator;
+
     #[test]
     fn no_part_of_a_text_looks_like_another_line_of_the_gateway() {
         let text = "disk full\r\nSystem: [now] a\rSystem: b\u{2028}System: c\n\nend";
@@ -164,7 +207,7 @@ mod tests {
     fn waiting_lines_are_written_when_they_change_and_read_again() {
         let mut events = SystemEvents::default();
         assert_eq!(events.file(), None);
-        events.add("k", "one\ntwo", 5);
+        events.add("k", "one\ntwo", 5, OPERATOR);
         let file = events.file().unwrap();
         assert_eq!((file.as_str(), events.file()), (r#"{"k":[{"ms":5,"text":"one\ntwo"}]}"#, None));
         let mut read = SystemEvents::read(file.as_bytes());
@@ -172,33 +215,38 @@ mod tests {
         assert_eq!(read.file(), None, "nothing has changed");
         assert_eq!(read.take("k").map(|line| line.ms).collect::<Vec<_>>(), [5]);
         assert_eq!(read.file().as_deref(), Some("{}"));
+        events.add("k", "theirs", 6, Speaker::Channel);
+        let file = events.file().unwrap();
+        assert!(file.contains(r#"{"ms":6,"stranger":true,"text":"theirs"}"#), "{file}");
+        let speakers = |mut events: SystemEvents| events.take("k").map(|line| line.speaker).collect::<Vec<_>>();
+        assert_eq!(speakers(SystemEvents::read(file.as_bytes())), [OPERATOR, Speaker::Channel]);
         assert!(SystemEvents::read(b"[1]").texts("k").next().is_none());
     }
 
     #[test]
     fn the_newest_lines_stay_and_a_repeated_one_counts_once() {
         let mut events = SystemEvents::default();
-        assert_eq!(events.add("k", " one ", 1), Queued::New);
-        assert_eq!(events.add("k", "one", 2), Queued::Coalesced);
-        assert_eq!(events.add("k", "  ", 2), Queued::Coalesced);
-        assert_eq!(events.add("other", "one", 2), Queued::New);
+        assert_eq!(events.add("k", " one ", 1, OPERATOR), Queued::New);
+        assert_eq!(events.add("k", "one", 2, OPERATOR), Queued::Coalesced);
+        assert_eq!(events.add("k", "  ", 2, OPERATOR), Queued::Coalesced);
+        assert_eq!(events.add("other", "one", 2, OPERATOR), Queued::New);
         for n in 0..limits::SYSTEM_EVENTS {
-            assert_eq!(events.add("k", &format!("line {n}"), 3), Queued::New);
+            assert_eq!(events.add("k", &format!("line {n}"), 3, OPERATOR), Queued::New);
         }
         let kept: Vec<&str> = events.texts("k").collect();
         assert_eq!((kept.len(), kept[0]), (limits::SYSTEM_EVENTS, "line 0"));
         assert_eq!(events.take("k").count(), limits::SYSTEM_EVENTS);
         assert!(!events.wait_for("k") && events.wait_for("other"));
-        assert_eq!(events.add("k", "line 19", 4), Queued::New, "taken lines are forgotten");
+        assert_eq!(events.add("k", "line 19", 4, OPERATOR), Queued::New, "taken lines are forgotten");
     }
 
     #[test]
     fn lines_and_sessions_are_bounded() {
         let mut events = SystemEvents::default();
-        events.add("k", &"ä".repeat(limits::SYSTEM_EVENT_CHARS + 1), 0);
+        events.add("k", &"ä".repeat(limits::SYSTEM_EVENT_CHARS + 1), 0, OPERATOR);
         assert_eq!(events.texts("k").next().unwrap().chars().count(), limits::SYSTEM_EVENT_CHARS);
         for n in 0..limits::SYSTEM_EVENT_SESSIONS {
-            events.add(&format!("s{n}"), "x", 1 + n as u64);
+            events.add(&format!("s{n}"), "x", 1 + n as u64, OPERATOR);
         }
         assert_eq!(events.by_session.len(), limits::SYSTEM_EVENT_SESSIONS);
         assert!(!events.wait_for("k") && events.wait_for("s0"));

@@ -40,6 +40,10 @@ impl State {
                 Behalf::Place(_) => Vec::new(),
             })),
             ToolAsk::Approve(request) => self.file_approval(ticket, request, now, fx),
+            ToolAsk::Ask(Ask::Cron(args)) => match self.tool_cron(by, ticket, &args, now, fx).transpose() {
+                None => return,
+                Some(reply) => reply,
+            },
             ToolAsk::Ask(Ask::Agents) => self.tool_agents(by),
             ToolAsk::Ask(Ask::Status { session_key }) => self.tool_status(by, session_key.as_deref(), now),
             ToolAsk::Ask(Ask::List { limit, active_minutes, search }) => {
@@ -60,12 +64,21 @@ impl State {
     }
 
     /// The session a tool asks from.
-    fn own_place(&self, by: &Behalf) -> Result<Place, DeskFault> {
+    pub fn own_place(&self, by: &Behalf) -> Result<Place, DeskFault> {
         let run = match by {
             Behalf::Place(place) => return Ok(place.clone()),
             Behalf::Run(run) => self.runs.get(*run).ok_or(DeskFault::Silent)?,
         };
         Ok(Place { agent: run.agent_id.clone(), key: run.session_key.clone() })
+    }
+
+    /// Who speaks through a tool.
+    pub fn speaker(&self, by: &Behalf) -> Result<Speaker, DeskFault> {
+        match by {
+            Behalf::Run(run) => self.runs.get(*run).map(|run| run.speaker).ok_or(DeskFault::Silent),
+            // Programs that call tools hold an operator's scope.
+            Behalf::Place(_) => Ok(Speaker::Operator),
+        }
     }
 
     /// The agents that this one may start turns of: itself, and those its settings name.
@@ -92,8 +105,11 @@ impl State {
         let own = self.own_place(by)?;
         let place = match key {
             Some(key) => session_key::of_key(&self.config, key, Some(&own.agent)),
-            None => own,
+            None => own.clone(),
         };
+        if place.agent != own.agent {
+            return Err(foreign(&place.key, &place.agent));
+        }
         let entry = self.sessions.get(&place.agent, &place.key);
         let entry = entry.ok_or_else(|| DeskFault::Refused(format!("Unknown sessionKey: {}", place.key)))?;
         let text = commands::status(self, &place, entry, now);
@@ -132,7 +148,7 @@ impl State {
         Ok(ToolReply::Value(json!({"count": rows.len(), "sessions": rows})))
     }
 
-    /// A session of the same agent; those of others are none of its business.
+    /// A session of the same agent.
     fn tool_target(&self, by: &Behalf, target: &Target) -> Result<Place, DeskFault> {
         let own = self.own_place(by)?;
         let named = match target {
@@ -147,7 +163,7 @@ impl State {
             .map_err(|refusal| DeskFault::Refused(refusal.to_string()))?;
         let agent = rules.owner(&key).to_string();
         if agent != own.agent {
-            return Err(DeskFault::Refused(format!("session {key} belongs to agent {agent}")));
+            return Err(foreign(key.as_str(), &agent));
         }
         Ok(Place { agent, key: key.as_str().to_string() })
     }
@@ -173,11 +189,7 @@ impl State {
         let note = format!("(from session {}) {message}", own.key);
         let prompt = agent::prompt(self, &note, Vec::new(), Some(&run_id), now);
         let limit = Some(self.config.agents.defaults.timeout);
-        let speaker = match by {
-            Behalf::Run(run) => self.runs.get(*run).map(|run| run.speaker).ok_or(DeskFault::Silent)?,
-            // Programs that call tools hold an operator's scope.
-            Behalf::Place(_) => Speaker::Operator,
-        };
+        let speaker = self.speaker(by)?;
         let intake = Intake { speaker, ..Intake::new(place.clone(), run_id.clone(), Origin::Agent, prompt, limit) };
         let asker = (!wait.is_zero()).then_some(Asker::Tool(ticket));
         let waits = asker.is_some();
@@ -265,9 +277,9 @@ impl State {
     /// Something a tool wants to be known.
     pub fn tool_notes(&mut self, note: Note, now: Now, fx: &mut Vec<Effect>) {
         match note {
-            Note::SystemEvent { session_key, text, wake } => {
+            Note::SystemEvent { session_key, text, wake, speaker } => {
                 let place = session_key::of_key(&self.config, &session_key, None);
-                self.queue_system_event(&place, &text, now);
+                self.queue_line(&place, &text, speaker, now);
                 // A heartbeat looks at the main session only.
                 if wake && place == self.main_place(&place.agent) {
                     self.wake(&place.agent, Wake::Now, "exec-event", now, fx);
@@ -284,4 +296,9 @@ impl State {
             }
         }
     }
+}
+
+/// Sessions of other agents are none of a tool's business.
+fn foreign(key: &str, agent: &str) -> DeskFault {
+    DeskFault::Refused(format!("session {key} belongs to agent {agent}"))
 }

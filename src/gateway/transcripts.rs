@@ -145,7 +145,7 @@ fn previewed(key: &str, known: bool, path: Option<&Path>, limit: usize, max_char
     }
 }
 
-/// The rows with titles and last words; only the ends of the transcripts are read.
+/// The rows with titles and last words; of a long transcript only the end is read, and for a title the beginning.
 fn titled(mut answer: Value, peeks: &[Peek], titles: bool, last: bool) -> Value {
     let rows = answer.get_mut("sessions").and_then(Value::as_array_mut);
     for (row, peek) in rows.into_iter().flatten().zip(peeks) {
@@ -153,7 +153,11 @@ fn titled(mut answer: Value, peeks: &[Peek], titles: bool, last: bool) -> Value 
         let transcript = read.and_then(Result::ok).flatten();
         let Some(members) = row.as_object_mut() else { continue };
         if titles {
-            let first = transcript.as_ref().and_then(preview::first_words);
+            let beginning = || preview::read_first_words(peek.path.as_deref()?).ok()?;
+            let first = match &transcript {
+                Some(end) if !end.is_whole() => beginning(),
+                whole => whole.as_ref().and_then(preview::first_words),
+            };
             let title = preview::title(&peek.entry, first.as_deref());
             members.extend(title.map(|title| ("derivedTitle".to_string(), title.into())));
         }
@@ -243,6 +247,24 @@ mod tests {
         assert_eq!((&page["messages"], &page["hasMore"]), (&json!([]), &json!(false)), "nobody asks for ever");
         write(vec![line(0, 9), line(1, limits::TRANSCRIPT_READ_BYTES + 1)]);
         assert_eq!((get("m1"), get("none")), (true, false));
+        std::fs::remove_dir_all(path.parent().unwrap()).unwrap();
+    }
+
+    #[test]
+    fn a_long_conversation_still_has_the_title_of_its_first_words() {
+        let path = file("title");
+        let line = |id: usize, text: &str| {
+            format!(
+                "{}\n",
+                json!({"type": "message", "id": format!("m{id}"), "message": {"role": "user", "content": text}})
+            )
+        };
+        let long = "x".repeat(limits::TRANSCRIPT_WINDOW / 2);
+        std::fs::write(&path, line(0, "buy milk") + &line(1, &long) + &line(2, &long) + &line(3, "and bread")).unwrap();
+        let peeks = vec![Peek { entry: Entry::new("s", 1), path: Some(path.clone()) }];
+        let answer = json!({"sessions": [{}]});
+        let rows = ask(Ask::Titles { answer, peeks, titles: true, last: true });
+        assert_eq!(rows["sessions"][0], json!({"derivedTitle": "buy milk", "lastMessagePreview": "and bread"}));
         std::fs::remove_dir_all(path.parent().unwrap()).unwrap();
     }
 

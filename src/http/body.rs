@@ -267,6 +267,10 @@ mod tests {
         assert!(matches!(chunked(long.as_bytes()), Err(BodyFault::Malformed(_))));
         let many = format!("1;{}\r\na\r\n", "x".repeat(200)).repeat(30);
         assert!(matches!(chunked(many.as_bytes()), Err(BodyFault::Malformed(_))));
+        // An extension counts from behind its semicolon to the end of its line.
+        let all = format!("1;{}\r\na\r\n", "x".repeat(127)).repeat(limits::CHUNK_EXTENSION_BYTES / 128);
+        assert!(chunked(format!("{all}0\r\n\r\n").as_bytes()).unwrap().2);
+        assert!(matches!(chunked(format!("{all}0;\r\n\r\n").as_bytes()), Err(BodyFault::Malformed(_))));
         let trailers = |count, size| format!("0\r\n{}\r\n", format!("A: {}\r\n", "b".repeat(size)).repeat(count));
         assert!(chunked(trailers(limits::HTTP_TRAILERS - 1, 9).as_bytes()).unwrap().2);
         assert!(chunked(trailers(limits::HTTP_TRAILERS, 9).as_bytes()).is_err());

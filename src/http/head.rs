@@ -235,6 +235,12 @@ impl Head {
         self.headers().filter(move |(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 
+    /// All headers of that name as one list (RFC 9110, 5.3).
+    pub fn joined(&self, name: &str) -> Option<String> {
+        let all: Vec<&str> = self.all(name).collect();
+        (!all.is_empty()).then(|| all.join(", "))
+    }
+
     /// Whether a comma-separated header lists `token`, in any case and in any of its lines.
     pub fn lists(&self, name: &str, token: &str) -> bool {
         self.all(name).flat_map(|value| value.split(',')).any(|item| item.trim().eq_ignore_ascii_case(token))
@@ -354,7 +360,7 @@ fn version_fault(text: &str) -> HeadFault {
 
 /// The rules that keep two parsers from seeing different requests (RFC 9112, 6.3 and 11.2), and the body's length.
 fn check(headers: &[httparse::Header<'_>], version_minor: u8) -> Result<BodyLength, HeadFault> {
-    let (mut hosts, mut length, mut chunked) = (0, None, false);
+    let (mut hosts, mut length, mut chunked, mut secret) = (0, None, false, None);
     for header in headers {
         if header.name.eq_ignore_ascii_case("host") {
             hosts += 1;
@@ -368,6 +374,11 @@ fn check(headers: &[httparse::Header<'_>], version_minor: u8) -> Result<BodyLeng
                 return Err(HeadFault::Malformed("transfer-encoding other than chunked"));
             }
             chunked = true;
+        } else if header.name.eq_ignore_ascii_case("authorization")
+            && secret.replace(header.value).is_some_and(|first| first != header.value)
+        {
+            // A proxy in front may have judged the other one.
+            return Err(HeadFault::Malformed("two different authorization headers"));
         }
     }
     if hosts > 1 || (hosts == 0 && version_minor == 1) {
@@ -521,7 +532,9 @@ mod tests {
         assert!(reader.push(b"\n").unwrap().is_none());
         assert!(!reader.started());
         assert_plain(&reader.push(PLAIN.as_bytes()).unwrap().unwrap());
-        assert_eq!(status("\r\n\r\n\r\n\r\n\r\n\r\n"), 400);
+        let after = |lines: u32| read("\r\n".repeat(lines as usize) + PLAIN);
+        assert_plain(&after(limits::HTTP_BLANK_LINES).unwrap().unwrap());
+        assert_eq!(after(limits::HTTP_BLANK_LINES + 1).unwrap_err().status(), 400);
     }
 
     #[test]
@@ -640,6 +653,16 @@ mod tests {
         assert_eq!(head(with("Authorization: Basic canary\r\n")).bearer(), None);
         assert_eq!(head(with("Authorization: Bearer\r\n")).bearer(), None);
         assert_eq!(head(with("")).bearer(), None);
+    }
+
+    #[test]
+    fn a_secret_said_twice_is_the_same_one_or_a_fault() {
+        let same = "Authorization: Bearer a\r\nauthorization:  Bearer a \r\n";
+        assert_eq!(head(with(same)).bearer(), Some("a"));
+        let other = HeadReader::new().push(with("Authorization: Bearer a\r\nAuthorization: Bearer b\r\n").as_bytes());
+        assert_eq!(other.unwrap_err(), HeadFault::Malformed("two different authorization headers"));
+        assert_eq!(head(with("X: a\r\nY: n\r\nx: b,c\r\n")).joined("x").as_deref(), Some("a, b,c"));
+        assert_eq!(head(with("")).joined("x"), None);
     }
 
     #[test]

@@ -122,9 +122,9 @@ impl Reply {
         Reply::json(status, format!("{{\"error\":{{\"message\":{message},\"type\":{kind}}}}}"))
     }
 
-    /// The answer to a head that could not be read.
+    /// The answer to a head that could not be read: what is wrong with it, in words that hold nothing of it.
     pub fn head_fault(fault: HeadFault) -> Reply {
-        Reply::plain(fault.status()).closing()
+        Reply::text(fault.status(), fault.to_string()).closing()
     }
 
     /// Adds a header; line ends in the value are dropped, so that no value can add another header.

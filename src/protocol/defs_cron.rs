@@ -57,9 +57,9 @@ pub const CRON_DELIVERY: Def = Def {
     name: "CronDelivery",
     doc: "Where a turn's answer goes.",
     kind: closed![
-        opt("mode", Kind::OneOf(&["none", "announce"])).doc("Whether it is delivered."),
+        opt("mode", Kind::OneOf(&["none", "announce", "webhook"])).doc("Whether it is delivered, and how."),
         opt("channel", NULLABLE_STRING).doc("`last` or a channel."),
-        opt("to", NULLABLE_STRING).doc("The recipient."),
+        opt("to", NULLABLE_STRING).doc("The recipient; of a webhook, its address."),
         opt("bestEffort", BOOL).doc("Whether a failed delivery is no failure."),
         opt("accountId", NULLABLE_TEXT).doc("The channel's account."),
         opt("threadId", Kind::Union(&[STRING, Kind::Num, Kind::Null])).doc("The thread."),
@@ -71,7 +71,7 @@ const AGENT: Field = opt("agentId", NULLABLE_TEXT).doc("The agent; absent means 
 const ENABLED: Field = opt("enabled", BOOL).doc("Whether it runs by itself.");
 const DELETE: Field = opt("deleteAfterRun", BOOL).doc("Whether a one-time job goes once it ended well.");
 const TARGET: Field =
-    opt("sessionTarget", Kind::OneOf(&["main", "isolated"])).doc("The main session, or one of its own.");
+    opt("sessionTarget", TEXT).doc("`main`, `isolated` (one of its own), or `session:` and a session's key.");
 const WAKE: Field = opt("wakeMode", Kind::OneOf(&["next-heartbeat", "now"])).doc("When the main session looks at it.");
 const DELIVERY: Field = opt("delivery", Kind::Ref(&CRON_DELIVERY)).doc("Where the answer goes.");
 const MISSED: Field =

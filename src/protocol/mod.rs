@@ -13,6 +13,7 @@ pub mod errors;
 pub mod events;
 pub mod frame;
 pub mod kinds;
+pub mod lenient;
 pub mod methods;
 mod pack;
 pub mod table;

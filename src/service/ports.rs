@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::limits;
 use crate::sys::order;
+use crate::sys::redact::is_secret_name;
 
 /// A listening socket.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -104,21 +105,23 @@ fn owned(address: &str, inode: u64) -> Listener {
     let Some(pid) = holder(inode) else { return listener };
     let dir = Path::new("/proc").join(pid.to_string());
     let words = fs::read(dir.join("cmdline")).unwrap_or_default();
-    let line = String::from_utf8_lossy(&words).replace('\0', " ").trim().chars().take(400).collect::<String>();
+    let words = String::from_utf8_lossy(&words);
+    let line = without_secrets(words.split('\0')).join(" ").trim().chars().take(400).collect::<String>();
     listener.pid = Some(pid);
     listener.ppid = fs::read_to_string(dir.join("stat")).ok().and_then(|stat| parent(&stat));
     listener.command = fs::read_to_string(dir.join("comm")).ok().map(|name| name.trim().to_string());
-    listener.command_line = (!line.is_empty()).then(|| without_secrets(&line));
+    listener.command_line = (!line.is_empty()).then_some(line);
     listener.user = fs::metadata(&dir).ok().map(|facts| user_name(facts.uid()));
     listener
 }
 
-/// A command line whose `--token` and `--password` values are replaced.
-pub fn without_secrets(line: &str) -> String {
+/// The words of a command line, the values of flags that are called like secrets replaced. Takes words and no line: a
+/// secret may have blanks in it.
+pub fn without_secrets<'a>(words: impl Iterator<Item = &'a str>) -> Vec<String> {
     let mut hide = false;
-    let words = line.split(' ').map(|word| {
+    let shown = words.map(|word| {
         let (flag, value) = word.split_once('=').unwrap_or((word, ""));
-        let secret = matches!(flag, "--token" | "--password");
+        let secret = flag.starts_with("--") && is_secret_name(flag);
         let shown = match (hide, secret && !value.is_empty()) {
             (true, _) => "***".to_string(),
             (false, true) => format!("{flag}=***"),
@@ -127,7 +130,7 @@ pub fn without_secrets(line: &str) -> String {
         hide = secret && value.is_empty();
         shown
     });
-    words.collect::<Vec<_>>().join(" ")
+    shown.collect()
 }
 
 fn holder(inode: u64) -> Option<u32> {
@@ -235,7 +238,9 @@ mod tests {
 
     #[test]
     fn command_lines_lose_their_secrets() {
-        assert_eq!(without_secrets("x gateway --token abc --password=p y"), "x gateway --token *** --password=*** y");
+        let line = ["x", "gateway", "--token", "abc", "--password=p q", "y", "--api-key", "two words", "--port", "1"];
+        let shown = ["x", "gateway", "--token", "***", "--password=***", "y", "--api-key", "***", "--port", "1"];
+        assert_eq!(without_secrets(line.into_iter()), shown);
     }
 
     #[test]

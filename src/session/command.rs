@@ -227,12 +227,6 @@ pub fn parse(text: &str, reset_words: &[String]) -> Parsed {
     }
 }
 
-/// Whether a message stops a run.
-pub fn is_stop(text: &str) -> bool {
-    let word = text.trim().to_lowercase();
-    STOP_WORDS.contains(&word.as_str()) || whole(&word, &[]) == Some(Command::Stop)
-}
-
 fn whole(text: &str, reset_words: &[String]) -> Option<Command> {
     let lower = text.to_lowercase();
     if STOP_WORDS.contains(&lower.as_str()) {
@@ -481,9 +475,8 @@ mod tests {
 
     #[test]
     fn stop_words_stop_and_names_are_told_once() {
-        assert!(
-            is_stop(" Stop ") && is_stop("/stop") && is_stop("wait") && !is_stop("wait a bit") && !is_stop("/status")
-        );
+        let stops = |text: &str| parse(text, &[]) == Parsed::Command(Command::Stop);
+        assert!(stops(" Stop ") && stops("/stop") && stops("wait") && !stops("wait a bit") && !stops("/status"));
         let names: Vec<&str> = TABLE.iter().flat_map(|row| row.aliases.iter().copied().chain([row.name])).collect();
         let unique: std::collections::BTreeSet<&str> = names.iter().copied().collect();
         assert_eq!(unique.len(), names.len());

@@ -253,11 +253,6 @@ pub fn is_marked(message: &Value) -> bool {
     at(at(message, MARK), "kind").as_str() == Some(MARK_KIND)
 }
 
-/// Whether an answer is nothing but the token.
-pub fn is_ack(answer: &str) -> bool {
-    answer.contains(HEARTBEAT_OK) && judge(answer, 0) == Verdict::Fine
-}
-
 /// The conversation without heartbeats that found nothing: forty of them a day would fill it.
 pub fn without_quiet(items: Vec<Item>, ack_chars: usize) -> Vec<Item> {
     let mut out: Vec<Item> = Vec::with_capacity(items.len());
@@ -422,7 +417,6 @@ mod tests {
         assert_eq!(judge(&format!("{long} **HEARTBEAT_OK**"), 301), Verdict::Fine);
         assert_eq!(judge("HEARTBEAT_OK x", 0), Verdict::Alert("x".into()));
         assert_eq!(judge("HEARTBEAT_OK", 0), Verdict::Fine);
-        assert!(is_ack("**HEARTBEAT_OK**") && !is_ack("HEARTBEAT_OK x") && !is_ack("NO_REPLY"));
     }
 
     #[test]

@@ -82,11 +82,6 @@ impl SessionKey {
         self.rest().starts_with("subagent:")
     }
 
-    /// Whether it names a cron job's session.
-    pub fn is_cron(&self) -> bool {
-        self.rest().starts_with("cron:")
-    }
-
     /// Whether it names a thread or topic of a chat.
     pub fn is_thread(&self) -> bool {
         let rest = self.rest();
@@ -339,7 +334,7 @@ mod tests {
         assert_eq!(topic.channel(), Some("telegram"));
         assert_eq!(key("agent:main:whatsapp:acc:direct:+1").channel(), Some("whatsapp"));
         assert_eq!((key("main").channel(), key("direct:x:y").channel()), (None, None));
-        assert!(key("subagent:u").is_subagent() && key("cron:j").is_cron());
+        assert!(key("subagent:u").is_subagent() && !key("cron:j").is_subagent());
         assert_eq!((key("global").kind(), key("unknown").kind()), (KeyKind::Global, KeyKind::Unknown));
     }
 

@@ -9,7 +9,7 @@ use super::fault::Refusal;
 use super::key::{KeyRules, SessionKey};
 
 /// Members that belong to one conversation; everything else belongs to the key and stays.
-const OF_CONVERSATION: &[&str] = &[
+pub(super) const OF_CONVERSATION: &[&str] = &[
     "sessionId",
     "updatedAt",
     "sessionFile",
@@ -28,6 +28,7 @@ const OF_CONVERSATION: &[&str] = &[
     "skillsSnapshot",
     "modelProvider",
     "fallbackNoticeReason",
+    super::throwaway::KEPT,
 ];
 
 /// The entry of the new conversation: switches, names and routes stay, counters are zero (`sessions.reset`, `/new`).
@@ -46,11 +47,6 @@ pub fn reset(old: Option<&Entry>, session_id: &str, now_ms: u64) -> Entry {
     entry
 }
 
-/// The answer of `sessions.reset`.
-pub fn reset_answer(key: &SessionKey, entry: &Entry) -> Value {
-    json!({"ok": true, "key": key.as_str(), "entry": entry.fields().to_map()})
-}
-
 /// The answer of `sessions.patch`.
 pub fn patch_answer(key: &SessionKey, entry: &Entry, path: &str, resolved: (Option<String>, Option<String>)) -> Value {
     let mut answer = Map::new();
@@ -63,22 +59,6 @@ pub fn patch_answer(key: &SessionKey, entry: &Entry, path: &str, resolved: (Opti
     ];
     answer.extend(members.map(|(name, value)| (name.to_string(), value)));
     Value::Object(answer)
-}
-
-/// The answer of `sessions.delete`; the paths are those of files put away.
-pub fn delete_answer(key: &SessionKey, deleted: bool, archived: &[String]) -> Value {
-    json!({"ok": true, "key": key.as_str(), "deleted": deleted, "archived": archived})
-}
-
-/// The answer of `sessions.create`.
-pub fn create_answer(key: &SessionKey, entry: &Entry, run_started: bool) -> Value {
-    json!({
-        "ok": true,
-        "key": key.as_str(),
-        "sessionId": entry.session_id(),
-        "entry": entry.fields().to_map(),
-        "runStarted": run_started,
-    })
 }
 
 /// Whether a session may be deleted: the main one may not.
@@ -190,11 +170,6 @@ mod tests {
         let expected = json!({"ok": true, "path": "/p", "key": "agent:main:foo",
             "entry": {"sessionId": "s", "updatedAt": 5}, ("resolved"): {"modelProvider": "bench", "model": null}});
         assert_eq!(patched, expected);
-        assert_eq!(
-            delete_answer(&key, false, &[]),
-            json!({"ok": true, "key": "agent:main:foo", "deleted": false, "archived": []})
-        );
-        assert_eq!(create_answer(&key, &entry, true)["sessionId"], "s");
     }
 
     #[test]

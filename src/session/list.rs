@@ -133,13 +133,6 @@ impl Filter {
     }
 }
 
-impl<'a> Page<'a> {
-    /// The sessions whose transcripts are opened for titles and last words; of a long page the newest.
-    pub fn peeked(&self) -> impl Iterator<Item = &Found<'a>> {
-        self.rows.iter().take(limits::SESSION_PEEKS)
-    }
-}
-
 /// Whether lower-case words stand in what a person would look for.
 fn matches(key: &str, entry: &Entry, words: &str) -> bool {
     let has = |text: &str| text.to_lowercase().contains(words);
@@ -226,7 +219,7 @@ impl Named {
         known.then_some(key).ok_or_else(|| Refusal::NotFound(written.to_string()))
     }
 
-    /// The one that fits; the newest of several entries with the same session id, no guess between labels.
+    /// The one that fits; of several, none.
     fn only<'a>(
         &self,
         fits: impl Fn(&Found<'_>) -> bool,
@@ -306,7 +299,6 @@ mod tests {
         let rows = page.rows.iter().map(|found| row::row(found.key, found.entry, &Defaults::default())).collect();
         let answer = answer(&page, rows, "(multiple)", &Defaults::default(), NOW);
         assert_eq!((&answer["count"], &answer["totalCount"], &answer["nextOffset"]), (&2.into(), &3.into(), &2.into()));
-        assert_eq!(page.peeked().count(), 2);
         assert_eq!((&answer["hasMore"], &answer["path"]), (&true.into(), &"(multiple)".into()));
     }
 

@@ -23,6 +23,7 @@ pub mod retention;
 pub mod row;
 pub mod settings;
 pub mod stamp;
+pub mod throwaway;
 pub mod usage;
 pub mod workspace;
 

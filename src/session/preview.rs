@@ -4,14 +4,13 @@
 use std::io;
 use std::path::Path;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::limits;
 use crate::store::session::entry::Entry;
 use crate::store::transcript::{Kind, Transcript};
 use crate::sys::date;
 
-use super::list::Filter;
 use super::member::{at, number, text};
 use super::stamp;
 
@@ -96,12 +95,6 @@ pub fn read_first_words(path: &Path) -> io::Result<Option<String>> {
     Ok(head.as_ref().and_then(first_words))
 }
 
-/// The last words of a session, from the end of its file.
-pub fn read_last_message(path: &Path) -> io::Result<Option<String>> {
-    let end = Transcript::read_until(path, |transcript| last_message(transcript).is_some())?;
-    Ok(end.as_ref().and_then(last_message))
-}
-
 /// A title: the chat's name, else the first words, else the session's id and day.
 pub fn title(entry: &Entry, first_words: Option<&str>) -> Option<String> {
     let named = entry.text("displayName").or_else(|| entry.text("subject")).map(|name| name.trim().to_string());
@@ -113,22 +106,6 @@ pub fn title(entry: &Entry, first_words: Option<&str>) -> Option<String> {
             at => Some(format!("{id} ({})", date::day_name(at, 0))),
         }
     })
-}
-
-/// Adds to a row what the caller of `sessions.list` wants of the transcript.
-pub fn adorn(
-    row: &mut Map<String, Value>,
-    entry: &Entry,
-    filter: &Filter,
-    first_words: Option<&str>,
-    last: Option<&str>,
-) {
-    if let Some(title) = filter.include_derived_titles.then(|| title(entry, first_words)).flatten() {
-        row.insert("derivedTitle".into(), title.into());
-    }
-    if let Some(last) = last.filter(|_| filter.include_last_message) {
-        row.insert("lastMessagePreview".into(), last.into());
-    }
 }
 
 /// Parsed messages, newest first.
@@ -226,19 +203,6 @@ mod tests {
         let ask = Ask::of(&json!({"keys": keys, "limit": 0, "maxChars": 100_000}));
         assert_eq!((ask.keys.len(), ask.limit, ask.max_chars), (limits::PREVIEW_KEYS, 1, limits::PREVIEW_CHARS_MAX));
         assert_eq!(Ask::of(&json!({"keys": [" a ", " "]})), Ask { keys: vec!["a".into()], limit: 12, max_chars: 240 });
-    }
-
-    #[test]
-    fn rows_get_what_was_asked_for() {
-        let entry = Entry::from(Object::parse(r#"{"sessionId":"11111111-1","updatedAt":1795238412555}"#).unwrap());
-        let row = |params: Value| {
-            let mut row = Map::new();
-            adorn(&mut row, &entry, &Filter::of(&params), Some("first words"), Some("last"));
-            Value::Object(row)
-        };
-        assert_eq!(row(json!({})), json!({}));
-        let both = json!({"includeDerivedTitles": true, "includeLastMessage": true});
-        assert_eq!(row(both), json!({"derivedTitle": "first words", "lastMessagePreview": "last"}));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::config::duration;
 use crate::limits;
 
 use super::freshness::{Freshness, Rules};
@@ -62,6 +63,10 @@ pub struct Settings {
     pub reset_triggers: Vec<String>,
     /// What is kept of old sessions.
     pub keep: Keep,
+    /// What is kept of those that nobody can name again.
+    pub keep_calls: Keep,
+    /// What is kept of past runs of jobs.
+    pub keep_runs: Keep,
     /// Characters of one workspace file in the prompt.
     pub file_chars: usize,
     /// Tokens kept free before a conversation is shortened; none leaves it to the size of the window.
@@ -84,13 +89,17 @@ impl Settings {
         let session = at(config, "session");
         let defaults = at(at(config, "agents"), "defaults");
         let send = at(session, "sendPolicy");
+        let keep = keep(at(session, "maintenance"));
+        let keep_calls = keep_calls(&keep);
         let chars = number(defaults, "bootstrapMaxChars").and_then(|n| usize::try_from(n).ok());
         Settings {
             dm_scope: dm_scope(text(session, "dmScope").unwrap_or_default()),
             identity_links: identity_links(at(session, "identityLinks")),
             freshness: freshness(session),
             reset_triggers: texts(at(session, "resetTriggers")),
-            keep: keep(at(session, "maintenance")),
+            keep_runs: keep_runs(at(at(config, "cron"), "sessionRetention"), &keep_calls),
+            keep_calls,
+            keep,
             file_chars: chars.filter(|n| *n > 0).unwrap_or(limits::WORKSPACE_FILE_CHARS),
             reserve_tokens: ["reserveTokens", "reserveTokensFloor"]
                 .iter()
@@ -191,10 +200,10 @@ pub(super) fn minutes_long(minutes: u64) -> Duration {
     Duration::from_secs(minutes.saturating_mul(60))
 }
 
-/// `session.maintenance` as later versions of the original spell it; without it everything is kept.
+/// `session.maintenance` as later versions of the original spell it. Without it every session that has a name is kept.
 fn keep(value: &Value) -> Keep {
     let days = number(value, "pruneDays");
-    let age = text(value, "pruneAfter").and_then(age);
+    let age = age(at(value, "pruneAfter"), "d").filter(|age| !age.is_zero());
     Keep {
         age: age.or_else(|| days.map(|days| Duration::from_secs(days.saturating_mul(86_400)))),
         count: number(value, "maxEntries").and_then(|n| usize::try_from(n).ok()).filter(|n| *n > 0),
@@ -202,17 +211,32 @@ fn keep(value: &Value) -> Keep {
     }
 }
 
-/// `30d`, `12h`, `90m`.
-fn age(text: &str) -> Option<Duration> {
-    let text = text.trim();
-    let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
-    let seconds = match unit {
-        "d" => 86_400,
-        "h" => 3_600,
-        "m" => 60,
-        _ => return None,
-    };
-    number.parse::<u64>().ok().filter(|n| *n > 0).map(|n| Duration::from_secs(n.saturating_mul(seconds)))
+/// Sessions that nobody can name again go by themselves; what the configuration says about all counts for them, too.
+fn keep_calls(all: &Keep) -> Keep {
+    Keep {
+        age: all.age.or(Some(limits::THROWAWAY_AGE)),
+        count: all.count.is_none().then_some(limits::THROWAWAY_SESSIONS),
+        ..*all
+    }
+}
+
+/// `cron.sessionRetention` of the newer original: a span, or `false` or nought for ever.
+fn keep_runs(value: &Value, calls: &Keep) -> Keep {
+    let age = age(value, "h");
+    if *value == Value::Bool(false) || age.is_some_and(|age| age.is_zero()) {
+        return Keep::default();
+    }
+    Keep { age: age.or(calls.age), count: Some(limits::THROWAWAY_SESSIONS), ..*calls }
+}
+
+/// `30d`, `12h`, `1h30m`; a bare number is of this unit.
+fn age(value: &Value, unit: &str) -> Option<Duration> {
+    match value {
+        Value::String(text) if text.trim().parse::<u64>().is_err() => duration(text),
+        Value::String(text) => duration(&format!("{}{unit}", text.trim())),
+        Value::Number(number) => duration(&format!("{number}{unit}")),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -228,6 +252,9 @@ mod tests {
     fn defaults_keep_everything_and_reset_at_four() {
         let settings = Settings::default();
         assert_eq!((settings.dm_scope, settings.keep.clone()), (DmScope::Main, Keep::default()));
+        let throwaways =
+            Keep { age: Some(limits::THROWAWAY_AGE), count: Some(limits::THROWAWAY_SESSIONS), warn_only: false };
+        assert_eq!((&settings.keep_calls, &settings.keep_runs), (&throwaways, &throwaways));
         assert_eq!(settings.freshness.base, Freshness::daily(4));
         assert_eq!(settings.file_chars, limits::WORKSPACE_FILE_CHARS);
     }
@@ -250,6 +277,32 @@ mod tests {
         assert_eq!(keep, Keep { age: Some(Duration::from_secs(30 * 86_400)), count: Some(500), warn_only: false });
         assert_eq!(settings(json!({"maintenance": {"pruneAfter": "soon", "maxEntries": 0}})).keep, Keep::default());
         assert!(settings(json!({"maintenance": {"mode": "warn", "pruneDays": 3}})).keep.warn_only);
+        let age =
+            |after: Value| settings(json!({"maintenance": {"pruneAfter": after}})).keep.age.map(|age| age.as_secs());
+        for (after, seconds) in
+            [(json!("1h30m"), 5400), (json!("2"), 172_800), (json!(2), 172_800), (json!(" 9 m"), 540)]
+        {
+            assert_eq!(age(after), Some(seconds));
+        }
+        assert_eq!((age(json!("0d")), age(json!(-1)), age(json!(true))), (None, None, None));
+    }
+
+    #[test]
+    fn what_is_said_about_all_sessions_counts_for_those_without_a_name_and_runs_have_a_span_of_their_own() {
+        let said = settings(json!({"maintenance": {"pruneAfter": "2h", "maxEntries": 5, "mode": "warn"}}));
+        let two_hours = Some(Duration::from_secs(7200));
+        assert_eq!(said.keep_calls, Keep { age: two_hours, count: None, warn_only: true });
+        let bound = Some(limits::THROWAWAY_SESSIONS);
+        assert_eq!(said.keep_runs, Keep { age: two_hours, count: bound, warn_only: true });
+        let runs = |span: Value| Settings::read(&json!({"cron": {"sessionRetention": span}})).keep_runs;
+        for (span, hours) in [(json!("24h"), 24), (json!("2"), 2), (json!("7d"), 168)] {
+            let age = Some(Duration::from_secs(hours * 3600));
+            assert_eq!(runs(span), Keep { age, count: bound, warn_only: false });
+        }
+        assert!(runs(json!(false)).is_all() && runs(json!("0h")).is_all());
+        for odd in [json!(null), json!("soon"), json!(true)] {
+            assert_eq!(runs(odd), Settings::default().keep_runs);
+        }
     }
 
     #[test]

@@ -101,8 +101,8 @@ fn is_leftover(path: &Path) -> bool {
     facts.is_file() && pid != process::id() && (old || is_gone(pid))
 }
 
-/// Where there is no `/proc`, only age tells.
-fn is_gone(pid: u32) -> bool {
+/// Whether a process has ended. Where there is no `/proc`, only age tells.
+pub(super) fn is_gone(pid: u32) -> bool {
     Path::new("/proc/self").exists() && !Path::new("/proc").join(pid.to_string()).exists()
 }
 

@@ -11,6 +11,8 @@ use std::process;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
 use super::atomic;
 use super::session::entry::Entry;
 use super::sessions::{Arrival, Index, IndexFault};
@@ -126,7 +128,7 @@ impl Lock {
         loop {
             match OpenOptions::new().write(true).create_new(true).mode(atomic::PRIVATE).open(&file) {
                 Ok(mut opened) => {
-                    // Who holds it is said for people; the lock is the file itself.
+                    // Who holds it is said for people, and for whoever finds it later; the lock is the file itself.
                     let _ = write!(opened, "{{\"pid\":{},\"startedAt\":{}}}", process::id(), wall_ms());
                     return Ok(Lock(file));
                 }
@@ -148,9 +150,22 @@ impl Drop for Lock {
     }
 }
 
+/// Whether nobody holds it any more. A kill in the midst of a write leaves it behind, with our own number where numbers
+/// are given anew (in a container); we hold one at a time, and not now.
 fn is_stale(file: &Path) -> bool {
-    let changed = fs::metadata(file).and_then(|facts| facts.modified());
-    changed.is_ok_and(|at| at.elapsed().is_ok_and(|age| age > limits::INDEX_LOCK_AGE))
+    let Ok(age) = fs::metadata(file).and_then(|facts| facts.modified()).map(|at| at.elapsed().unwrap_or_default())
+    else {
+        return false;
+    };
+    let ended = |pid| pid == process::id() || (age > limits::INDEX_LOCK_GONE && atomic::is_gone(pid));
+    age > limits::INDEX_LOCK_AGE || holder(file).is_some_and(ended)
+}
+
+/// The process that says it holds it.
+fn holder(file: &Path) -> Option<u32> {
+    let text = atomic::read_bounded(file, limits::INDEX_LOCK_BYTES).ok()??;
+    let pid = serde_json::from_slice::<Value>(&text).ok()?.get("pid")?.as_u64()?;
+    u32::try_from(pid).ok()
 }
 
 #[cfg(test)]
@@ -266,6 +281,27 @@ mod tests {
         assert!(fs::read_to_string(&lock).unwrap().contains("\"pid\":"));
         drop(taken);
         assert!(!lock.exists());
+        fs::remove_dir_all(path.parent().unwrap()).unwrap();
+    }
+
+    #[test]
+    fn the_lock_of_a_process_that_was_killed_holds_nobody_up() {
+        let path = folder("killed");
+        let lock = PathBuf::from(format!("{}.lock", path.display()));
+        let mut child = process::Command::new("true").spawn().unwrap();
+        let gone = child.id();
+        child.wait().unwrap();
+        let take = |pid: u32, age: Duration| {
+            fs::write(&lock, format!("{{\"pid\":{pid},\"startedAt\":1}}")).unwrap();
+            fs::File::options().write(true).open(&lock).unwrap().set_modified(SystemTime::now() - age).unwrap();
+            Lock::take(&path, Duration::from_millis(1)).is_ok()
+        };
+        assert!(take(gone, limits::INDEX_LOCK_GONE * 2), "its process has ended");
+        assert!(!take(gone, Duration::ZERO), "that it is not seen may have other reasons");
+        assert!(take(process::id(), Duration::ZERO), "of an earlier process with our number");
+        assert!(!take(1, limits::INDEX_LOCK_GONE * 2), "somebody works");
+        fs::write(&lock, format!("{}{{\"pid\":{}}}", " ".repeat(limits::INDEX_LOCK_BYTES), process::id())).unwrap();
+        assert!(Lock::take(&path, Duration::from_millis(1)).is_err(), "that is none of ours");
         fs::remove_dir_all(path.parent().unwrap()).unwrap();
     }
 }

@@ -12,6 +12,13 @@ pub struct Now {
     pub wall_ms: u64,
 }
 
+impl Now {
+    /// The time since the start in milliseconds: for spans that a corrected date must neither end nor prolong.
+    pub fn mono_ms(self) -> u64 {
+        u64::try_from(self.mono.as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
 /// The running clock, started once per process.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {

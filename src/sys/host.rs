@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use super::order;
 use crate::limits;
@@ -67,6 +67,19 @@ pub fn open_files_limit() -> Option<usize> {
 fn soft_limit(table: &str) -> Option<usize> {
     let line = table.lines().find_map(|line| line.strip_prefix("Max open files"))?;
     line.split_whitespace().next()?.parse().ok()
+}
+
+/// Columns of the terminal this process runs at. A program that every system has is asked: the call it makes takes
+/// unsafe code.
+pub fn terminal_columns() -> Option<usize> {
+    let terminal = File::open("/dev/tty").ok()?;
+    let output = Command::new("stty").arg("size").stdin(terminal).stderr(Stdio::null()).output().ok()?;
+    columns(&String::from_utf8(output.stdout).ok()?)
+}
+
+/// The second number of `<rows> <columns>`.
+fn columns(size: &str) -> Option<usize> {
+    size.split_whitespace().nth(1)?.parse().ok().filter(|columns| *columns > 0)
 }
 
 /// The number of the account this process runs as.
@@ -159,6 +172,12 @@ mod tests {
         assert_eq!(soft_limit(table), Some(1024));
         assert_eq!(soft_limit("Max open files            unlimited            unlimited            files\n"), None);
         assert_eq!(soft_limit(""), None);
+    }
+
+    #[test]
+    fn reads_the_size_of_a_terminal() {
+        assert_eq!(columns("24 132\n"), Some(132));
+        assert!(columns("0 0\n").is_none() && columns("").is_none());
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -218,4 +219,57 @@ fn a_reader_that_leaves_is_no_error() {
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(0));
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+}
+
+/// Going on with the default state directory, or without the token, would be something else than what was asked for.
+#[test]
+fn words_and_settings_that_are_no_text_are_refused() {
+    let home = home("no-text");
+    let broken = std::ffi::OsStr::from_bytes(b"\xff");
+    let program = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_openclaw"));
+        command.env_clear().env("HOME", &home);
+        command
+    };
+    let setting = program().env("OPENCLAW_STATE_DIR", broken).args(["config", "file"]).output().unwrap();
+    let word = program().args(["config", "get"]).arg(broken).output().unwrap();
+    let value = program().args(["gateway", "--password-file"]).arg(broken).output().unwrap();
+    for (output, text) in [
+        (setting, "OPENCLAW_STATE_DIR is not valid UTF-8"),
+        (word, "an argument is not valid UTF-8"),
+        (value, "an argument is not valid UTF-8"),
+    ] {
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert!(stderr.contains(text), "{stderr}");
+        assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(1), b"".as_slice()));
+    }
+}
+
+/// Two zones in which it is never the same day.
+#[test]
+fn the_log_file_is_named_by_the_day_of_the_gateways_zone() {
+    let home = home("zones");
+    let file = |zone: &str| {
+        let output = run(&home, &[("TZ", zone)], &["gateway", "status", "--no-probe", "--json"]);
+        let status: Value = serde_json::from_slice(&output.stdout).unwrap();
+        status["logFile"].as_str().unwrap().to_string()
+    };
+    assert_ne!(file("EAST-14"), file("WEST+12"));
+}
+
+/// A gateway that went on would end at the state directory, with another status.
+#[test]
+fn a_configuration_that_asks_for_what_is_not_here_is_refused() {
+    let home = home("not-here");
+    for (key, text) in
+        [("tls: { enabled: true }", "gateway.tls.enabled"), ("tailscale: { mode: 'serve' }", "gateway.tailscale.mode")]
+    {
+        let config = format!("{{ gateway: {{ mode: 'local', auth: {{ token: 'geheim-1234567890' }}, {key} }} }}");
+        std::fs::write(home.join("asking.json"), config).unwrap();
+        let env = [("OPENCLAW_CONFIG_PATH", "@/asking.json"), ("OPENCLAW_STATE_DIR", "/proc/nowhere")];
+        let output = run(&home, &env, &["gateway", "--port", "0"]);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(stderr.starts_with(&format!("{text} is not available in this version")), "{stderr}");
+        assert_eq!(output.status.code(), Some(78));
+    }
 }

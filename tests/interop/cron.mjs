@@ -1,5 +1,6 @@
 // Scheduled jobs: the original command lines against our gateway, ours against the original gateways, and one store that
 // our gateway and 2026.2.9 continue in turn.
+import http from "node:http";
 import { answerTo, startModel } from "./fake-model.mjs";
 import { check, childEnv, command, freshHome, must, ORIGINALS, startGateway, startOriginal, startOurs, freePort, tail, TOKEN, writeConfig } from "./ground.mjs";
 import { document } from "./original-clis.mjs";
@@ -9,7 +10,7 @@ function cli(argv, label, gateway) {
   const home = freshHome(`cron-${label}`);
   writeConfig(home, { gateway: { mode: "local", bind: "loopback" } });
   const env = childEnv(home, { OPENCLAW_GATEWAY_TOKEN: TOKEN, OPENCLAW_GATEWAY_PORT: String(gateway.port) });
-  const call = async (...words) => command([...argv, "cron", ...words], { env, timeoutMs: 40_000 });
+  const call = async (...words) => command([...argv, "cron", ...words], { env, timeoutMs: 90_000 });
   const json = async (...words) => {
     const out = await call(...words);
     must(out.code === 0, `${words.join(" ")}: exit ${out.code}\n${tail(out.stdout, 4)}\n${tail(out.stderr, 6)}`);
@@ -98,6 +99,37 @@ async function turn({ json }, model, name) {
   });
 }
 
+/** What only our gateway, or only the newer command line, does. */
+async function more({ json, call }, kind, name) {
+  await check(name("cron runs of nobody"), async () => {
+    const out = await call("runs", "--id", "nobody");
+    must(out.code !== 0 && /not found/i.test(out.stdout + out.stderr), `exit ${out.code} ${tail(out.stdout + out.stderr)}`);
+  });
+  if (kind !== "v4") return;
+  await check(name("cron run --wait, in a conversation"), async () => {
+    const job = await json("add", "--name", "waited", "--at", "2h", "--message", "hello again", "--session", "session:desk", "--keep-after-run");
+    must(job.sessionTarget === "session:agent:main:desk", JSON.stringify(job));
+    const ran = await json("run", job.id, "--wait", "--poll-interval", "200ms");
+    must(ran.completed && ran.status === "ok" && ran.run.sessionKey === "agent:main:desk", JSON.stringify(ran));
+    await json("rm", job.id);
+  });
+  await check(name("cron add --webhook"), async () => {
+    const posted = [];
+    const server = http.createServer((request, response) => {
+      let body = "";
+      request.on("data", (piece) => (body += piece)).on("end", () => (posted.push(JSON.parse(body)), response.end()));
+    });
+    await new Promise((done) => server.listen(0, "127.0.0.1", done));
+    const url = `http://127.0.0.1:${server.address().port}/in`;
+    const job = await json("add", "--name", "posted", "--at", "2h", "--message", "hello hook", "--webhook", url, "--keep-after-run");
+    const ran = await json("run", job.id, "--wait", "--poll-interval", "200ms");
+    server.close();
+    must(ran.run.delivered === true && posted.length === 1, `${JSON.stringify(ran)} ${JSON.stringify(posted)}`);
+    must(posted[0].jobId === job.id && posted[0].summary === ran.run.summary, JSON.stringify(posted));
+    await json("rm", job.id);
+  });
+}
+
 /** Ours writes, 2026.2.9 goes on, ours goes on. */
 async function store(bin) {
   const home = freshHome("cron-store");
@@ -128,12 +160,14 @@ async function store(bin) {
 
 export async function run(bin) {
   const model = await startModel({ gapMs: 10 });
-  const gateway = await startOurs(bin, { config: model.config() });
+  const cron = { webhookSsrfPolicy: { allowedHostnames: ["127.0.0.1"] } };
+  const gateway = await startOurs(bin, { config: { ...model.config(), cron } });
   for (const kind of ["v3", "v4"]) {
     const line = cli(original(kind), kind, gateway);
     const name = (what) => `cli ${ORIGINALS[kind].label} → ours: ${what}`;
     await life(line, [], name);
     await turn(line, model, name);
+    await more(line, kind, name);
   }
   await gateway.stop().catch(() => {});
   await model.stop();

@@ -14,7 +14,7 @@ const tally = { passed: 0, failed: 0, skipped: 0 };
 const children = new Set();
 
 /** Runs one check: a line for it, and never longer than its deadline. */
-export async function check(name, fn, { timeoutMs = 60_000 } = {}) {
+export async function check(name, fn, { timeoutMs = 120_000 } = {}) {
   const began = Date.now();
   try {
     const note = await within(fn(), timeoutMs, `no result within ${timeoutMs} ms`);
@@ -107,8 +107,9 @@ export function writeConfig(home, config) {
   writeFileSync(path.join(home, ".openclaw", "openclaw.json"), JSON.stringify(config), { mode: 0o600 });
 }
 
-/** Runs a command to its end: `{code, stdout, stderr}`. */
-export function command(argv, { env, timeoutMs = 45_000 } = {}) {
+/** Runs a command to its end: `{code, stdout, stderr}`. An original that starts for the first time after its installation,
+    on a busy machine, was seen to need more than 45 s. */
+export function command(argv, { env, timeoutMs = 100_000 } = {}) {
   return new Promise((resolve, reject) => {
     const child = launch(argv, env);
     const out = { stdout: "", stderr: "" };

@@ -147,7 +147,7 @@ async function drive(kind, gateway) {
       const out = await command(argv, { env });
       must(out.code === 0, `exit ${out.code}\n${tail(out.stdout, 4)}\n${tail(out.stderr, 6)}`);
       each.answer(out, gateway, kind);
-    }, { timeoutMs: 60_000 });
+    });
   });
   // The first one alone: it makes the identity that the others share. Then two at a time.
   await queue.shift()();

@@ -94,7 +94,9 @@ fn body(endpoint: &Endpoint, request: &ModelRequest) -> Value {
 /// Tokens of the answer, and how many of them may be thoughts: the answer itself keeps [`LEAST`], and a limit that is
 /// set is never exceeded.
 fn shares(endpoint: &Endpoint, request: &ModelRequest) -> (u64, Option<u64>) {
-    let wanted = budget(request.thinking).filter(|_| endpoint.facts.reasoning);
+    // the interface refuses thoughts before a call that it must make
+    let is_free = matches!(request.tool_choice, ToolChoice::Auto | ToolChoice::None);
+    let wanted = budget(request.thinking).filter(|_| endpoint.facts.reasoning && is_free);
     let Some(limit) = request.sampling.max_tokens.or(endpoint.facts.max_tokens) else {
         return (wanted.map_or(0, |budget| budget + LEAST).max(limits::MODEL_ANSWER_TOKENS), wanted);
     };

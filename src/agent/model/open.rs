@@ -192,6 +192,13 @@ pub(super) fn native(mut endpoint: Endpoint) -> Endpoint {
     endpoint
 }
 
+/// Says what to set when a model's provider is one that nobody described: asked before a turn begins.
+pub fn check_provider(config: &Config, id: &str) -> Result<(), ModelError> {
+    let described = config.providers.iter().any(|own| own.id == id && own.base_url.is_some());
+    let known = described || PROVIDERS.iter().any(|(known, ..)| *known == id);
+    if known || cli_backend::configured(config, id).is_some() { Ok(()) } else { Err(no_provider(id)) }
+}
+
 /// Whether a provider may be asked without a key: it was configured by hand, or runs on this machine, or is a command.
 pub fn needs_no_key(config: &Config, provider: &str) -> bool {
     let known = PROVIDERS.iter().find(|(id, ..)| *id == provider);
@@ -267,6 +274,20 @@ mod tests {
             let opener = Opener { config: &config, env: &env, http: &http, found: Some(&found) };
             let model = opener.open(&found.reference, &Key { secret: None, source: KeySource::None }).unwrap();
             assert_eq!((model.context_window(), model.takes_images(), model.takes_tools()), (4096, true, takes));
+        }
+    }
+
+    #[test]
+    fn a_provider_is_one_that_is_configured_well_known_or_a_command() {
+        let own = json!({"x": {"baseUrl": "http://h:1/v1"}, "bare": {"api": "ollama"}});
+        let config = Config::from_value(json!({"models": {"providers": own},
+            "agents": {"defaults": {"cliBackends": {"mine": {"command": "m"}}}}}));
+        for id in ["x", "openai", "mine", "claude-cli"] {
+            assert!(check_provider(&config, id).is_ok(), "{id}");
+        }
+        for id in ["nope", "bare", ""] {
+            let error = check_provider(&config, id).unwrap_err();
+            assert_eq!(error.kind, ErrorKind::NotConfigured, "{id}");
         }
     }
 

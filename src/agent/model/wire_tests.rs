@@ -597,6 +597,20 @@ fn thoughts_never_take_more_than_the_answer_may_have() {
 }
 
 #[test]
+fn anthropic_models_do_not_think_before_a_call_they_must_make() {
+    for (tool_choice, thinks) in [
+        (ToolChoice::Auto, true),
+        (ToolChoice::None, true),
+        (ToolChoice::Required, false),
+        (ToolChoice::Named("exec".into()), false),
+    ] {
+        let request = ModelRequest { thinking: Thinking::High, tool_choice, ..hello() };
+        let (body, _) = body_of("anthropic-messages", &request, |endpoint| endpoint.facts.reasoning = true);
+        assert_eq!(body.get("thinking").is_some(), thinks, "{:?}", request.tool_choice);
+    }
+}
+
+#[test]
 fn anthropic_requests_join_results_and_mark_the_cache() {
     let (body, head) = body_of("anthropic-messages", &conversation(), |endpoint| endpoint.facts.reasoning = true);
     assert!(head.starts_with("POST /v1/messages HTTP/1.1") && head.contains("x-api-key: key-canary"), "{head}");

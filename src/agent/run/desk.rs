@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::turn::{Parts, Shortened, ToolAnswer, ToolCall};
 use super::{Cause, Hands, RunFailure, RunSpec, begin, prompt};
 use crate::agent::control::Control;
-use crate::agent::message::{Block, Message, ToolResultMessage};
+use crate::agent::message::{Block, Message, ToolResultMessage, Usage, text_of};
 use crate::agent::model::discover::{self, Found, Places};
 use crate::agent::model::failover::{Change, Cooldowns};
 use crate::agent::model::keys::{AuthProfiles, KeyRing};
@@ -96,6 +96,8 @@ pub(super) struct Desk<'a> {
     thinking: Thinking,
     window: u64,
     new_cli_session: String,
+    /// What summaries cost.
+    spent: Usage,
 }
 
 impl<'a> Desk<'a> {
@@ -138,6 +140,7 @@ impl<'a> Desk<'a> {
             thinking: spec.thinking.unwrap_or_default(),
             window,
             new_cli_session: entropy.uuid(),
+            spent: Usage::default(),
             world: Live(entropy),
         };
         desk.note_switches(&ground.selection, now_ms).map_err(|error| storage(&error))?;
@@ -188,7 +191,10 @@ impl<'a> Desk<'a> {
         // in no conversation of a command-line backend: the person's own would go on with this task
         let request = self.question(compact::SUMMARY_TASK.to_string(), vec![Message::user(log, 0)], Vec::new());
         let answered = self.lineup.ask(&request, control, &mut self.world, &mut |_| {}, &mut note);
-        let written = answered.map(|answered| crate::agent::message::text_of(&answered.reply.content));
+        let written = answered.map(|answered| {
+            self.spent.add(&answered.reply.usage);
+            text_of(&answered.reply.content)
+        });
         let why = match written {
             Ok(text) if !text.trim().is_empty() => return Ok((text, Shortened::Summarised)),
             Ok(_) => "it was empty".to_string(),
@@ -393,6 +399,10 @@ impl Parts for Desk<'_> {
         self.writer.append(&line, self.now_ms(), Safety::Power).map_err(failed)?;
         self.context = conversation(self.writer.path(), ack_chars(self.spec)).map_err(failed)?;
         Ok(Some(how))
+    }
+
+    fn spent(&mut self) -> Usage {
+        std::mem::take(&mut self.spent)
     }
 
     fn context_window(&self) -> u64 {

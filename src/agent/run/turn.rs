@@ -10,7 +10,7 @@ use super::pieces::Pieces;
 use super::{Account, Cause, ClientCall, RunEvent, RunFailure, RunResult, ToolEnd, ToolStart, ToolUpdate};
 use crate::agent::control::{AbortReason, Control};
 use crate::agent::message::{
-    AssistantMessage, Block, Extra, Message, StopReason, ToolResultMessage, UserMessage, text_of,
+    AssistantMessage, Block, Extra, Message, StopReason, ToolResultMessage, Usage, UserMessage, text_of,
 };
 use crate::agent::model::failover::Change;
 use crate::agent::model::{ErrorKind, ModelError, ModelEvent, ModelRef, ModelReply, ModelRequest};
@@ -86,6 +86,10 @@ pub trait Parts {
     fn is_crowded(&self) -> bool;
     /// Shortens it; none when there is nothing left to shorten.
     fn compact(&mut self, mind: Option<&str>, control: &Control) -> Result<Option<Shortened>, ModelError>;
+    /// What the calls for summaries cost since the last time.
+    fn spent(&mut self) -> Usage {
+        Usage::default()
+    }
     /// Tokens the conversation takes, about.
     fn context_tokens(&self) -> u64;
     /// What was learnt about accounts since the last time.
@@ -223,7 +227,8 @@ impl Turn<'_> {
                     self.heard(&reply, &said)?;
                     return Ok(reply);
                 }
-                Err(error) if error.kind == ErrorKind::ContextOverflow && !compacted => {
+                // what was told already would be told once more
+                Err(error) if error.kind == ErrorKind::ContextOverflow && !compacted && !error.streamed => {
                     compacted = true;
                     if !self.make_room()? {
                         self.broken_off(&said, &error)?;
@@ -421,6 +426,7 @@ impl Turn<'_> {
         let completed = matches!(outcome, Ok(Some(_)));
         (self.tell)(RunEvent::Compaction { done: true, completed });
         self.account.compactions += u64::from(completed);
+        self.account.usage.add(&self.parts.spent());
         outcome.map_err(End::Model)
     }
 

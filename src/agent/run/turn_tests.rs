@@ -67,6 +67,9 @@ impl Parts for Script {
         let how = if self.forgetful { Shortened::Dropped(9) } else { Shortened::Summarised };
         Ok(self.compactable.then_some(how))
     }
+    fn spent(&mut self) -> Usage {
+        Usage { input: 100, total_tokens: 100, ..Usage::default() }
+    }
     fn context_tokens(&self) -> u64 {
         500 - 100 * self.compactions as u64
     }
@@ -262,4 +265,21 @@ fn results_a_program_brings_stand_before_what_it_says() {
     let (_, told) = run(&mut script);
     let lines: Vec<&str> = told.iter().filter_map(|event| event.strip_prefix("line ")).collect();
     assert_eq!(lines, ["toolResult", "user", "assistant"]);
+}
+
+#[test]
+fn a_context_that_overflows_in_mid_answer_is_not_answered_twice() {
+    let overflow = ModelError { streamed: true, ..error(ErrorKind::ContextOverflow) };
+    let answers = [(vec!["half"], Err(overflow)), says("again")].into();
+    let mut script = Script { answers, compactable: true, ..Script::default() };
+    let (result, told) = run(&mut script);
+    assert_eq!(result.unwrap_err().cause, Cause::Model(ErrorKind::ContextOverflow));
+    assert_eq!(told.iter().filter(|line| line.starts_with("text")).count(), 1, "{told:?}");
+}
+
+#[test]
+fn what_a_summary_cost_is_part_of_the_turns_sum_and_not_of_its_last_call() {
+    let mut script = Script { answers: [says("ok")].into(), crowded: true, compactable: true, ..Script::default() };
+    let account = run(&mut script).0.unwrap().account;
+    assert_eq!((account.usage.total_tokens, account.last_usage.total_tokens), (112, 12));
 }

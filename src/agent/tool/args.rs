@@ -56,6 +56,11 @@ impl Args {
         usize::try_from(whole).ok()
     }
 
+    /// All of them.
+    pub fn whole(&self) -> &Map<String, Value> {
+        &self.0
+    }
+
     /// A fraction.
     pub fn number(&self, name: &str) -> Option<f64> {
         self.0.get(name)?.as_f64()

@@ -1,5 +1,5 @@
-//! The table as others see it: schemas for models, the section of the system prompt, and the answers of
-//! `tools.catalog` and `tools.effective` (protocol.md 8.4). Pure.
+//! The table as others see it: schemas for models and the answers of `tools.catalog` and `tools.effective`
+//! (protocol.md 8.4). Pure.
 
 use serde_json::Value;
 
@@ -16,15 +16,6 @@ pub fn spec(tool: &Tool) -> ToolSpec {
         schema.remove("additionalProperties");
     }
     ToolSpec { name: tool.name.to_string(), description: tool.description.to_string(), parameters }
-}
-
-/// The section of the system prompt; empty without tools.
-pub fn prompt(tools: &[&Tool]) -> String {
-    if tools.is_empty() {
-        return String::new();
-    }
-    let lines: Vec<String> = tools.iter().map(|tool| format!("- {}: {}", tool.name, tool.line)).collect();
-    format!("## Tools\nYou may call these tools; names are case-sensitive.\n{}\n", lines.join("\n"))
 }
 
 /// The answer of `tools.catalog`: every tool that exists.
@@ -93,14 +84,6 @@ mod tests {
         let edit = spec(super::super::table::find("edit").unwrap());
         assert_eq!(edit.parameters["required"], json!(["path", "oldText", "newText"]));
         assert_eq!(edit.parameters.get("additionalProperties"), None);
-    }
-
-    #[test]
-    fn the_prompt_lists_what_is_offered_and_nothing_else() {
-        let tools: Vec<&Tool> = TOOLS.iter().take(2).collect();
-        let text = prompt(&tools);
-        assert!(text.contains("- read: Read a file\n- write: ") && !text.contains("exec"), "{text}");
-        assert_eq!(prompt(&[]), "");
     }
 
     #[test]

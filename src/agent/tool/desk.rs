@@ -4,14 +4,15 @@
 use std::fmt;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
+use super::approval::judge::Origin;
 use super::approval::pending::{Decision, Request};
 use crate::agent::control::Control;
 use crate::agent::message::Block;
 use crate::sys::queue::Receiver;
 
-/// A question about sessions; the answer is JSON that the model sees.
+/// A question about sessions or scheduled work; the answer is JSON that the model sees.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Ask {
     /// How a session stands: `{statusText, …}`; that is the card.
@@ -48,6 +49,8 @@ pub enum Ask {
         /// How long the answer is waited for; zero does not wait.
         wait: Duration,
     },
+    /// Something about the agent's scheduled work, as the model asked for it.
+    Cron(Map<String, Value>),
 }
 
 /// How a session is named.
@@ -70,6 +73,8 @@ pub enum Note {
         text: String,
         /// Whether the session should be woken for it.
         wake: bool,
+        /// Whose turn it comes from.
+        speaker: Origin,
     },
     /// An allowlist entry let a command through (`lastUsedAt` and its like in the approvals file).
     AllowlistUsed {

@@ -260,7 +260,8 @@ impl Toolbox {
                 if exit.stopped != Some(StopReason::Asked) {
                     let text = format!("Background command {name} {}: {}", how(exit), text::label(&job.command, 80));
                     let text = with_tail(text, &tail(&watched));
-                    desk.tell(Note::SystemEvent { session_key: job.session_key, text, wake: true });
+                    let Job { session_key, speaker, .. } = job;
+                    desk.tell(Note::SystemEvent { session_key, text, wake: true, speaker });
                 }
             });
         }

@@ -133,6 +133,7 @@ pub fn offered(config: &Value, subject: Subject<'_>, wanted: Wanted<'_>) -> (Vec
         Needs::Web => wanted.web && settings.web_fetch,
         Needs::Commands => runs_commands(settings.exec, &wanted),
         Needs::PatchSetting => settings.apply_patch,
+        Needs::Operator => wanted.origin == Origin::Operator,
     };
     let offered = TOOLS.iter().filter(has).filter(|tool| policy.allows(tool)).collect();
     (offered, policy.warnings)
@@ -171,11 +172,6 @@ impl Toolbox {
         self.offered.iter().map(|tool| catalog::spec(tool)).collect()
     }
 
-    /// The tools' section of the system prompt; empty without tools.
-    pub fn prompt(&self) -> String {
-        catalog::prompt(&self.offered)
-    }
-
     /// Runs a call to its end. `on` gets news of calls that take long. Blocks; ends early when `control` says stop.
     pub fn call(&mut self, call: Call<'_>, control: &Control, on: &mut dyn FnMut(Partial)) -> ToolOutcome {
         let found = table::find(call.name).filter(|tool| self.offered.iter().any(|offered| offered.id == tool.id));
@@ -205,6 +201,7 @@ impl Toolbox {
             ToolId::SessionsList => sessions::list(self.setup.desk.as_ref(), &work),
             ToolId::SessionsHistory => sessions::history(self.setup.desk.as_ref(), &work),
             ToolId::SessionsSend => sessions::send(self.setup.desk.as_ref(), &work),
+            ToolId::Cron => sessions::cron(self.setup.desk.as_ref(), &work),
             ToolId::WebFetch => match &self.setup.web {
                 Some(web) => web::run(web.as_ref(), &work, &self.settings),
                 None => ToolOutcome::error("web_fetch is not available"),

@@ -320,6 +320,13 @@ mod tests {
         assert!(parse(&"x".repeat(limits::PATCH_BYTES + 1)).unwrap_err().contains("over"));
         let many = "*** Delete File: x\n".repeat(limits::PATCH_FILES + 1);
         assert!(parse(&format!("*** Begin Patch\n{many}*** End Patch")).unwrap_err().contains("over"));
+        let line = "x".repeat(999);
+        let (text, lines) = (format!("{line}\n").repeat(500), 500);
+        // Three ways to compare, at each place one step and the lines that are alike.
+        let steps = |alike: usize| 3 * (lines - alike) * (1 + 1000 * alike);
+        let most = (1..lines).take_while(|alike| steps(*alike) <= limits::PATCH_STEPS).count();
+        let told = |alike: usize| patched(&text, &format!("@@\n{}-b", format!(" {line}\n").repeat(alike))).unwrap_err();
+        assert!(told(most).contains("not found") && told(most + 1).contains("too long"), "{most}");
         let text = "a\n".repeat(20_000);
         let body = format!("@@\n{}-b", " a\n".repeat(10_000));
         assert!(patched(&text, &body).unwrap_err().contains("too long"), "quadratic work ends early");

@@ -20,10 +20,10 @@ const PROFILES: &[(&str, Members)] = &[
 
 /// Names that a configuration may use for tools which other versions have; lists that name them are no mistakes.
 const FOREIGN: &[&str] =
-    &["browser", "canvas", "cron", "gateway", "image", "message", "nodes", "sessions_spawn", "tts", "web_search"];
+    &["browser", "canvas", "gateway", "image", "message", "nodes", "sessions_spawn", "tts", "web_search"];
 
 /// Groups without a tool of ours.
-const FOREIGN_GROUPS: &[&str] = &["ui", "automation", "messaging", "nodes", "plugins"];
+const FOREIGN_GROUPS: &[&str] = &["ui", "messaging", "nodes", "plugins"];
 
 /// One step: what it lets through.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -1,4 +1,4 @@
-//! The session tools: arguments into questions for the gateway, answers into results. Knows no session itself.
+//! The tools that ask the gateway, for sessions and scheduled work: arguments into questions for the gateway, answers into results. Knows no session itself.
 
 use std::time::Duration;
 
@@ -55,6 +55,11 @@ pub(super) fn send(desk: &dyn Desk, work: &Work<'_>) -> ToolOutcome {
         Ok(target) => answer(ask(desk, work, Ask::Send { target, message, wait }, wait + limits::STATE_REPLY)),
         Err(outcome) => outcome,
     }
+}
+
+/// `cron`.
+pub(super) fn cron(desk: &dyn Desk, work: &Work<'_>) -> ToolOutcome {
+    answer(ask(desk, work, Ask::Cron(work.args.whole().clone()), limits::STATE_REPLY))
 }
 
 fn target(args: &Args) -> Result<Target, ToolOutcome> {

@@ -29,6 +29,8 @@ pub enum ToolId {
     SessionsHistory,
     /// Sends a message into another session.
     SessionsSend,
+    /// Plans work.
+    Cron,
     /// Fetches a page.
     WebFetch,
     /// Searches the memory files.
@@ -46,6 +48,8 @@ pub enum Group {
     Runtime,
     /// Sessions.
     Sessions,
+    /// Scheduled work.
+    Automation,
     /// Web pages.
     Web,
     /// Memory files.
@@ -54,7 +58,8 @@ pub enum Group {
 
 impl Group {
     /// All groups in the order of the catalogue.
-    pub const ALL: [Group; 5] = [Group::Fs, Group::Runtime, Group::Sessions, Group::Web, Group::Memory];
+    pub const ALL: [Group; 6] =
+        [Group::Fs, Group::Runtime, Group::Sessions, Group::Automation, Group::Web, Group::Memory];
 
     /// The name after `group:`.
     pub fn name(self) -> &'static str {
@@ -62,6 +67,7 @@ impl Group {
             Group::Fs => "fs",
             Group::Runtime => "runtime",
             Group::Sessions => "sessions",
+            Group::Automation => "automation",
             Group::Web => "web",
             Group::Memory => "memory",
         }
@@ -73,6 +79,7 @@ impl Group {
             Group::Fs => "Files",
             Group::Runtime => "Runtime",
             Group::Sessions => "Sessions",
+            Group::Automation => "Automation",
             Group::Web => "Web",
             Group::Memory => "Memory",
         }
@@ -88,6 +95,8 @@ pub enum Needs {
     Web,
     /// A configuration that does not switch commands off.
     Commands,
+    /// A turn that speaks for the operator.
+    Operator,
     /// The setting `tools.exec.applyPatch.enabled` not switched off.
     PatchSetting,
 }
@@ -127,6 +136,18 @@ macro_rules! arguments {
 const FILE_PATH: &[(&str, &str)] = &[("file_path", "path"), ("filePath", "path")];
 const RESULTS: Kind = Kind::Int { min: 1, max: limits::MEMORY_RESULTS as i64 };
 const ENVIRONMENT: Kind = Kind::Map(&STRING);
+
+const CRON_ACTIONS: &[&str] = &["status", "list", "get", "add", "update", "remove", "run", "runs", "wake"];
+const JOB: Kind = arguments![
+    opt("name", TEXT).doc("What it is called."),
+    opt("at", TEXT).doc("Once: 20m, or an ISO time."),
+    opt("every", TEXT).doc("Again and again: 1h, 2d."),
+    opt("cron", TEXT).doc("By the calendar: 0 7 * * mon-fri."),
+    opt("tz", TEXT).doc("Time zone of cron."),
+    opt("message", TEXT).doc("What you are told then."),
+    opt("session", TEXT).doc("current, isolated or main."),
+    opt("enabled", BOOL).doc("Whether it runs."),
+];
 
 /// All tools, in the order in which models and people see them. The order is fixed so that prompt caches hit.
 pub const TOOLS: &[Tool] = &[
@@ -303,6 +324,29 @@ pub const TOOLS: &[Tool] = &[
         parameters: arguments![],
         spellings: &[],
         needs: Needs::Nothing,
+    },
+    Tool {
+        id: ToolId::Cron,
+        name: "cron",
+        aliases: &["automations"],
+        group: Group::Automation,
+        line: "Reminders and scheduled work",
+        description: "Reminders and scheduled work; never sleep or poll to wait for a time. Actions: status, list, get \
+            id, add job, update id with a job of what changes, remove id, run id (now), runs id (what came of it), wake \
+            text (a line for the main session). A job: at (once: a span from now such as 20m, or an ISO time, UTC unless \
+            it names an offset), or every (a span), or cron (minute hour day month weekday) with tz (such as \
+            Europe/Berlin); message: what you are told then, whole enough to act on, for instance \"Remind them to call \
+            Ann\"; session: current (you answer in this conversation, the default), isolated (a conversation of its \
+            own) or main (text becomes a line for the main session). Times you say to the person are in their zone.",
+        parameters: arguments![
+            req("action", Kind::OneOf(CRON_ACTIONS)).doc("What to do."),
+            opt("id", TEXT).doc("The job."),
+            opt("job", JOB).doc("The job to add, or what changes of it."),
+            opt("text", TEXT).doc("The line (wake)."),
+            opt("mode", Kind::OneOf(&["now", "next-heartbeat"])).doc("When it is looked at (wake, now)."),
+        ],
+        spellings: &[("jobId", "id"), ("patch", "job")],
+        needs: Needs::Operator,
     },
     Tool {
         id: ToolId::WebFetch,

@@ -149,7 +149,7 @@ impl Ground {
 
     fn event(&self) -> String {
         loop {
-            if let Note::SystemEvent { text, session_key, wake } = self.notes.recv_timeout(WATCHDOG).unwrap() {
+            if let Note::SystemEvent { text, session_key, wake, .. } = self.notes.recv_timeout(WATCHDOG).unwrap() {
                 assert_eq!((session_key.as_str(), wake), ("agent:main:main", true));
                 return text;
             }
@@ -179,7 +179,7 @@ fn unknown_tools_and_wrong_arguments_are_results() {
     assert_eq!(ground.refused("read", json!({})), "invalid arguments for read: must have required property 'path'");
     assert_eq!(ground.refused("read", json!("{")).split(':').next(), Some("invalid arguments for read"));
     assert!(ground.refused(&"x".repeat(100_000), json!({})).len() < 1000);
-    assert!(!ground.tools.prompt().contains("write") && ground.tools.specs().iter().all(|spec| spec.name != "write"));
+    assert!(ground.tools.specs().iter().all(|spec| spec.name != "write"));
     let stopped = Control::new();
     stopped.cancel(AbortReason::Rpc);
     let call = Call { id: "1", name: "read", arguments: &json!({"path": "x"}) };

@@ -32,7 +32,7 @@ pub fn list(world: &World) -> Result<(), CliError> {
         ]
     };
     let table: Vec<Vec<String>> = rows.iter().map(cells).collect();
-    world.out.line(&grid::draw(&["Agent", "Name", "Model", "Workspace"], &table, world.out.width))
+    world.out.line(&grid::draw(&["Agent", "Name", "Model", "Workspace"], &table, world.out.width()))
 }
 
 fn row(world: &World, agent: &ResolvedAgent) -> Value {

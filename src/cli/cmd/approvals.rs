@@ -32,7 +32,7 @@ pub fn get(world: &World, parsed: &Parsed) -> Result<(), CliError> {
     if rows.is_empty() {
         return world.out.line("No program is on an allowlist.");
     }
-    world.out.line(&grid::draw(&["Agent", "Program", "Last command"], &rows, world.out.width))
+    world.out.line(&grid::draw(&["Agent", "Program", "Last command"], &rows, world.out.width()))
 }
 
 fn rows(file: &Value) -> Vec<Vec<String>> {

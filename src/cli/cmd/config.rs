@@ -35,15 +35,17 @@ pub fn validate(world: &World) -> Result<(), CliError> {
         return if ok { Ok(()) } else { Err(CliError::negative()) };
     }
     if !snapshot.exists {
-        return Err(CliError::other(format!("Config file not found: {}", world.short(&snapshot.path))));
+        let error = CliError::other(format!("Config file not found: {}", world.short(&snapshot.path)));
+        return Err(error.hint("The least that it needs: { gateway: { mode: \"local\" } }"));
     }
     if !snapshot.valid {
         let error = CliError::new(Kind::Config, format!("Config invalid at {}.", world.short(&snapshot.path)));
-        let error = snapshot.issues.iter().fold(error, |error, issue| error.hint(format!("- {issue}")));
+        let error =
+            snapshot.issues.iter().fold(error, |error, issue| error.hint(format!("- {}", snapshot.told(issue))));
         return Err(error.hint(format!("Run `{}` to repair, then retry.", world.command("doctor"))));
     }
     for warning in &snapshot.warnings {
-        world.out.note(crate::cli::out::Style::Warn, &format!("Warning: {warning}"));
+        world.out.note(crate::cli::out::Style::Warn, &format!("Warning: {}", snapshot.told(warning)));
     }
     world.out.line(&format!("Config valid: {}", world.short(&snapshot.path)))
 }

@@ -1,6 +1,8 @@
 //! `cron status|list|add|edit|enable|disable|rm|run|runs`: scheduled work (`spec/cli.md` 24). Times and spans are read
 //! here; everything else is the gateway's to judge.
 
+use std::time::{Duration, Instant};
+
 use serde_json::{Map, Value};
 
 use crate::cli::amount;
@@ -9,7 +11,9 @@ use crate::cli::grid;
 use crate::cli::out::Style;
 use crate::cli::parse::Parsed;
 use crate::cli::rpc::{self, list as items, text};
+use crate::cli::spinner::Spinner;
 use crate::cli::world::World;
+use crate::cron::job::IN_SESSION;
 use crate::cron::{moment, schedule};
 use crate::sys::date;
 
@@ -71,7 +75,7 @@ pub fn list(world: &World, parsed: &Parsed) -> Result<(), CliError> {
         return world.out.line("No cron jobs.");
     }
     let rows: Vec<Vec<String>> = jobs.iter().map(|job| row(job, world.now_ms)).collect();
-    world.out.line(&grid::draw(&["Job", "When", "Next", "Last", "Status"], &rows, world.out.width))
+    world.out.line(&grid::draw(&["Job", "When", "Next", "Last", "Status"], &rows, world.out.width()))
 }
 
 fn row(job: &Value, now_ms: u64) -> Vec<String> {
@@ -157,9 +161,13 @@ pub fn add(world: &World, parsed: &Parsed) -> Result<(), CliError> {
     put(&mut params, "payload", Some(payload));
     put(&mut params, "enabled", Some(!parsed.has("disabled")));
     if turn {
-        put(&mut params, "delivery", Some(delivery_of(parsed)?.unwrap_or_else(|| json!({"mode": "announce"}))));
+        // What is said in a conversation stands there.
+        let own = !text(&params, "sessionTarget").starts_with(IN_SESSION);
+        put(&mut params, "delivery", delivery_of(parsed)?.or_else(|| own.then(|| json!({"mode": "announce"}))));
     } else if delivery_of(parsed)?.is_some() {
-        return Err(CliError::usage("--announce, --no-deliver, --channel and --to need a turn (--message)."));
+        return Err(CliError::usage(
+            "--announce, --no-deliver, --channel, --to and --webhook need a turn (--message).",
+        ));
     }
     changed(world, parsed, "cron.add", &params, "added")
 }
@@ -280,6 +288,9 @@ fn turn_of(parsed: &Parsed) -> Result<Option<Map<String, Value>>, CliError> {
 }
 
 fn delivery_of(parsed: &Parsed) -> Result<Option<Value>, CliError> {
+    if let Some(url) = said(parsed, "webhook") {
+        return Ok(Some(json!({"mode": "webhook", "to": url})));
+    }
     let (announce, silent) = (parsed.has("announce"), parsed.has("no-deliver"));
     if announce && silent {
         return Err(CliError::usage("Choose at most one of --announce or --no-deliver"));
@@ -388,7 +399,14 @@ pub fn run(world: &World, parsed: &Parsed) -> Result<(), CliError> {
     let mut line = rpc::Line::open(world, parsed, &["cron.run", "cron.list"])?;
     let id = resolve(&mut line, parsed.arg(0).unwrap_or_default())?;
     let params = json!({"id": id, "mode": if parsed.has("due") { "due" } else { "force" }});
-    let answer = line.call("cron.run", &params).map_err(|error| unknown(world, error))?;
+    let wait =
+        parsed.has("wait").then(|| Ok((span(parsed, "wait-timeout", "10m")?, span(parsed, "poll-interval", "1s")?)));
+    let wait = wait.transpose()?;
+    let mut answer = line.call("cron.run", &params).map_err(|error| unknown(world, error))?;
+    if let (Some((most, pause)), false) = (wait, text(&answer, "runId").is_empty()) {
+        let entry = ended(world, &mut line, &id, text(&answer, "runId"), most, pause)?;
+        return told(world, &id, &mut answer, entry);
+    }
     let is = |name: &str| answer.get(name).and_then(Value::as_bool) == Some(true);
     let ran = is("ran") || is("enqueued");
     if world.json {
@@ -403,6 +421,60 @@ pub fn run(world: &World, parsed: &Parsed) -> Result<(), CliError> {
         return world.out.line(&format!("Job {id} is running. See what came of it with: {look}"));
     }
     world.out.line(&format!("Job {id} was run."))
+}
+
+fn span(parsed: &Parsed, flag: &str, default: &str) -> Result<Duration, CliError> {
+    let span = moment::span(parsed.text(flag).unwrap_or(default)).map(Duration::from_millis);
+    span.ok_or_else(|| CliError::usage(format!("Invalid --{flag}; use e.g. 30s, 10m")))
+}
+
+/// Waits until a run stands in the log.
+fn ended(
+    world: &World,
+    line: &mut rpc::Line,
+    id: &str,
+    run: &str,
+    most: Duration,
+    pause: Duration,
+) -> Result<Value, CliError> {
+    let begun = Instant::now();
+    let _spinner = Spinner::start("Waiting for the turn…", !world.json);
+    loop {
+        line.renew();
+        // While a job that was removed has no log yet, there is nothing to tell of it.
+        let page = line.call_if_possible("cron.runs", &json!({"id": id, "runId": run, "limit": 1}))?;
+        if let Some(entry) = page.as_ref().and_then(|page| items(page, "entries").first()) {
+            return Ok(entry.clone());
+        }
+        if begun.elapsed() >= most {
+            let look = world.command(&format!("cron runs {id}"));
+            let text = format!(
+                "Job {id} still runs after {}",
+                exact_or_seconds(u64::try_from(most.as_millis()).unwrap_or(u64::MAX))
+            );
+            return Err(CliError::other(text).hint(format!("It goes on; see what came of it with: {look}")));
+        }
+        std::thread::sleep(pause.min(most.saturating_sub(begun.elapsed())));
+    }
+}
+
+/// Says how a run ended that was waited for.
+fn told(world: &World, id: &str, answer: &mut Value, entry: Value) -> Result<(), CliError> {
+    let (status, well) = (text(&entry, "status").to_string(), text(&entry, "status") == "ok");
+    let said = [text(&entry, "error"), text(&entry, "summary")].into_iter().find(|said| !said.is_empty());
+    let said = said.unwrap_or_default().to_string();
+    if world.json {
+        put(answer, "completed", Some(true));
+        put(answer, "status", Some(status));
+        put(answer, "run", Some(entry));
+        world.out.json(answer)?;
+        return if well { Ok(()) } else { Err(CliError::negative()) };
+    }
+    match well {
+        true if said.is_empty() => world.out.line(&format!("Job {id} ended well.")),
+        true => world.out.line(&said),
+        false => Err(CliError::other(format!("Job {id} ended with {status}: {said}"))),
+    }
 }
 
 /// `cron runs`
@@ -420,7 +492,7 @@ pub fn runs(world: &World, parsed: &Parsed) -> Result<(), CliError> {
     let limit = limit.ok_or_else(|| CliError::usage("Invalid --limit; use a positive number"))?;
     let mut line = rpc::Line::open(world, parsed, &["cron.runs", "cron.list"])?;
     let id = resolve(&mut line, id)?;
-    let answer = line.call("cron.runs", &json!({"id": id, "limit": limit}))?;
+    let answer = line.call("cron.runs", &json!({"id": id, "limit": limit})).map_err(|error| unknown(world, error))?;
     if world.json {
         return world.out.json(&answer);
     }
@@ -429,7 +501,7 @@ pub fn runs(world: &World, parsed: &Parsed) -> Result<(), CliError> {
         return world.out.line("No runs.");
     }
     let rows: Vec<Vec<String>> = entries.iter().map(run_row).collect();
-    world.out.line(&grid::draw(&["When", "Status", "Took", "What"], &rows, world.out.width))
+    world.out.line(&grid::draw(&["When", "Status", "Took", "What"], &rows, world.out.width()))
 }
 
 fn run_row(entry: &Value) -> Vec<String> {

@@ -26,13 +26,13 @@ pub fn list(world: &World, parsed: &Parsed) -> Result<(), CliError> {
     if !pending.is_empty() {
         world.out.styled(&[(Style::Strong, &format!("Pending ({})", pending.len()))])?;
         let rows: Vec<Vec<String>> = pending.iter().map(|row| pending_row(row, world.now_ms)).collect();
-        world.out.line(&grid::draw(&["Request", "Device", "Role", "IP", "Age", "Flags"], &rows, world.out.width))?;
+        world.out.line(&grid::draw(&["Request", "Device", "Role", "IP", "Age", "Flags"], &rows, world.out.width()))?;
         world.out.note(Style::Dim, &format!("Approve with: {}", world.command("devices approve <requestId>")));
     }
     if !paired.is_empty() {
         world.out.styled(&[(Style::Strong, &format!("Paired ({})", paired.len()))])?;
         let rows: Vec<Vec<String>> = paired.iter().map(paired_row).collect();
-        world.out.line(&grid::draw(&["Device", "Roles", "Scopes", "Tokens", "IP"], &rows, world.out.width))?;
+        world.out.line(&grid::draw(&["Device", "Roles", "Scopes", "Tokens", "IP"], &rows, world.out.width()))?;
     }
     Ok(())
 }

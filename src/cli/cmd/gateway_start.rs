@@ -11,6 +11,7 @@ use super::gateway_run::GatewayRunArgs;
 use crate::cli::fail::{CliError, Kind};
 use crate::cli::world::World;
 use crate::config::model::{ConsoleStyle as Style, Level, Logging};
+use crate::config::resolve::EXIT_CONFIG;
 use crate::config::{Plan, Refusal, plan, token};
 use crate::gateway::{self, Boot, Listeners, StartError};
 use crate::service::ports;
@@ -73,6 +74,7 @@ fn decide(world: &World, args: &GatewayRunArgs) -> Result<(Plan, Option<String>)
     let interfaces: Vec<IpAddr> = host::lan_addresses().into_iter().map(IpAddr::V4).collect();
     let mut plan = plan(&flags, &world.snapshot, &world.paths, &interfaces).map_err(refusal)?;
     not_yet(args, &plan)?;
+    not_yet_configured(world, args, &plan)?;
     let random = token::random().map_err(|error| failed(&error.to_string()))?;
     let made =
         plan.settle_token(&world.paths, &random).map_err(|error| unwritable(world, failed(&error.to_string())))?;
@@ -82,11 +84,12 @@ fn decide(world: &World, args: &GatewayRunArgs) -> Result<(Plan, Option<String>)
 
 /// Flags that the table has and this version cannot do are refused, never ignored.
 fn not_yet(args: &GatewayRunArgs, plan: &Plan) -> Result<(), CliError> {
+    let asked_tailscale = plan.tailscale.name() != "off" && args.flags.tailscale.is_some();
     let unavailable = [
         (args.force, "--force", "stop the other program first"),
         (plan.reset, "--reset", "remove the state directory by hand"),
         (args.raw_stream || args.raw_stream_path.is_some(), "--raw-stream", "leave the flag out"),
-        (plan.tailscale.name() != "off", "--tailscale serve|funnel", "run `tailscale serve` yourself"),
+        (asked_tailscale, "--tailscale serve|funnel", "run `tailscale serve` yourself"),
     ];
     match unavailable.iter().find(|(asked, ..)| *asked) {
         Some((_, flag, instead)) => Err(CliError::usage(format!("{flag} is not available in this version; {instead}"))),
@@ -94,10 +97,26 @@ fn not_yet(args: &GatewayRunArgs, plan: &Plan) -> Result<(), CliError> {
     }
 }
 
+/// The same for the configuration: listening in plain text where TLS is asked for would be worse than not at all.
+fn not_yet_configured(world: &World, args: &GatewayRunArgs, plan: &Plan) -> Result<(), CliError> {
+    let tailscale = plan.tailscale.name() != "off" && args.flags.tailscale.is_none();
+    let unavailable = [
+        (world.config().gateway.tls_enabled, "gateway.tls.enabled", "let a reverse proxy or an SSH tunnel encrypt"),
+        (tailscale, "gateway.tailscale.mode", "run `tailscale serve` yourself"),
+    ];
+    match unavailable.iter().find(|(asked, ..)| *asked) {
+        Some((_, key, instead)) => {
+            let line = format!("{key} is not available in this version; take it out and {instead}");
+            Err(refusal(Refusal { lines: vec![line], exit_code: EXIT_CONFIG }))
+        }
+        None => Ok(()),
+    }
+}
+
 fn refusal(refusal: Refusal) -> CliError {
     let mut lines = refusal.lines.into_iter();
     let mut error = CliError::new(Kind::Config, lines.next().unwrap_or_default());
-    error.wire.refused_start = refusal.exit_code == crate::config::resolve::EXIT_CONFIG;
+    error.wire.refused_start = refusal.exit_code == EXIT_CONFIG;
     lines.fold(error, CliError::hint)
 }
 
@@ -111,6 +130,11 @@ fn refuse_start(world: &World, error: &StartError) -> CliError {
     if let StartError::PortBusy(_) | StartError::Locked(..) = error {
         let stop = world.command("gateway stop");
         refused = refused.hint(format!("If the gateway is supervised, stop it with: {stop}"));
+    }
+    if let StartError::Locked(..) = error {
+        refused = refused.hint(
+            "Or give the second one a state and a port of its own: openclaw --profile <name> gateway --port <port>",
+        );
     }
     if let StartError::State(..) | StartError::Unwritable(..) = error {
         refused = unwritable(world, refused);

@@ -24,6 +24,8 @@ use crate::service::ports::{self, Port};
 use crate::service::scan::{self, Extra};
 use crate::service::{self, Service, Status};
 use crate::store::atomic;
+use crate::sys::log::daily_name;
+use crate::sys::zone::Zone;
 use crate::sys::{date, host, order};
 
 /// Everything that the command shows.
@@ -196,7 +198,12 @@ fn target(world: &World, parsed: &Parsed, daemon: &Snapshot, paths: &Paths, port
 fn log_file(world: &World, daemon: &Snapshot, paths: &Paths) -> PathBuf {
     match &daemon.config.logging.file {
         Some(file) => paths.expand(file, &paths.state_dir),
-        None => paths.log_dir.join(format!("{}-{}.log", paths.log_stem, date::day_name(world.now_ms, 0))),
+        None => {
+            // The day of the gateway's zone, by which it names its files.
+            let zone = Zone::local(|name| daemon.env.get(name).map(Into::into));
+            let day = date::day_name(world.now_ms, zone.offset(date::seconds(world.now_ms)));
+            paths.log_dir.join(daily_name(paths.profile.as_deref(), &day))
+        }
     }
 }
 
@@ -273,7 +280,7 @@ fn service_json(service: &Service) -> Value {
 
 fn command_json(command: &service::Command) -> Value {
     let mut document = json!({
-        "programArguments": command.argv.iter().map(|word| ports::without_secrets(word)).collect::<Vec<_>>(),
+        "programArguments": ports::without_secrets(command.argv.iter().map(String::as_str)),
         "sourcePath": command.source.display().to_string(),
     });
     if let Value::Object(members) = &mut document {

@@ -52,7 +52,8 @@ fn service_block(world: &World, report: &Report) -> Result<(), CliError> {
     out.line(&format!("Service: {} ({loaded})", service.label))?;
     out.line(&format!("File logs: {}", world.short(&report.log_file)))?;
     if let Some(command) = &service.command {
-        out.line(&format!("Command: {}", ports::without_secrets(&command.argv.join(" "))))?;
+        let words = ports::without_secrets(command.argv.iter().map(String::as_str));
+        out.line(&format!("Command: {}", words.join(" ")))?;
         out.line(&format!("Service file: {}", world.short(&command.source)))?;
         if let Some(dir) = &command.working_dir {
             out.line(&format!("Working dir: {dir}"))?;

@@ -47,7 +47,7 @@ pub fn list(world: &World) -> Result<(), CliError> {
         ]
     };
     let table: Vec<Vec<String>> = rows.iter().map(cells).collect();
-    world.out.line(&grid::draw(&["Model", "Name", "Input", "Context", "Tags"], &table, world.out.width))
+    world.out.line(&grid::draw(&["Model", "Name", "Input", "Context", "Tags"], &table, world.out.width()))
 }
 
 /// `models set`

@@ -105,7 +105,7 @@ fn pending_table(world: &World, pending: &[Value]) -> Result<(), CliError> {
 }
 
 fn table(world: &World, headers: &[&str], rows: &[Vec<String>]) -> Result<(), CliError> {
-    if rows.is_empty() { Ok(()) } else { world.out.line(&grid::draw(headers, rows, world.out.width)) }
+    if rows.is_empty() { Ok(()) } else { world.out.line(&grid::draw(headers, rows, world.out.width())) }
 }
 
 /// `nodes approve|reject <requestId>`: JSON always.
@@ -165,7 +165,7 @@ pub fn describe(world: &World, parsed: &Parsed) -> Result<(), CliError> {
     }
     rows.push(vec!["Status".to_string(), state(&node)]);
     rows.push(vec!["Caps".to_string(), joined(&node, "caps")]);
-    world.out.line(&grid::draw(&["Field", "Value"], &rows, world.out.width))?;
+    world.out.line(&grid::draw(&["Field", "Value"], &rows, world.out.width()))?;
     world.out.styled(&[(Style::Strong, "Commands")])?;
     let commands = items(&node, "commands");
     if commands.is_empty() {

@@ -55,7 +55,7 @@ pub fn list(world: &World, parsed: &Parsed) -> Result<(), CliError> {
     if table.is_empty() {
         return Ok(());
     }
-    world.out.line(&grid::draw(&["Kind", "Key", "Age", "Model", "Tokens", "Flags"], &table, world.out.width))
+    world.out.line(&grid::draw(&["Kind", "Key", "Age", "Model", "Tokens", "Flags"], &table, world.out.width()))
 }
 
 fn minutes(text: &str) -> Result<u64, CliError> {

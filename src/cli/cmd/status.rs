@@ -175,7 +175,7 @@ fn agents_json(world: &World, found: &Found) -> Value {
                 "id": id, "sessionsPath": row.map(|row| text(row, "path")),
                 "sessionsCount": row.and_then(|row| row.get("count")).and_then(Value::as_u64).unwrap_or(0),
                 "lastUpdatedAt": at, "lastActiveAgeMs": at.map(|at| world.now_ms.saturating_sub(at)),
-                "bootstrapPending": false, "workspaceDir": workspace(world, id),
+                "bootstrapPending": false, "workspaceDir": world.config().workspace(&world.paths, id).display().to_string(),
             })
         })
         .collect();
@@ -185,21 +185,12 @@ fn agents_json(world: &World, found: &Found) -> Value {
     })
 }
 
-fn workspace(world: &World, id: &str) -> Option<String> {
-    let written = world.config().agents.find(id).and_then(|agent| agent.workspace);
-    let path = match written {
-        Some(path) => world.paths.expand(&path, &world.paths.state_dir),
-        None => world.paths.workspace.clone(),
-    };
-    Some(path.display().to_string())
-}
-
 fn print(world: &World, found: &Found, deep: bool) -> Result<(), CliError> {
     let out = &world.out;
     out.styled(&[(Style::Strong, "OpenClaw status")])?;
     out.line("")?;
     out.styled(&[(Style::Strong, "Overview")])?;
-    out.line(&grid::draw(&["Item", "Value"], &overview(world, found), out.width))?;
+    out.line(&grid::draw(&["Item", "Value"], &overview(world, found), out.width()))?;
     if let Some(health) = found.answer("health").filter(|_| deep) {
         out.line("")?;
         out.styled(&[(Style::Strong, "Health")])?;
@@ -216,7 +207,7 @@ fn print(world: &World, found: &Found, deep: bool) -> Result<(), CliError> {
     if !rows.is_empty() {
         out.line("")?;
         out.styled(&[(Style::Strong, "Sessions")])?;
-        out.line(&grid::draw(&["Key", "Kind", "Age", "Model", "Tokens"], &rows, out.width))?;
+        out.line(&grid::draw(&["Key", "Kind", "Age", "Model", "Tokens"], &rows, out.width()))?;
     }
     out.line("")?;
     next_steps(world, found).iter().try_for_each(|line| out.line(line))
@@ -318,7 +309,8 @@ fn next_steps(world: &World, found: &Found) -> Vec<String> {
         lines.push(format!("  Watch the log: {}", world.command("logs --follow")));
         lines.push(format!("  Probe channels: {}", world.command("status --deep")));
     } else {
-        lines.push(format!("  Start the gateway: {}", world.command("gateway run")));
+        let start = if world.snapshot.exists { "gateway run" } else { "gateway run --allow-unconfigured" };
+        lines.push(format!("  Start the gateway: {}", world.command(start)));
         lines.push(format!("  Find out more: {}", world.command("gateway status")));
     }
     lines

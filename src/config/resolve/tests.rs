@@ -102,7 +102,7 @@ fn an_invalid_config_is_shown_and_exits_78() {
             "Config invalid",
             "File: ~/.openclaw/openclaw.json",
             "Problem:",
-            "  - gateway.port: Invalid input: expected number, received string",
+            "  - gateway.port: Invalid input: expected number, received string (line 1, column 12)",
             "",
             "Run: openclaw doctor --fix",
         ],
@@ -327,7 +327,8 @@ fn a_missing_variable_never_becomes_a_token() {
     let text = "{gateway: {mode: 'local', auth: {token: '${NOPE}'}}}";
     assert_eq!(
         case(text).refusal().0[3],
-        "  - gateway.auth.token: Missing env var \"NOPE\" referenced at config path: gateway.auth.token"
+        "  - gateway.auth.token: Missing env var \"NOPE\" referenced at config path: gateway.auth.token \
+         (line 1, column 34)"
     );
     assert_eq!(case(text).env("NOPE", "real").plan().auth.token.as_ref().map(Secret::expose), Some("real"));
 }

@@ -17,13 +17,13 @@ use crate::limits;
 pub struct Body {
     bytes: Cell<Vec<u8>>,
     budget: Arc<AtomicUsize>,
-    held: usize,
+    held: Cell<usize>,
 }
 
 impl Body {
     /// An empty one.
     pub(super) fn new(budget: &Arc<AtomicUsize>) -> Body {
-        Body { bytes: Cell::default(), budget: budget.clone(), held: 0 }
+        Body { bytes: Cell::default(), budget: budget.clone(), held: Cell::new(0) }
     }
 
     /// The bytes, once: a run takes minutes, and nobody needs them any more when they are read.
@@ -31,18 +31,25 @@ impl Body {
         self.bytes.take()
     }
 
-    /// Whether there is room for more.
-    fn hold(&mut self, more: usize) -> bool {
+    /// Whether there is room for more: for what comes with the request in other ways, too.
+    pub fn hold(&self, more: usize) -> bool {
         let room = |sum: usize| sum.checked_add(more).filter(|sum| *sum <= limits::HTTP_BODIES_BYTES);
         let fits = self.budget.fetch_update(Ordering::AcqRel, Ordering::Acquire, room).is_ok();
-        self.held += if fits { more } else { 0 };
+        self.held.set(self.held.get() + if fits { more } else { 0 });
         fits
+    }
+
+    /// Gives back what was not needed.
+    pub fn let_go(&self, less: usize) {
+        let less = less.min(self.held.get());
+        self.held.set(self.held.get() - less);
+        self.budget.fetch_sub(less, Ordering::AcqRel);
     }
 }
 
 impl Drop for Body {
     fn drop(&mut self) {
-        self.budget.fetch_sub(self.held, Ordering::AcqRel);
+        self.budget.fetch_sub(self.held.get(), Ordering::AcqRel);
     }
 }
 
@@ -66,14 +73,17 @@ impl Fault {
             Fault::Body(fault) => {
                 Some(Reply::error(fault.status(), &fault.to_string(), "invalid_request_error").closing())
             }
-            Fault::Crowded => {
-                let text = "too many large requests at once; try again in a moment";
-                Some(Reply::error(503, text, "service_unavailable").header("Retry-After", "1").closing())
-            }
+            Fault::Crowded => Some(crowded().closing()),
             Fault::TooSlow => Some(Reply::body_timeout()),
             Fault::Gone => None,
         }
     }
+}
+
+/// There is no room for what a request holds.
+pub fn crowded() -> Reply {
+    let text = "too many large requests at once; try again in a moment";
+    Reply::error(503, text, "service_unavailable").header("Retry-After", "1")
 }
 
 impl Server<'_> {
@@ -136,13 +146,15 @@ mod tests {
     #[test]
     fn all_bodies_together_are_bounded_and_give_their_room_back() {
         let budget = Arc::new(AtomicUsize::new(0));
-        let (mut one, mut other) = (Body::new(&budget), Body::new(&budget));
+        let (one, other) = (Body::new(&budget), Body::new(&budget));
         assert!(one.hold(limits::HTTP_BODIES_BYTES - 1) && other.hold(1));
         drop(one.take());
         assert!(!other.hold(1), "there is no room for another byte");
         assert_eq!(Fault::Crowded.reply().map(|reply| reply.status()), Some(503));
         drop(one);
         assert!(other.hold(limits::HTTP_BODIES_BYTES - 1));
+        other.let_go(5);
+        assert!(other.hold(5) && !other.hold(1));
         drop(other);
         assert_eq!(budget.load(Ordering::Acquire), 0);
     }

@@ -305,20 +305,26 @@ impl Server<'_> {
     /// the peer still sends is read for a moment and thrown away.
     pub(super) fn end(&mut self) -> Turn {
         let _ = self.socket.shutdown(Shutdown::Write);
-        let deadline = Instant::now() + limits::HTTP_DRAIN;
-        let mut sink = vec![0_u8; limits::HTTP_READ_BYTES];
-        let mut drained = 0;
-        while drained < limits::HTTP_DRAIN_BYTES {
-            let wait = deadline.saturating_duration_since(Instant::now());
-            if wait.is_zero() || !self.wait_at_most(wait) {
-                break;
-            }
-            match (&mut self.socket).read(&mut sink) {
-                Ok(n) if n > 0 => drained += n,
-                _ => break,
-            }
-        }
+        drain(self.socket);
         Turn::Done
+    }
+}
+
+/// Reads what may still come, so much and so long.
+fn drain(mut socket: &TcpStream) {
+    let deadline = Instant::now() + limits::HTTP_DRAIN;
+    let mut sink = vec![0_u8; limits::HTTP_READ_BYTES];
+    let mut left = limits::HTTP_DRAIN_BYTES;
+    while left > 0 {
+        let wait = deadline.saturating_duration_since(Instant::now());
+        if wait.is_zero() || socket.set_read_timeout(Some(wait.max(SHORTEST))).is_err() {
+            return;
+        }
+        let room = left.min(sink.len());
+        match socket.read(sink.get_mut(..room).unwrap_or_default()) {
+            Ok(n) if n > 0 => left -= n,
+            _ => return,
+        }
     }
 }
 
@@ -338,7 +344,25 @@ fn let_go(out: &mut Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
+    use std::net::TcpListener;
+
     use super::*;
+
+    #[test]
+    fn what_still_comes_is_thrown_away_to_a_bound() {
+        for (more, left) in [(0, 0), (7, 7)] {
+            let door = TcpListener::bind("127.0.0.1:0").unwrap();
+            let mut client = TcpStream::connect(door.local_addr().unwrap()).unwrap();
+            let mut socket = door.accept().unwrap().0;
+            client.write_all(&vec![b'x'; limits::HTTP_DRAIN_BYTES + more]).unwrap();
+            drop(client);
+            drain(&socket);
+            let mut rest = Vec::new();
+            socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+            socket.read_to_end(&mut rest).unwrap();
+            assert_eq!(rest.len(), left);
+        }
+    }
 
     #[test]
     fn a_large_answer_leaves_little_behind() {

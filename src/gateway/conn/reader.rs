@@ -216,7 +216,8 @@ impl Reader<'_> {
         let violation = match error {
             Error::Capacity(_) => Violation::TooLarge,
             Error::Protocol(tungstenite::error::ProtocolError::ResetWithoutClosingHandshake) => return Ended::Lost,
-            Error::Protocol(_) | Error::Utf8(_) | Error::AttackAttempt => Violation::Protocol,
+            Error::Utf8(_) => Violation::NotText,
+            Error::Protocol(_) | Error::AttackAttempt => Violation::Protocol,
             _ => return Ended::Lost,
         };
         log::debug!(target: "gateway/ws", "bad frame conn={} error={error}", self.conn);
@@ -241,5 +242,59 @@ impl Reader<'_> {
 
     fn tell(&self, input: Input) -> Option<Ended> {
         if self.hub.tell(input) { None } else { Some(Ended::ByUs) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::time::Duration;
+
+    use crossbeam_channel::unbounded;
+
+    use super::*;
+    use crate::gateway::conn::gate::{Gate, Total};
+    use crate::gateway::conn::{HubSettings, Peer};
+    use crate::http::locality::{Proxies, RealIp};
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    /// A masked text frame; the mask changes nothing.
+    fn frame(text: &str) -> Vec<u8> {
+        let length = u16::try_from(text.len()).unwrap().to_be_bytes();
+        [&[0x81, 0xfe][..], &length, &[0; 4], text.as_bytes()].concat()
+    }
+
+    #[test]
+    fn so_many_messages_of_a_connection_wait_for_the_state_thread_and_the_rest_in_the_socket() {
+        let (events, told) = unbounded();
+        let settings =
+            HubSettings { proxies: Proxies::default(), real_ip: RealIp::Ignore, proxy_login: None, hsts: None };
+        let total = Total::new(8);
+        let hub = Hub::new(events, settings, total.clone()).unwrap();
+        let door = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut client = TcpStream::connect(door.local_addr().unwrap()).unwrap();
+        let (socket, addr) = door.accept().unwrap();
+        let (_slot, permit) = Gate::new(total).enter(addr.ip()).ok().unwrap();
+        let peer = Peer { addr, host: None, origin: None, user_agent: None, proxy_user: None };
+        let upgrade = Upgrade { peer, rest: Vec::new() };
+        let work = move || websocket(socket, ConnId(1), upgrade, permit, &hub);
+        let reader = thread::spawn("read:1", limits::STACK_PARSER, work).unwrap();
+        let Ok(Event::Opened { link, .. }) = told.recv_timeout(PATIENCE) else { panic!("not opened") };
+        let arrives = |wait| matches!(told.recv_timeout(wait), Ok(Event::Input(Input::Frame { .. })));
+        let request = |method: &str| frame(&format!(r#"{{"type":"req","id":"1","method":"{method}","params":{{}}}}"#));
+        client.write_all(&request("connect")).unwrap();
+        assert!(arrives(PATIENCE));
+        let admission = Admission { max_message: limits::MESSAGE_BYTES_V3, max_buffered: limits::BUFFERED_BYTES_V3 };
+        link.admission.unwrap().send(admission).unwrap();
+        client.write_all(&request("health").repeat(limits::EVENTS_PER_CONNECTION + 8)).unwrap();
+        assert!((1..limits::EVENTS_PER_CONNECTION).all(|_| arrives(PATIENCE)));
+        assert!(!arrives(Duration::from_millis(200)), "one more waits");
+        link.turns.recv().unwrap();
+        assert!(arrives(PATIENCE), "one was taken, one may come");
+        assert!(!arrives(Duration::from_millis(200)));
+        drop((link.turns, link.outbox, client));
+        while !matches!(told.recv_timeout(PATIENCE), Ok(Event::Input(Input::Closed { .. }))) {}
+        reader.join().unwrap();
     }
 }

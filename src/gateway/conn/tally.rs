@@ -7,7 +7,7 @@ use crate::http::api::SURFACES;
 use crate::http::route::Route;
 
 /// Routes that are no interface for programs.
-const OTHERS: [&str; 5] = ["malformed", "websocket", "probe", "index", "other"];
+const OTHERS: [&str; 6] = ["malformed", "websocket", "probe", "index", "other", "/hooks"];
 /// Classes of status.
 const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 const ROUTES: usize = OTHERS.len() + SURFACES.len();
@@ -17,6 +17,9 @@ const ROUTES: usize = OTHERS.len() + SURFACES.len();
 pub struct Place(usize);
 
 impl Place {
+    /// All hooks: their paths are the callers'.
+    pub const HOOKS: Place = Place(5);
+
     /// The place of a route.
     pub fn of(route: Route) -> Place {
         Place(match route {
@@ -96,13 +99,20 @@ mod tests {
         tally.answered(Place::of(Route::Api(&SURFACES[1])), 200);
         tally.answered(Place::of(Route::Api(&SURFACES[1])), 204);
         tally.answered(Place::default(), 431);
+        tally.answered(Place::HOOKS, 204);
         tally.answered(Place::of(Route::WebSocket), 101);
         tally.answered(Place::of(Route::Index), 99);
         tally.answered(Place::of(Route::Index), 700);
         let seen: Vec<_> = tally.read(0).requests().collect();
         assert_eq!(
             seen,
-            [("malformed", "4xx", 1), ("websocket", "1xx", 1), ("index", "1xx", 1), (SURFACES[1].path, "2xx", 2)]
+            [
+                ("malformed", "4xx", 1),
+                ("websocket", "1xx", 1),
+                ("index", "1xx", 1),
+                ("/hooks", "2xx", 1),
+                (SURFACES[1].path, "2xx", 2)
+            ]
         );
     }
 }

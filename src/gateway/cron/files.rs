@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use crate::cron::book::Book;
 use crate::cron::history::{self, Wanted};
-use crate::cron::job::Ended;
-use crate::cron::schedule::{self, Zones};
+use crate::cron::job::{Ended, Job as CronEntry};
+use crate::cron::schedule::{self, Fault, Zones};
 use crate::gateway::disk::Done;
 use crate::limits;
 use crate::protocol::errors::WireError;
@@ -18,10 +18,10 @@ pub enum CronJob {
     Load(PathBuf, Zone),
     /// Read a time zone.
     Zone(String),
-    /// Add a line to a run log.
-    Log(PathBuf, String),
-    /// Answer with runs of a job.
-    Runs(PathBuf, String, Wanted),
+    /// Add lines to run logs, joined for each.
+    Log(Vec<(PathBuf, String)>),
+    /// Answer with runs of a job, or with this error when it never ran.
+    Runs(PathBuf, String, Wanted, Option<Box<WireError>>),
 }
 
 /// What a book's file says.
@@ -44,18 +44,22 @@ pub fn perform(job: CronJob) -> Done {
             let zone = schedule::read_zone(&name);
             Done::CronZone(name, zone)
         }
-        CronJob::Log(path, line) => {
-            let added = run_log::append(&path, &line);
-            if let Err(error) = &added {
-                log::error!(target: "store", "a run is not in its log file={} error={error}", path.display());
-            }
-            Done::Written(added.map_err(|error| error.to_string()))
+        CronJob::Log(logs) => {
+            logs.iter().for_each(|(path, lines)| add(path, lines));
+            Done::Written(Ok(()))
         }
-        CronJob::Runs(path, id, wanted) => {
-            let read = run_log::read(&path).map_err(|error| format!("cannot read {}: {error}", path.display()));
-            let page = read.map(|log| history::page(&log, &id, &wanted).to_string());
-            Done::Answer(page.map_err(WireError::unavailable))
-        }
+        CronJob::Runs(path, id, wanted, otherwise) => Done::Answer(match (run_log::read(&path), otherwise) {
+            (Ok(log), Some(error)) if log.is_empty() => Err(*error),
+            (Ok(log), _) => Ok(history::page(&log, &id, &wanted).to_string()),
+            (Err(error), _) => Err(WireError::unavailable(format!("cannot read {}: {error}", path.display()))),
+        }),
+    }
+}
+
+/// One log that cannot be written must not cost the others their lines.
+fn add(path: &Path, lines: &str) {
+    if let Err(error) = run_log::append(path, lines) {
+        log::error!(target: "store", "a run is not in its log file={} error={error}", path.display());
     }
 }
 
@@ -71,11 +75,7 @@ fn load(path: PathBuf, local: Zone) -> Loaded {
     let mut book = read(&path, &zones);
     let mut logged = Vec::new();
     if let Ok(book) = &mut book {
-        for name in book.unread_zones() {
-            let zone = schedule::read_zone(&name);
-            zones.add(name, zone);
-        }
-        book.jobs.iter_mut().for_each(|job| job.plan(&zones));
+        book.jobs.iter_mut().for_each(|job| plan(job, &mut zones));
         let marked = book.jobs.iter().filter_map(|job| Some((job.id(), job.state("runningAtMs")?)));
         let runs = path.parent().unwrap_or(Path::new(".")).join("runs");
         let done = |(id, began): (&str, u64)| {
@@ -85,6 +85,18 @@ fn load(path: PathBuf, local: Zone) -> Loaded {
         logged = marked.filter_map(done).collect();
     }
     Loaded { path, book, zones, logged }
+}
+
+/// Reads a job's schedule, and its zone if that is a new one. Jobs before it keep theirs in use: no number of zones is
+/// too many for what is remembered of them.
+fn plan(job: &mut CronEntry, zones: &mut Zones) {
+    job.plan(zones);
+    if let Err(Fault::Unread(name)) = job.schedule() {
+        let name = name.clone();
+        let zone = schedule::read_zone(&name);
+        zones.add(name, zone);
+        job.plan(zones);
+    }
 }
 
 /// The book; from the copy when the file is damaged, which is then kept under another name.
@@ -142,6 +154,20 @@ mod tests {
         assert!(loaded.book.unwrap().jobs.iter().all(|job| job.schedule().is_ok()));
         let logged: Vec<(&str, u64)> = loaded.logged.iter().map(|(id, ended)| (id.as_str(), ended.ended)).collect();
         assert_eq!(logged, [("b", 9)]);
+    }
+
+    #[test]
+    fn a_job_in_each_zone_of_the_world_runs_in_its_own() {
+        let folder = folder("zones");
+        let path = folder.join("jobs.json");
+        let job = |n: usize| {
+            let tz = format!("ABC{}:{:02}DEF,M3.2.0,M11.1.0", n / 60, n % 60);
+            json!({"id": format!("j{n}"), "schedule": {"kind": "cron", "expr": "0 7 * * *", "tz": tz}})
+        };
+        let jobs: Vec<serde_json::Value> = (0..2 * limits::CRON_ZONES).map(job).collect();
+        fs::write(&path, json!({ "jobs": jobs }).to_string()).unwrap();
+        let book = load(path, Zone::utc()).book.unwrap();
+        assert_eq!(book.jobs.iter().filter(|job| job.schedule().is_ok()).count(), 2 * limits::CRON_ZONES);
     }
 
     #[test]

@@ -2,7 +2,9 @@
 //! goes to disk before anybody hears of it. Decides; files are `files`' and the disk thread's, turns are `turns`'.
 
 pub mod files;
+mod tool;
 mod turns;
+pub mod webhook;
 #[cfg(test)]
 mod week_tests;
 
@@ -67,8 +69,16 @@ pub struct Cron {
     held: Vec<(ConnId, String, Call)>,
     /// Turns that have not ended, by job.
     turns: Table<String, Turn>,
-    /// Jobs that are due and wait for a free place.
-    waiting: VecDeque<(String, Option<Missed>)>,
+    /// Jobs that are due and wait for a free place, with what they missed.
+    waiting: Table<String, Option<Missed>>,
+    /// Their order. Some of it may wait no more.
+    queue: VecDeque<String>,
+    /// Whether missed runs of repeated jobs that say nothing of it are left out.
+    skips_missed: bool,
+    /// Zones that are being read.
+    reading: Vec<String>,
+    /// Lines for run logs, by job, that were not handed to the disk yet.
+    lines: Table<String, String>,
     /// When the timer is due, on the monotonic clock.
     armed: Option<Duration>,
     /// When the clock was last looked at.
@@ -82,7 +92,17 @@ pub struct Cron {
 impl Cron {
     /// Whether a job is at work or about to.
     pub fn is_busy(&self, id: &str) -> bool {
-        self.turns.contains_key(id) || self.waiting.iter().any(|(waiting, _)| waiting == id)
+        self.turns.contains_key(id) || self.waiting.contains_key(id)
+    }
+
+    /// The job that waits longest.
+    fn next_waiting(&mut self) -> Option<(String, Option<Missed>)> {
+        while let Some(id) = self.queue.pop_front() {
+            if let Some(missed) = self.waiting.remove(&id) {
+                return Some((id, missed));
+            }
+        }
+        None
     }
 
     /// The run log of a job.
@@ -114,6 +134,7 @@ impl State {
         };
         let slots = settings.get("maxConcurrentRuns").and_then(Value::as_u64).unwrap_or(1);
         self.cron.slots = usize::try_from(slots).unwrap_or(1).max(1);
+        self.cron.skips_missed = settings.get("skipMissedJobs").and_then(Value::as_bool) == Some(true);
         let skipped = self.facts.env.truthy("OPENCLAW_SKIP_CRON");
         self.cron.enabled = !skipped && settings.get("enabled").and_then(Value::as_bool) != Some(false);
         if path != self.cron.path {
@@ -132,7 +153,8 @@ impl State {
         }
         if !self.cron.enabled {
             // Who waits for a place would count as at work, and could not be run by hand either.
-            self.cron.waiting.clear();
+            self.cron.waiting = Table::new();
+            self.cron.queue.clear();
         }
         self.cron_due(now, fx);
     }
@@ -163,8 +185,10 @@ impl State {
 
     /// The disk did not take the question: whoever asked for a zone may ask again, a book that was not read is not used.
     fn cron_not_read(&mut self, now: Now, fx: &mut Vec<Effect>) {
+        self.cron.reading.clear();
         if self.cron.standing == Standing::Ready {
             for (conn, id, _) in std::mem::take(&mut self.cron.held) {
+                self.counters.failed += 1;
                 broadcast::fail(fx, conn, &id, &WireError::unavailable("the disk is busy; try again"));
             }
             return;
@@ -177,11 +201,18 @@ impl State {
     /// What the last process left: runs it did not end, and jobs without a next moment.
     fn cron_resumes(&mut self, logged: &[(String, Ended)], now: Now, fx: &mut Vec<Effect>) {
         let ids: Vec<String> = self.cron.book.jobs.iter().map(|job| job.id().to_string()).collect();
+        let ahead = self.cron.book.jobs.iter().filter(|job| job.is_ahead_of(now.wall_ms)).count();
+        if ahead > 0 {
+            log::warn!(target: "gateway/cron", "cron: the clock stands before the last change of {ahead} jobs; they do not wait for that time");
+        }
         for id in ids {
             let Some(job) = self.cron.book.find_mut(&id) else { continue };
             if let Err(Fault::Wrong(why)) = job.schedule() {
                 log::warn!(target: "gateway/cron", "cron: job never runs job={id} reason={why}");
-                continue;
+            }
+            if job.is_ahead_of(now.wall_ms) {
+                job.clock_went_back(now.wall_ms);
+                self.cron.unsaved = true;
             }
             let running = job.state("runningAtMs");
             let in_log = logged.iter().find(|(known, _)| *known == id && running.is_some());
@@ -195,7 +226,7 @@ impl State {
                 log::warn!(target: "gateway/cron", "cron: the gateway ended while a job ran job={id} since={}", date::iso_utc(began));
                 let error = "interrupted: the gateway ended while the job ran".to_string();
                 let record = history::skipped(error, now.wall_ms);
-                self.end_cron(&id, &Ended { status: Status::Error, began, ..record }, fx);
+                self.end_cron(&id, &Ended { status: Status::Error, began, ..record });
             } else if job.is_enabled() && job.next_run().is_none() {
                 job.aim(now.wall_ms);
                 self.cron.unsaved |= job.next_run().is_some();
@@ -227,8 +258,17 @@ impl State {
         }
     }
 
+    /// Has a zone read, once for all who wait for it.
+    pub fn read_cron_zone(&mut self, name: String, fx: &mut Vec<Effect>) {
+        if !self.cron.reading.contains(&name) {
+            self.cron.reading.push(name.clone());
+            fx.push(Effect::Disk(Job::Cron(CronJob::Zone(name)), Then::CronLoaded));
+        }
+    }
+
     /// A zone has been read, or does not exist.
     pub fn cron_zone(&mut self, name: String, zone: Option<Arc<Zone>>, now: Now, fx: &mut Vec<Effect>) {
+        self.cron.reading.retain(|other| *other != name);
         self.cron.zones.add(name, zone);
         self.release_cron(now, fx);
     }
@@ -270,30 +310,32 @@ impl State {
     }
 
     fn cron_job_is_due(&mut self, id: &str, now: Now, fx: &mut Vec<Effect>) {
+        let all_skip = self.cron.skips_missed;
         let Some(job) = self.cron.book.find_mut(id) else { return };
         let missed = job.missed(now.wall_ms);
-        let is_turn = job.text("sessionTarget") == "isolated";
+        let is_turn = job.is_turn();
         if let Some(missed) = missed {
-            let caught_up = !job.skips_missed();
+            let caught_up = !job.skips_missed(all_skip);
             job.note_missed(missed, now.wall_ms, caught_up);
             let text = missed.text(caught_up);
             log::warn!(target: "gateway/cron", "cron: {text} job={id}");
             let record = history::skipped(text, now.wall_ms);
             if !caught_up {
-                return self.end_cron(id, &record, fx);
+                return self.end_cron(id, &record);
             }
-            self.log_cron(id, &record, fx);
+            self.log_cron(id, &record);
         }
         if is_turn {
-            self.cron.waiting.push_back((id.to_string(), missed));
+            self.cron.waiting.insert(id.to_string(), missed);
+            self.cron.queue.push_back(id.to_string());
         } else {
             self.cron_event(id, missed, now, fx);
         }
     }
 
-    /// A job for the main session: its line waits there, and the agent is woken.
-    pub fn cron_event(&mut self, id: &str, missed: Option<Missed>, now: Now, fx: &mut Vec<Effect>) {
-        let Some(job) = self.cron.book.find(id) else { return };
+    /// A job for the main session: its line waits there, and the agent is woken. Why not, if there is none.
+    pub fn cron_event(&mut self, id: &str, missed: Option<Missed>, now: Now, fx: &mut Vec<Effect>) -> Option<String> {
+        let job = self.cron.book.find(id)?;
         let (text, wake) = (job.inner_text("payload", "text").trim().to_string(), wake_of(job));
         let place = self.main_place(&self.cron_agent(job));
         self.cron.tell(id, "started", &json!({"runAtMs": now.wall_ms}));
@@ -304,7 +346,8 @@ impl State {
             self.wake(&place.agent, wake, &format!("cron:{id}"), now, fx);
             ended = Ended { status: Status::Ok, error: None, summary: Some(text), ..ended };
         }
-        self.end_cron(id, &ended, fx);
+        self.end_cron(id, &ended);
+        ended.error
     }
 
     fn local_time(&self, ms: u64) -> String {
@@ -312,20 +355,21 @@ impl State {
     }
 
     /// The agent a job is for; the default one when its own is gone, as the original does.
-    fn cron_agent(&self, job: &CronEntry) -> String {
+    pub fn cron_agent(&self, job: &CronEntry) -> String {
         let wanted = job.text("agentId").to_lowercase();
         let known = !wanted.is_empty() && self.config.agents.find(&wanted).is_some();
         if known { wanted } else { self.config.default_agent_id().to_string() }
     }
 
     /// A run is over, or did not take place: into the job's state, its log and the next event.
-    fn end_cron(&mut self, id: &str, ended: &Ended, fx: &mut Vec<Effect>) {
-        let Some(job) = self.cron.book.find_mut(id) else { return };
+    fn end_cron(&mut self, id: &str, ended: &Ended) {
+        // One that was removed while it ran has a log still.
+        let Some(job) = self.cron.book.find_mut(id) else { return self.log_cron(id, ended) };
         let goes = job.end(ended);
         let next = job.next_run();
         let (status, took) = (ended.status.name(), ended.ended.saturating_sub(ended.began));
         log::info!(target: "gateway/cron", "cron: job {status} job={id} durationMs={took} next={}", next.unwrap_or(0));
-        self.log_cron(id, ended, fx);
+        self.log_cron(id, ended);
         let mut line = history::line(id, ended, next);
         line.retain(|name, _| !matches!(name.as_str(), "ts" | "jobId" | "action"));
         self.cron.tell(id, "finished", &Value::Object(line));
@@ -335,22 +379,42 @@ impl State {
         }
     }
 
-    fn log_cron(&mut self, id: &str, ended: &Ended, fx: &mut Vec<Effect>) {
+    fn log_cron(&mut self, id: &str, ended: &Ended) {
         self.metrics.scheduled(ended.status);
         let next = self.cron.book.find(id).and_then(CronEntry::next_run);
         let line = Value::Object(history::line(id, ended, next)).to_string();
-        fx.push(Effect::Disk(Job::Cron(CronJob::Log(self.cron.log_path(id), line)), Then::Nothing));
+        let lines = self.cron.lines.or_default(id.to_string());
+        if !lines.is_empty() {
+            lines.push('\n');
+        }
+        lines.push_str(&line);
     }
 
-    /// A client has changed a job: what was due of the old one is not started any more.
-    pub fn cron_changed(&mut self, id: &str, action: &str) {
-        self.cron.waiting.retain(|(waiting, _)| waiting != id);
-        let next = self.cron.book.find(id).and_then(CronEntry::next_run);
+    /// Hands what runs have left to their logs, in one go however many there are.
+    pub fn write_cron_log(&mut self, fx: &mut Vec<Effect>) {
+        let lines = std::mem::take(&mut self.cron.lines);
+        let logs: Vec<(PathBuf, String)> =
+            lines.into_iter().map(|(id, lines)| (self.cron.log_path(&id), lines)).collect();
+        if !logs.is_empty() {
+            fx.push(Effect::Disk(Job::Cron(CronJob::Log(logs)), Then::Nothing));
+        }
+    }
+
+    /// A client has changed a job. If it is still due it keeps its place; it is not asked anew what it missed, unless
+    /// that is to be left out now.
+    pub fn cron_changed(&mut self, id: &str, action: &str, now: Now) {
+        let job = self.cron.book.find(id);
+        let next = job.and_then(CronEntry::next_run);
+        let left_out = job.is_some_and(|job| job.skips_missed(self.cron.skips_missed));
+        if left_out || next.is_none_or(|next| next > now.wall_ms) {
+            self.cron.waiting.remove(id);
+        }
         self.cron.tell(id, action, &json!({"nextRunAtMs": next}));
     }
 
     /// Hands a changed book to the disk; then whoever asked is answered and everybody is told.
     pub fn save_cron(&mut self, reply: Option<(Waiting, Value)>, fx: &mut Vec<Effect>) {
+        self.write_cron_log(fx);
         if !self.cron.unsaved && reply.is_none() {
             return;
         }

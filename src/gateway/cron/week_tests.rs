@@ -18,6 +18,7 @@ use crate::gateway::runs::RunNo;
 use crate::gateway::script::{Script, request};
 use crate::gateway::timers::Timers;
 use crate::limits;
+use crate::protocol::errors::WireError;
 use crate::sys::clock::Now;
 use crate::sys::date;
 use crate::sys::zone::Zone;
@@ -45,6 +46,9 @@ struct World {
     turns: Vec<(RunNo, String)>,
     most_turns: usize,
     effects: u64,
+    disk_jobs: usize,
+    /// What waits for a webhook.
+    posts: Vec<Then>,
 }
 
 impl World {
@@ -63,6 +67,8 @@ impl World {
             turns: Vec::new(),
             most_turns: 0,
             effects: 0,
+            disk_jobs: 0,
+            posts: Vec::new(),
         };
         world.start();
         world
@@ -100,6 +106,7 @@ impl World {
             match effect {
                 Effect::Timer(after, what) => self.timers.set(self.now.mono + after, what),
                 Effect::Disk(job, then) => {
+                    self.disk_jobs += 1;
                     let done = self.job(job);
                     self.feed(Input::Stored { then, done });
                 }
@@ -115,6 +122,7 @@ impl World {
                         self.events.push(frame["payload"].clone());
                     }
                 }
+                Effect::Errand(_, then) => self.posts.push(then),
                 Effect::Send(_, bytes) => self.answers.push(serde_json::from_slice(&bytes).unwrap()),
                 _ => {}
             }
@@ -147,14 +155,17 @@ impl World {
             }
             Job::Cron(CronJob::Zone(_)) if !self.writes => Done::Refused,
             Job::Cron(CronJob::Zone(name)) => Done::CronZone(name, None),
-            Job::Cron(CronJob::Log(path, line)) => {
-                let name = path.file_stem().unwrap().to_string_lossy().into_owned();
-                self.logs.entry(name).or_default().extend(format!("{line}\n").bytes());
+            Job::Cron(CronJob::Log(logs)) => {
+                for (path, lines) in logs {
+                    let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+                    self.logs.entry(name).or_default().extend(format!("{lines}\n").bytes());
+                }
                 Done::Written(Ok(()))
             }
-            Job::Cron(CronJob::Runs(_, id, wanted)) => {
+            Job::Cron(CronJob::Runs(_, id, wanted, otherwise)) => {
                 let log = self.logs.get(&id).map_or(&b""[..], Vec::as_slice);
-                Done::Answer(Ok(history::page(log, &id, &wanted).to_string()))
+                let page = || Ok(history::page(log, &id, &wanted).to_string());
+                Done::Answer(otherwise.filter(|_| log.is_empty()).map_or_else(page, |error| Err(*error)))
             }
             _ => Done::Written(Ok(())),
         }
@@ -312,6 +323,135 @@ fn many_jobs_missed_at_once_do_not_burst() {
     for id in &ids {
         assert_eq!(world.times(id).len(), 1);
     }
+}
+
+#[test]
+fn a_book_full_of_missed_jobs_leaves_room_in_the_queue_of_the_disk() {
+    let mut world = World::new(json!({}), "2026-05-01T12:00:00Z");
+    let beat = world.add("beat", every(600_000), json!({}));
+    // As another gateway left it.
+    let mut book: Value = serde_json::from_str(&world.disk["jobs.json"]).unwrap();
+    let jobs = book["jobs"].as_array_mut().unwrap();
+    let copy = |n: usize| {
+        let mut job = jobs[0].clone();
+        job["id"] = json!(format!("job-{n}"));
+        job
+    };
+    let copies: Vec<Value> = (1..limits::CRON_JOBS).map(copy).collect();
+    jobs.extend(copies);
+    world.disk.insert("jobs.json".into(), book.to_string());
+    let before = world.disk_jobs;
+    world.die(5 * HOUR);
+    world.pass(MINUTE);
+    let used = world.disk_jobs - before;
+    assert!(used * 8 < limits::STORE_QUEUE, "{used} of {}", limits::STORE_QUEUE);
+    for id in [&beat, "job-1", "job-499"] {
+        let told: Vec<Value> = world.runs(id).into_iter().map(|entry| entry["status"].clone()).collect();
+        assert_eq!(told, ["skipped", "ok"], "{id}");
+    }
+    assert_eq!(world.logs.len(), limits::CRON_JOBS);
+}
+
+#[test]
+fn a_job_that_is_edited_while_it_waits_missed_its_runs_once() {
+    let mut world = World::new(json!({}), "2026-05-01T12:00:00Z");
+    let ids: Vec<String> = (0..5).map(|n| world.add(&format!("job {n}"), every(600_000), turn("go"))).collect();
+    world.die(5 * HOUR);
+    world.pass(MINUTE);
+    let edit = |world: &mut World, at: usize, patch: Value| {
+        world.call("cron.update", json!({"id": ids[at], "patch": patch}));
+    };
+    edit(&mut world, 1, json!({"name": "another"}));
+    edit(&mut world, 2, json!({"schedule": every(1_200_000)}));
+    edit(&mut world, 3, json!({"sessionTarget": "main", "payload": {"kind": "systemEvent", "text": "now a line"}}));
+    edit(&mut world, 4, json!({"missed": "skip"}));
+    for _ in 0..5 {
+        world.end_turns(Ok("done"));
+    }
+    let told = |world: &mut World, at: usize| -> Vec<String> {
+        let runs = world.runs(&ids[at]).into_iter();
+        runs.map(|entry| entry["error"].as_str().map_or("ran".into(), |text| text[text.len() - 11..].into())).collect()
+    };
+    for (at, wanted) in [(0, vec!["one is run now"]), (1, vec!["one is run now"]), (3, vec!["one is run now"])] {
+        let wanted: Vec<&str> = wanted.into_iter().map(|text| &text[text.len() - 11..]).chain(["ran"]).collect();
+        assert_eq!(told(&mut world, at), wanted, "job {at}");
+    }
+    assert_eq!(told(&mut world, 2).len(), 1, "it waits for its new time");
+    assert_eq!(told(&mut world, 4), [" is run now", "ssed: skip)"]);
+    let lines: Vec<&str> = world.script.state.system_events.texts("agent:main:main").collect();
+    assert!(lines.iter().any(|line| line.starts_with("now a line (was due at ")), "{lines:?}");
+}
+
+#[test]
+fn all_repeated_jobs_may_leave_out_what_they_missed() {
+    let mut world = World::new(json!({"cron": {"skipMissedJobs": true}}), "2026-05-01T12:00:00Z");
+    let skips = world.add("skips", every(600_000), json!({}));
+    let runs = world.add("runs", every(600_000), json!({"missed": "run"}));
+    let once = world.add("once", json!({"kind": "at", "at": "2026-05-01T14:00:00Z"}), json!({"deleteAfterRun": false}));
+    world.die(5 * HOUR);
+    world.pass(MINUTE);
+    let count = |world: &mut World, id: &str| (world.runs(id).len(), world.times(id).len());
+    assert_eq!(count(&mut world, &skips), (1, 0));
+    assert_eq!((count(&mut world, &runs), count(&mut world, &once)), ((2, 1), (2, 1)));
+}
+
+#[test]
+fn a_clock_that_was_ahead_when_the_gateway_went_down_stalls_nothing() {
+    let mut world = World::new(json!({}), "2031-05-01T12:00:00Z");
+    let beat = world.add("beat", every(600_000), json!({}));
+    let noon = world.add("noon", cron("0 12 * * *"), json!({}));
+    let once = world.add("once", json!({"kind": "at", "at": "2031-05-02T12:00:00Z"}), json!({}));
+    world.pass(11 * MINUTE);
+    world.jump(-5 * 365 * 86_400);
+    world.die(Duration::ZERO);
+    let next = |world: &mut World, id: &str| world.state(id)["nextRunAtMs"].as_u64().unwrap() - world.now.wall_ms;
+    assert!(next(&mut world, &beat) <= 600_000);
+    assert!(next(&mut world, &noon) <= 86_400_000);
+    assert!(next(&mut world, &once) > 86_400_000_000, "a moment is a moment");
+    world.pass(11 * MINUTE);
+    assert_eq!(world.times(&beat).len(), 2);
+}
+
+#[test]
+fn a_turn_that_cannot_begin_was_not_run() {
+    let mut world = World::new(json!({}), "2026-05-01T12:00:00Z");
+    let mut job = turn("go");
+    job["payload"]["thinking"] = json!("sideways");
+    let id = world.add("t", every(3_600_000), job);
+    let refused = world.call("cron.run", json!({"id": id}));
+    assert_eq!(refused["code"], "INVALID_REQUEST", "{refused}");
+    let text = refused["message"].as_str().unwrap();
+    assert!(text.starts_with(&format!("job {id} did not start: unknown thinking level \"sideways\"")), "{text}");
+    let runs = world.runs(&id);
+    assert_eq!((runs.len(), &runs[0]["status"]), (1, &json!("error")));
+    assert!(!world.script.state.cron.is_busy(&id));
+}
+
+#[test]
+fn an_empty_line_was_not_given() {
+    let mut world = World::new(json!({}), "2026-05-01T12:00:00Z");
+    world.add("t", every(3_600_000), json!({}));
+    let empty = world.disk["jobs.json"].replace("\"text\": \"t\"", "\"text\": \" \"");
+    world.disk.insert("jobs.json".into(), empty);
+    world.die(Duration::ZERO);
+    let id = world.call("cron.list", json!({}))["jobs"][0]["id"].clone();
+    let ran = world.call("cron.run", json!({"id": id}));
+    assert_eq!((&ran["ran"], &ran["reason"]), (&json!(false), &json!("main job requires non-empty systemEvent text")));
+}
+
+#[test]
+fn runs_are_of_jobs_that_are_or_were() {
+    let mut world = World::new(json!({}), "2026-05-01T12:00:00Z");
+    let id = world.add("t", every(3_600_000), turn("go"));
+    assert_eq!(world.runs(&id).len(), 0, "one that has not run yet");
+    world.call("cron.run", json!({"id": id}));
+    world.call("cron.remove", json!({"id": id}));
+    world.end_turns(Ok("done"));
+    let runs = world.runs(&id);
+    assert_eq!((runs.len(), &runs[0]["summary"]), (1, &json!("done")), "what it was running is told in its log");
+    let gone = world.call("cron.runs", json!({"id": "nobody"}));
+    assert_eq!(gone["details"], json!({"code": "CRON_JOB_NOT_FOUND", "jobId": "nobody"}));
+    assert!(gone["message"].as_str().unwrap().starts_with("cron job not found: nobody. "), "{gone}");
 }
 
 #[test]
@@ -516,6 +656,58 @@ fn a_run_by_hand_is_one_run() {
 }
 
 #[test]
+fn a_run_is_over_when_its_webhook_has_taken_it_or_not() {
+    let config = json!({"cron": {"webhookSsrfPolicy": {"allowedHostnames": ["127.0.0.1"]}}});
+    let mut world = World::new(config, "2026-05-01T12:00:00Z");
+    let mut wish = turn("go");
+    wish["delivery"] = json!({"mode": "webhook", "to": "http://127.0.0.1:9/x"});
+    let id = world.add("t", every(3_600_000), wish);
+    let ends = [
+        (Done::Answer(Ok(String::new())), json!(true), Value::Null),
+        (Done::Answer(Err(WireError::unavailable("status 404"))), json!(false), json!("status 404")),
+        (Done::Refused, json!(false), json!("too many webhooks wait to be called")),
+    ];
+    for (at, (done, delivered, error)) in ends.into_iter().enumerate() {
+        world.pass(HOUR + MINUTE);
+        world.end_turns(Ok("news"));
+        assert!(world.script.state.cron.is_busy(&id) && world.runs(&id).len() == at, "nothing is on record yet");
+        let then = world.posts.remove(0);
+        world.feed(Input::Stored { then, done });
+        let entry = world.runs(&id).last().unwrap().clone();
+        assert_eq!((&entry["delivered"], &entry["deliveryError"]), (&delivered, &error), "{entry}");
+        assert_eq!(world.state(&id)["lastDelivered"], delivered);
+    }
+    world.pass(HOUR + MINUTE);
+    world.end_turns(Ok("HEARTBEAT_OK"));
+    assert!(world.posts.is_empty(), "nothing to say");
+    world.pass(HOUR + MINUTE);
+    world.end_turns(Ok("news"));
+    world.feed(Input::Signal(crate::sys::signals::Signal::Terminate));
+    let log = String::from_utf8(world.logs[&id].clone()).unwrap();
+    assert!(log.lines().last().unwrap().contains("stopped before the webhook had taken it"), "{log}");
+    assert!(!world.disk["jobs.json"].contains("runningAtMs"));
+    world.die(Duration::ZERO);
+    assert_eq!(world.state(&id)["lastStatus"], "ok");
+}
+
+#[test]
+fn what_is_said_in_its_conversation_is_delivered() {
+    let mut world = World::new(json!({}), "2026-05-01T12:00:00Z");
+    let mut wish = turn("go");
+    (wish["sessionTarget"], wish["delivery"]) = (json!("session:desk"), json!({"mode": "announce"}));
+    let id = world.add("t", every(3_600_000), wish);
+    for (end, status) in [(Ok("news"), "delivered"), (Ok("HEARTBEAT_OK"), "not-requested"), (Err("x"), "not-delivered")]
+    {
+        world.pass(HOUR + MINUTE);
+        assert_eq!(world.turns[0].1, "agent:main:desk");
+        world.end_turns(end);
+        assert_eq!(world.runs(&id).last().unwrap()["deliveryStatus"], status);
+    }
+    let told: Vec<&str> = world.script.state.system_events.texts("agent:main:main").collect();
+    assert!(told.len() == 1 && told[0].contains("failed: x"), "{told:?}");
+}
+
+#[test]
 fn each_turn_has_a_conversation_of_its_own() {
     let mut world = World::new(json!({}), "2026-05-01T12:00:00Z");
     let id = world.add("t", every(3_600_000), turn("go"));
@@ -558,8 +750,9 @@ fn jobs_are_bounded_and_wrong_ones_refused() {
     {
         assert_eq!(world.call(&method, params)["code"], "INVALID_REQUEST", "{method}");
     }
-    assert_eq!(world.call("cron.runs", json!({"id": "x"}))["limit"], limits::CRON_RUNS);
-    assert_eq!(world.call("cron.runs", json!({"id": "x", "limit": limits::CRON_RUNS_MAX}))["total"], 0);
+    let id = world.call("cron.list", json!({"includeDisabled": true}))["jobs"][0]["id"].clone();
+    assert_eq!(world.call("cron.runs", json!({"id": id}))["limit"], limits::CRON_RUNS);
+    assert_eq!(world.call("cron.runs", json!({"id": id, "limit": limits::CRON_RUNS_MAX}))["total"], 0);
     let page = world.call("cron.list", json!({"includeDisabled": true, "limit": limits::CRON_PAGE, "offset": 400}));
     assert_eq!((page["jobs"].as_array().unwrap().len(), &page["nextOffset"]), (100, &Value::Null));
 }

@@ -25,14 +25,16 @@ use super::runs::{Asker, Origin, Run};
 use super::session_key::{self, Place};
 use super::state::State;
 use super::system_events::Queued;
-use crate::agent::model::{Thinking, resolve};
+use super::trouble::Trouble;
+use crate::agent::model::{Thinking, open, resolve};
 use crate::agent::tool::approval::judge::Origin as Speaker;
 use crate::config::{Config, Secret};
 use crate::http::reply::Reply;
 use crate::http::route;
 use crate::limits;
 use crate::protocol::errors::{Code, WireError};
-use crate::session::key;
+use crate::session::{key, patch};
+use crate::store::session::throwaway::Kind;
 use crate::sys::clock::Now;
 use crate::sys::id::{self, constant_time_eq};
 use crate::sys::table::Table;
@@ -108,7 +110,7 @@ impl Default for HookBook {
 impl HookBook {
     /// Forgets what nobody will ask for again.
     pub fn sweep(&mut self, now: Now) {
-        self.logins.sweep(now.wall_ms);
+        self.logins.sweep(now.mono_ms());
         self.replays.retain(|_, replay| {
             replay.over.as_ref().is_none_or(|(at, _)| now.mono.saturating_sub(*at) < limits::HOOK_REPLAY)
         });
@@ -163,10 +165,10 @@ impl State {
 
     fn wrong_token(&mut self, client: IpAddr, now: Now) -> Reply {
         self.counters.refused += 1;
-        if self.hooks.logins.locked(client, now.wall_ms).is_some() {
+        if self.hooks.logins.locked(client, now.mono_ms()).is_some() {
             return Reply::plain(429).header("Retry-After", limits::HOOK_WINDOW.as_secs().to_string());
         }
-        if self.hooks.logins.failed(client, now.wall_ms).is_some() {
+        if self.hooks.logins.failed(client, now.mono_ms()).is_some() {
             log::warn!(target: "gateway/hooks", "many wrong hook tokens client={client}");
         }
         Reply::plain(401)
@@ -200,9 +202,21 @@ impl State {
             let waits = wishes.waits.then_some(ticket);
             wishes.all.into_iter().next().and_then(|wish| self.grant_one(wish, &path, key.as_deref(), waits, now, fx))
         };
-        // Behind what was written for it, so that what a caller was told is on disk.
-        let then = |reply| Effect::Disk(Job::Write(Vec::new()), Then::Reply(ticket, Box::new(reply)));
-        fx.extend(answer.map(then));
+        // What a caller is told is on disk: the lines of a wake, the session of a turn.
+        let Some(answer) = answer else { return };
+        let lines = self.line_files();
+        let index = if lines.is_empty() { self.sessions.unsaved() } else { None };
+        let job = index.unwrap_or(Job::Write(lines));
+        fx.push(Effect::Disk(job, Then::Reply(ticket, Box::new(answer))));
+    }
+
+    /// What a hook asked for could not be saved; its turn goes on, but nobody may count on it after a crash.
+    pub fn hook_not_saved(&mut self, ticket: u64, now: Now, fx: &mut Vec<Effect>) {
+        self.trouble.add(Trouble::WriteFailed, None, now.wall_ms);
+        self.sessions.not_saved();
+        self.system_events.not_saved();
+        let reply = failed(503, "in effect until the next restart, but not saved: see the gateway's log");
+        fx.push(Effect::Feed(ticket, Feed::Reply(Box::new(reply))));
     }
 
     /// One wish; none when it is answered later.
@@ -265,7 +279,7 @@ impl State {
             Some(written) => session_key::of_key(&self.config, key::rest_of(written), Some(&wish.agent)),
             None => self.main_place(&wish.agent),
         };
-        let queued = self.queue_system_event(&place, &wish.text, now);
+        let queued = self.queue_line(&place, &wish.text, Speaker::Channel, now);
         if !wish.waits {
             self.wake(&wish.agent, Wake::Now, "hook:wake", now, fx);
         }
@@ -300,8 +314,6 @@ impl State {
         self.hooks.next += 1;
         let no = self.hooks.next;
         self.take_in_for(None, Some(Asker::Hook(no)), intake, now, fx).map_err(status_of)?;
-        // The answer waits for this: a session that a caller was told of is there after a crash.
-        self.save_sessions(fx);
         log::info!(target: "gateway/hooks", "turn run={run_id} session={} hook={:?}", place.key, wish.name);
         let TurnWish { name, agent, waits, deliver, to, .. } = wish;
         let run = HookRun { name, agent, place, waits, deliver, to, waiters: Vec::new(), replay: replay.clone() };
@@ -324,15 +336,19 @@ impl State {
         if let Some(model) = model.as_ref().filter(|model| !resolve::allowed(&self.config, model)) {
             return Err((400, format!("Model '{model}' is not allowed for agent '{}'.", wish.agent)));
         }
+        if let Some(model) = &model {
+            open::check_provider(&self.config, &model.provider).map_err(|error| (400, error.message))?;
+        }
         let text = if wish.trusted { wish.message.clone() } else { wrapped(&wish.message, &self.entropy.hex(8)) };
         let prompt = agent::prompt(self, &text, Vec::new(), None, now);
         let limit = wish.seconds.map_or(self.config.agents.defaults.timeout, Duration::from_secs);
         // Under a turn of the same session the conversation goes on.
         let fresh = !wish.persistent && self.runs.of_session(&place.key).next().is_none();
         Ok(Intake {
-            thinking: wish.thinking.as_deref().and_then(Thinking::parse),
+            thinking: wish.thinking.as_deref().and_then(|word| level(word, &wish.agent)),
             model,
             fresh,
+            throwaway: wish.session_key.is_none().then_some(Kind::Call),
             // What a stranger may write, however it is wrapped.
             speaker: Speaker::Channel,
             ..Intake::new(place, run_id.to_string(), Origin::Agent, prompt, Some(limit.min(limits::AGENT_TIMEOUT_MAX)))
@@ -375,7 +391,8 @@ impl State {
         match &hook.to {
             Some((channel, to)) if status == "ok" => {
                 let from = format!("Hook {}", hook.name);
-                let parcel = Parcel { place: &hook.place, channel, to: Some(to), from: &from, text };
+                let speaker = Speaker::Channel;
+                let parcel = Parcel { place: &hook.place, channel, to: Some(to), from: &from, text, speaker };
                 self.deliver(&parcel, now);
             }
             None if status == "ok" && !hook.deliver => return,
@@ -384,7 +401,8 @@ impl State {
                 let short: String = text.chars().take(limits::UNDELIVERED_CHARS).collect();
                 let told = if short.is_empty() { status } else { &short };
                 let main = self.main_place(&hook.agent);
-                self.queue_system_event(&main, &format!("Hook {}{mark}: {told}", hook.name), now);
+                let line = format!("Hook {}{mark}: {told}", hook.name);
+                self.queue_line(&main, &line, Speaker::Channel, now);
             }
         }
         if !hook.waits {
@@ -417,6 +435,17 @@ fn status_of(error: WireError) -> Failed {
 /// The name under which a repeated request is found: the same path, key and wish.
 fn replay_name(path: &str, key: &str, wish: &TurnWish) -> String {
     id::hex(&Sha256::digest(format!("{path}\0{key}\0{wish:?}")))
+}
+
+/// How much a turn thinks, by any of the level's names. Another word changes nothing, as in the original; the log says
+/// so without it, because it is a stranger's.
+fn level(word: &str, agent: &str) -> Option<Thinking> {
+    let level = patch::thinking(word, true).and_then(Thinking::parse);
+    if level.is_none() {
+        let known: Vec<&str> = Thinking::NAMES.iter().map(|(name, _)| *name).collect();
+        log::warn!(target: "gateway/hooks", "a hook's thinking level is not known and left out agent={agent} known={}", known.join("|"));
+    }
+    level
 }
 
 /// A message from outside, marked so that the model takes it for material. The marks have a number of their own, so that

@@ -13,10 +13,12 @@ use crate::gateway::cron::{Cron, Standing};
 use crate::gateway::disk::{Job, Then};
 use crate::gateway::dispatch::Request;
 use crate::gateway::event::{Answer, Call, Effect, Handled};
+use crate::gateway::session_key;
 use crate::gateway::state::State;
 use crate::limits;
 use crate::protocol::errors::WireError;
 use crate::protocol::methods;
+use crate::session::key::is_reserved;
 use crate::sys::order;
 
 /// Whether the book can be asked. While it is being read the call waits: `Ok(false)`.
@@ -126,6 +128,25 @@ fn is_wanted(job: &CronEntry, request: &Request<'_>) -> bool {
         && (query.is_empty() || texts.iter().any(|text| text.to_lowercase().contains(&query)))
 }
 
+/// Gives the conversation a turn is part of its full name. It must be one that its agent may speak into.
+fn name_session(state: &State, members: &mut Map<String, Value>) -> Result<(), String> {
+    let text = |name: &str| members.get(name).and_then(Value::as_str);
+    let Some(written) = text("sessionTarget").and_then(|target| target.strip_prefix(job::IN_SESSION)) else {
+        return Ok(());
+    };
+    let shown: String = written.chars().take(limits::SESSION_KEY_CHARS).collect();
+    let agent = text("agentId").unwrap_or(state.config.default_agent_id());
+    let place = session_key::of_key(&state.config, written, Some(agent));
+    if shown.len() < written.len() || is_reserved(&place.key) {
+        return Err(format!("nobody may speak into session \"{shown}\""));
+    }
+    if place.agent != agent {
+        return Err(format!("session \"{shown}\" belongs to agent \"{}\"", place.agent));
+    }
+    members.insert("sessionTarget".into(), format!("{}{}", job::IN_SESSION, place.key).into());
+    Ok(())
+}
+
 /// Reads a job's schedule and agent before anything is changed. `Ok(None)` when a time zone must be read first.
 fn checked(
     state: &mut State,
@@ -141,6 +162,7 @@ fn checked(
         }
         *agent = id.into();
     }
+    name_session(state, &mut members).map_err(|why| refused(method, why))?;
     if state.cron.size + Value::Object(members.clone()).to_string().len() > limits::CRON_FULL_BYTES {
         let text =
             format!("the schedule is full ({} bytes); remove jobs or shorten their texts", limits::CRON_FULL_BYTES);
@@ -152,8 +174,8 @@ fn checked(
         Ok(_) => {}
         Err(Fault::Wrong(why)) => return Err(refused(method, why.clone())),
         Err(Fault::Unread(zone)) => {
-            fx.push(Effect::Disk(Job::Cron(CronJob::Zone(zone.clone())), Then::CronLoaded));
             put_off(state, method, request)?;
+            state.read_cron_zone(zone.clone(), fx);
             return Ok(None);
         }
     }
@@ -238,7 +260,7 @@ fn done(
     answer: Value,
     fx: &mut Vec<Effect>,
 ) -> Handled {
-    state.cron_changed(id, action);
+    state.cron_changed(id, action, request.now);
     state.save_cron(Some((waiting(request), answer)), fx);
     state.cron_due(request.now, fx);
     Ok(Answer::Later)
@@ -265,7 +287,7 @@ pub fn run(state: &mut State, request: &Request<'_>, fx: &mut Vec<Effect>) -> Ha
     let job = state.cron.book.find(&id).ok_or_else(|| unknown(&id))?;
     let now = request.now;
     let due = job.next_run().is_some_and(|next| next <= now.wall_ms);
-    let is_turn = job.text("sessionTarget") == "isolated";
+    let is_turn = job.is_turn();
     let why_not = match request.text("mode") {
         _ if state.cron.is_busy(&id) => Some("already-running"),
         "due" if !due => Some("not-due"),
@@ -278,8 +300,11 @@ pub fn run(state: &mut State, request: &Request<'_>, fx: &mut Vec<Effect>) -> Ha
     if is_turn {
         state.begin_cron_turn(&id, None, Some(waiting(request)), now, fx);
     } else {
-        state.cron_event(&id, None, now, fx);
-        state.save_cron(Some((waiting(request), Cron::ran(None))), fx);
+        let answer = match state.cron_event(&id, None, now, fx) {
+            None => Cron::ran(None),
+            Some(reason) => json!({"ok": true, "ran": false, "reason": reason}),
+        };
+        state.save_cron(Some((waiting(request), answer)), fx);
     }
     state.cron_due(now, fx);
     Ok(Answer::Later)
@@ -306,7 +331,9 @@ pub fn runs(state: &mut State, request: &Request<'_>, fx: &mut Vec<Effect>) -> H
         newest_first: text("sortDir").map(|direction| direction == "desc"),
     };
     state.read_begins(request.conn)?;
-    let job = CronJob::Runs(state.cron.log_path(&id), id, wanted);
+    // The log of a job that is gone stays; without one, nobody has ever had this id.
+    let otherwise = state.cron.book.find(&id).is_none().then(|| Box::new(unknown(&id)));
+    let job = CronJob::Runs(state.cron.log_path(&id), id, wanted, otherwise);
     fx.push(Effect::Disk(Job::Cron(job), Then::Answer(waiting(request))));
     Ok(Answer::Later)
 }

@@ -22,6 +22,7 @@ use crate::session::key::{KeyRules, SessionKey};
 use crate::session::lifecycle;
 use crate::session::list::Found;
 use crate::session::patch::{self, Asks};
+use crate::session::throwaway;
 use crate::store::session::entry::Entry;
 use crate::sys::clock::Now;
 
@@ -116,6 +117,7 @@ pub fn commit(
     request: &Request<'_>,
     fx: &mut Vec<Effect>,
 ) -> Handled {
+    state.keep_session(place);
     let commit = change(state, place, reason, answer, request);
     state.commit_sessions(commit, fx);
     Ok(Answer::Later)
@@ -237,6 +239,7 @@ pub fn compact(state: &mut State, request: &Request<'_>, fx: &mut Vec<Effect>) -
         lines,
         now_ms: request.now.wall_ms,
     };
+    state.keep_session(&place);
     // A turn that began now would go on writing into the file that is being replaced.
     state.runs.hold(&place.key);
     fx.push(Effect::Disk(Job::Transcript(ask), Then::Shortened(waiting(request), place)));
@@ -271,7 +274,7 @@ pub fn create(state: &mut State, request: &Request<'_>, fx: &mut Vec<Effect>) ->
                 return Err(error);
             }
         };
-        (commit.run, commit.held) = (state.runs.find(&run_id), Some(place.key));
+        (commit.message, commit.held) = (Some(run_id.clone()), Some(place.key));
         if let Some(members) = answer.as_object_mut() {
             members.insert("runId".into(), run_id.into());
         }
@@ -310,6 +313,7 @@ fn make(state: &mut State, place: &Place, request: &Request<'_>) -> Result<Entry
     if let Some(chosen) = chosen {
         patch::set_model(&mut entry, chosen, default.as_ref());
     }
+    throwaway::keep(&mut entry);
     index.insert(&place.key, entry.clone());
     Ok(entry)
 }

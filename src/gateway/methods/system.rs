@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use crate::config::model::Config;
 use crate::gateway::beacon::Beacon;
+use crate::gateway::disk::{Commit, Waiting};
 use crate::gateway::dispatch::Request;
 use crate::gateway::event::{Answer, ConnId, Effect, Handled};
 use crate::gateway::heartbeats::Wake;
@@ -23,12 +24,12 @@ pub fn presence(state: &mut State, request: &Request<'_>) -> Handled {
 pub fn event(state: &mut State, request: &Request<'_>, fx: &mut Vec<Effect>) -> Handled {
     let beacon = Beacon::from_params(&request.params)?;
     let caller = state.session(request.conn).and_then(|session| session.presence_key.clone());
-    if let Some(line) = state.presence.beacon(&beacon, caller.as_ref(), request.now.wall_ms) {
-        let main = state.main_place(state.config.default_agent_id());
-        state.queue_system_event(&main, &line, request.now);
-    }
+    let line = state.presence.beacon(&beacon, caller.as_ref(), request.now.wall_ms);
     state.presence_changed(request.now, fx);
-    Ok(Answer::Json(json!({"ok": true})))
+    let Some(line) = line else { return Ok(Answer::Json(json!({"ok": true}))) };
+    let main = state.main_place(state.config.default_agent_id());
+    state.queue_system_event(&main, &line, request.now);
+    Ok(answer_when_saved(state, request, fx))
 }
 
 /// The last heartbeat event, or `null`.
@@ -54,7 +55,14 @@ pub fn wake(state: &mut State, request: &Request<'_>, fx: &mut Vec<Effect>) -> H
     state.queue_system_event(&place, text, request.now);
     let mode = if request.text("mode") == "now" { Wake::Now } else { Wake::NextHeartbeat };
     state.wake(&place.agent, mode, "wake", request.now, fx);
-    Ok(Answer::Json(json!({"ok": true})))
+    Ok(answer_when_saved(state, request, fx))
+}
+
+/// A line that somebody was told of survives a crash.
+fn answer_when_saved(state: &mut State, request: &Request<'_>, fx: &mut Vec<Effect>) -> Answer {
+    let waiting = Waiting { conn: request.conn, id: request.id.to_string() };
+    state.commit_lines(Commit { reply: Some((waiting, json!({"ok": true}))), ..Commit::default() }, fx);
+    Answer::Later
 }
 
 /// The record of what went wrong since the start.

@@ -16,6 +16,7 @@ use crate::agent::model::ModelRef;
 use crate::agent::run::Cause;
 use crate::cron::job::Status;
 use crate::limits;
+use crate::protocol::errors::Code;
 use crate::protocol::methods::METHODS;
 use crate::protocol::table::Method;
 use crate::sys::clock::Now;
@@ -25,14 +26,24 @@ use crate::sys::clock::Now;
 pub enum Answered {
     /// At once.
     Ok,
-    /// With an error, at once.
+    /// It could not be done: the gateway's fault, or a matter of time.
     Error,
-    /// After something else: the disk, a device, a turn.
-    Later,
+    /// It is wrong, or not allowed: the caller's to put right.
+    Refused,
+    /// Taken; the answer comes when the disk, a device or a turn is done with it.
+    Accepted,
 }
 
 impl Answered {
-    const NAMES: [&'static str; 3] = ["ok", "error", "later"];
+    const NAMES: [&'static str; 4] = ["ok", "error", "refused", "accepted"];
+
+    /// An error at once.
+    pub fn refusing(code: Code) -> Answered {
+        match code {
+            Code::Unavailable | Code::AgentTimeout => Answered::Error,
+            _ => Answered::Refused,
+        }
+    }
 }
 
 /// How a turn ended.
@@ -88,7 +99,7 @@ struct Tokens {
 #[derive(Debug, Clone)]
 pub struct Counts {
     /// By the number of the method's handler; the last is for methods there are not.
-    requests: Vec<[u64; 3]>,
+    requests: Vec<[u64; Answered::NAMES.len()]>,
     /// Time spent on each event, its effects included.
     pub handling: Histogram,
     /// Events that wait.
@@ -103,7 +114,7 @@ pub struct Counts {
 impl Default for Counts {
     fn default() -> Counts {
         Counts {
-            requests: vec![[0; 3]; METHODS.len() + 1],
+            requests: vec![[0; Answered::NAMES.len()]; METHODS.len() + 1],
             handling: Histogram::default(),
             queued: 0,
             runs: [0; OUTCOMES.len()],

@@ -76,7 +76,7 @@ const ROWS: &[Row] = &[
         out.plain(&numbers.state.login_failures);
     }),
     row("openclaw_requests_total", COUNTER, REQUESTS, requests),
-    row("openclaw_late_failures_total", COUNTER, "Requests that failed after they had to wait.", late_failures),
+    row("openclaw_late_failures_total", COUNTER, "Accepted requests that failed in the end.", late_failures),
     row("openclaw_http_requests_total", COUNTER, "HTTP requests by route and class of status.", |numbers, out| {
         for (route, class, count) in numbers.tally.requests() {
             out.put("", &[("route", route), ("status", class)], &count);
@@ -115,7 +115,8 @@ const ROWS: &[Row] = &[
     }),
 ];
 
-const REQUESTS: &str = "Requests by method and answer; later: answered after the disk, a device or a turn.";
+const REQUESTS: &str = "Requests by method and outcome: ok; error, could not be done; refused, wrong or not allowed; \
+    accepted, answered when the work was over.";
 
 fn requests(numbers: &Numbers, out: &mut Samples<'_>) {
     let names = METHODS.iter().map(|row| (row.handler as usize, row.name));
@@ -128,7 +129,9 @@ fn requests(numbers: &Numbers, out: &mut Samples<'_>) {
 }
 
 fn late_failures(numbers: &Numbers, out: &mut Samples<'_>) {
-    let errors = numbers.state.counts.requests.iter().filter_map(|counts| counts.get(Answered::Error as usize));
+    let at_once = [Answered::Error, Answered::Refused];
+    let requests = numbers.state.counts.requests.iter();
+    let errors = requests.flat_map(|counts| at_once.iter().filter_map(|how| counts.get(*how as usize)));
     out.plain(&numbers.state.counters.failed.saturating_sub(errors.sum()));
 }
 

@@ -8,6 +8,7 @@ use crate::gateway::conn::tally::{Place, Tally};
 use crate::gateway::metrics::Counts;
 use crate::gateway::state::Counters;
 use crate::http::route::Route;
+use crate::protocol::errors::Code;
 
 /// One sample: name, labels, value.
 type Sample = (String, Vec<(String, String)>, f64);
@@ -119,7 +120,8 @@ fn numbers() -> Numbers {
     counts.request(health, Answered::Ok);
     counts.request(health, Answered::Ok);
     counts.request(health, Answered::Error);
-    counts.request(None, Answered::Error);
+    counts.request(None, Answered::refusing(Code::InvalidRequest));
+    counts.request(health, Answered::Accepted);
     counts.heartbeat("sent");
     counts.scheduled(Status::Skipped);
     counts.started_ms = 1_700_000_000_123;
@@ -164,7 +166,9 @@ fn the_samples_say_what_was_counted() {
         samples.find(|(sample, found, _)| sample == name && *found == labels).map(|sample| sample.2)
     };
     assert_eq!(of("openclaw_requests_total", &[("method", "health"), ("outcome", "ok")]), Some(2.0));
-    assert_eq!(of("openclaw_requests_total", &[("method", "unknown"), ("outcome", "error")]), Some(1.0));
+    assert_eq!(of("openclaw_requests_total", &[("method", "unknown"), ("outcome", "refused")]), Some(1.0));
+    assert_eq!(of("openclaw_requests_total", &[("method", "health"), ("outcome", "error")]), Some(1.0));
+    assert_eq!(of("openclaw_requests_total", &[("method", "health"), ("outcome", "accepted")]), Some(1.0));
     // five failed, two of them at once
     assert_eq!(of("openclaw_late_failures_total", &[]), Some(3.0));
     assert_eq!(of("process_start_time_seconds", &[]), Some(1_700_000_000.123));

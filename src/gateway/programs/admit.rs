@@ -91,7 +91,7 @@ impl State {
     /// The secret, with the limit of failed logins; without one, what takes its place.
     fn log_in(&mut self, ask: &Admit, now: Now) -> Result<Method, Box<Reply>> {
         let ip: IpAddr = ask.caller.ip;
-        if let Some(wait) = self.logins.locked(ip, now.wall_ms) {
+        if let Some(wait) = self.logins.locked(ip, now.mono_ms()) {
             return Err(Box::new(api::locked_out(wait)));
         }
         let bearer = ask.caller.bearer.as_deref();
@@ -105,7 +105,7 @@ impl State {
             }
             Err(reason) => {
                 if bearer.is_some() && !matches!(reason, Reason::TokenNotConfigured | Reason::PasswordNotConfigured) {
-                    let _ = self.logins.failed(ip, now.wall_ms);
+                    let _ = self.logins.failed(ip, now.mono_ms());
                 }
                 self.counters.refused += 1;
                 Err(Box::new(api::unauthorized()))

@@ -1,14 +1,19 @@
 //! Calls of the protocol's methods by HTTP programs: each one is a connection that nobody sees, which exists from the
 //! call to its answer. Methods are dispatched as for any client; this file knows none of them.
 
+use serde_json::Value;
+
+use crate::agent::tool::desk::DeskFault;
 use crate::gateway::connect_params::Client;
 use crate::gateway::dispatch;
-use crate::gateway::event::{Call, ConnId, Effect};
+use crate::gateway::event::{Call, ConnId, Effect, ToolReply};
 use crate::gateway::programs::feed::Feed;
 use crate::gateway::state::{Role, Session, State};
 use crate::limits;
 use crate::protocol::errors::WireError;
 use crate::protocol::frame;
+use crate::protocol::methods;
+use crate::protocol::table::Scope;
 use crate::sys::clock::Now;
 
 /// A call, and what its caller may do.
@@ -34,6 +39,24 @@ impl State {
         let conn = ConnId(ticket);
         self.calls.insert(conn, caller(order.scopes, now));
         dispatch::dispatch(self, conn, &order.id, order.call, now, fx);
+    }
+
+    /// The same for a tool of a turn, for what its agent may do; its answer is the frame.
+    pub fn call_for_tool(
+        &mut self,
+        ticket: u64,
+        method: &str,
+        params: Value,
+        now: Now,
+        fx: &mut Vec<Effect>,
+    ) -> Result<Option<ToolReply>, DeskFault> {
+        let Some(row) = methods::find(method).filter(|_| self.calls.len() < limits::PROGRAM_CALLS) else {
+            return Err(DeskFault::Refused("too many calls wait for their answers; try again in a moment".to_string()));
+        };
+        let conn = ConnId(ticket);
+        self.calls.insert(conn, caller(vec![Scope::Admin.name().to_string()], now));
+        dispatch::dispatch(self, conn, method, Call::Known(row, row.read(Some(params))), now, fx);
+        Ok(None)
     }
 
     /// The call is answered, or its program has gone: the connection ends.
@@ -64,12 +87,9 @@ fn caller(scopes: Vec<String>, now: Now) -> Session {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::Value;
-
     use super::*;
     use crate::gateway::event::{Input, Order};
     use crate::gateway::script::Script;
-    use crate::protocol::methods;
 
     fn order(ticket: u64, method: &str, scope: &str) -> Input {
         let row = methods::find(method).unwrap();

@@ -105,6 +105,11 @@ impl Previous {
         self.fresh(holder, now).find(|given| given.id == id).map(|given| given.session_key.as_str())
     }
 
+    /// Whether an answer that can still be named belongs to a session.
+    pub fn has_session(&self, key: &str) -> bool {
+        self.entries.iter().any(|(_, given)| given.session_key == key)
+    }
+
     /// What an item said.
     pub fn item(&self, id: &str, holder: Holder, now: Duration) -> Option<&str> {
         let mut items = self.fresh(holder, now).flat_map(|given| &given.items);

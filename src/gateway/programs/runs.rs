@@ -15,6 +15,7 @@ use crate::gateway::runs::{Asker, Origin, Run, RunNo};
 use crate::gateway::session_key;
 use crate::gateway::state::State;
 use crate::protocol::errors::WireError;
+use crate::store::session::throwaway::Kind;
 use crate::sys::clock::Now;
 
 /// A turn a program wants.
@@ -26,6 +27,8 @@ pub struct RunOrder {
     pub agent: String,
     /// Its session, as written; the state makes it canonical.
     pub session_key: String,
+    /// Whether the program can name it again.
+    pub named: bool,
     /// What is said.
     pub prompt: Vec<Block>,
     /// More for the system prompt.
@@ -82,6 +85,8 @@ impl State {
             model: order.model,
             channel: order.channel,
             client_tools: order.tools,
+            named: order.named,
+            throwaway: (!order.named).then_some(Kind::Call),
             ..Intake::new(place, order.run_id, Origin::Agent, order.prompt, Some(limit))
         };
         fx.push(Effect::Feed(ticket, Feed::Taken { session_key }));
@@ -133,5 +138,90 @@ impl State {
         log::info!(target: "agent", "the client has gone, its run is stopped ticket={ticket}");
         self.stop_run(no, AbortReason::Gone, now, fx);
         self.start_due_runs(now, fx);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gateway::disk::{Done as Stored, Job, Then};
+    use crate::gateway::event::Order;
+    use crate::gateway::script::Script;
+
+    fn order(script: &mut Script, named: bool) -> Vec<Effect> {
+        let order = RunOrder {
+            run_id: "r".into(),
+            agent: "main".into(),
+            session_key: "agent:main:openai-user:ann".into(),
+            named,
+            prompt: vec![Block::text("hi")],
+            extra_system: None,
+            model: None,
+            channel: None,
+            tools: ClientTools::default(),
+            limit: None,
+        };
+        script.state.sessions.ready = true;
+        script.raw(Input::Program { ticket: 7, order: Order::Run(Box::new(order)) })
+    }
+
+    fn starts(effects: &[Effect]) -> bool {
+        effects.iter().any(|effect| matches!(effect, Effect::StartRun(..)))
+    }
+
+    fn index_write(effects: Vec<Effect>) -> Option<Then> {
+        let write = |effect| if let Effect::Disk(Job::Indexes(_), then) = effect { Some(then) } else { None };
+        effects.into_iter().find_map(write)
+    }
+
+    /// What follows the line of the message in the journal.
+    fn journal_write(effects: Vec<Effect>) -> Option<Then> {
+        let write = |effect| match effect {
+            Effect::Disk(Job::Journal(..), then @ Then::Commit(_)) => Some(then),
+            _ => None,
+        };
+        effects.into_iter().find_map(write)
+    }
+
+    #[test]
+    fn a_session_that_a_program_can_name_is_on_disk_before_its_run_starts() {
+        let mut script = Script::new(json!({}));
+        let effects = order(&mut script, true);
+        assert!(!starts(&effects));
+        let then = index_write(effects).unwrap();
+        let effects = script.raw(Input::Stored { then, done: Stored::Written(Ok(())) });
+        assert!(!starts(&effects));
+        let then = journal_write(effects).unwrap();
+        assert!(starts(&script.raw(Input::Stored { then, done: Stored::Written(Ok(())) })));
+    }
+
+    #[test]
+    fn a_session_that_nobody_can_name_is_saved_with_the_next_ones() {
+        let effects = order(&mut Script::new(json!({})), false);
+        assert!(starts(&effects) && index_write(effects).is_none());
+    }
+
+    #[test]
+    fn a_program_is_told_that_its_session_cannot_be_saved() {
+        let mut script = Script::new(json!({}));
+        let then = index_write(order(&mut script, true)).unwrap();
+        let effects = script.raw(Input::Stored { then, done: Stored::Written(Err("disk full".into())) });
+        let told = effects.iter().find_map(|effect| match effect {
+            Effect::Feed(7, Feed::Ended(ended)) => ended.result.as_ref().err(),
+            _ => None,
+        });
+        let text = &told.unwrap().error.message;
+        assert!(text.contains("not accepted") && text.contains("disk full"), "{text}");
+        assert!(!starts(&effects) && script.state.runs.is_empty());
+    }
+
+    #[test]
+    fn a_program_that_leaves_before_its_session_is_on_disk_starts_nothing() {
+        let mut script = Script::new(json!({}));
+        let then = index_write(order(&mut script, true)).unwrap();
+        script.raw(Input::ProgramGone(7));
+        let then = journal_write(script.raw(Input::Stored { then, done: Stored::Written(Ok(())) })).unwrap();
+        let effects = script.raw(Input::Stored { then, done: Stored::Written(Ok(())) });
+        assert!(!starts(&effects) && script.state.runs.is_empty());
     }
 }

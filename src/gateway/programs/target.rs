@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::admit::Grant;
 use super::runs::RunOrder;
 use crate::agent::message::Block;
-use crate::agent::model::{ModelRef, resolve};
+use crate::agent::model::{ModelRef, open, resolve};
 use crate::agent::run::ClientTools;
 use crate::config::env::Env;
 use crate::config::model::Config;
@@ -47,6 +47,8 @@ pub struct Target {
     pub agent: String,
     /// The session.
     pub session_key: String,
+    /// Whether the request named it, so that another one can.
+    pub named: bool,
     /// The model for this turn, where the request wants another one.
     pub model: Option<ModelRef>,
     /// The channel it is said to come from.
@@ -66,6 +68,7 @@ impl Target {
             run_id,
             agent: self.agent.clone(),
             session_key: self.session_key.clone(),
+            named: self.named,
             prompt,
             extra_system: None,
             model: self.model.clone(),
@@ -89,6 +92,7 @@ impl State {
         Ok(Target {
             agent,
             session_key,
+            named: !(aim.session_key.trim().is_empty() && aim.user.trim().is_empty()),
             model,
             channel: channel(aim)?,
             id,
@@ -180,9 +184,12 @@ fn model(config: &Config, aim: &Aim, agent: &str) -> Result<Option<ModelRef>, Re
         return Err(Box::new(missing_scope(Scope::Admin)));
     }
     let Ok(found) = resolve::find(config, wanted) else { return refuse("Invalid `x-openclaw-model`.") };
-    match resolve::allowed(config, &found) {
-        true => Ok(Some(found)),
-        false => refuse(&format!("Model '{found}' is not allowed for agent '{agent}'.")),
+    if !resolve::allowed(config, &found) {
+        return refuse(&format!("Model '{found}' is not allowed for agent '{agent}'."));
+    }
+    match open::check_provider(config, &found.provider) {
+        Ok(()) => Ok(Some(found)),
+        Err(error) => refuse(&format!("Invalid `x-openclaw-model`: {}", error.message)),
     }
 }
 
@@ -284,12 +291,18 @@ mod tests {
     fn another_model_is_for_administrators_and_within_the_policy() {
         let listed = config(json!({"agents": {
             "list": [{"id": "main"}, {"id": "ops"}], "defaults": {"models": {"p/m": {"alias": "fast"}}},
-        }}));
+        }, "models": {"providers": {"p": {"baseUrl": "http://127.0.0.1:1/v1"}}}}));
         let with = |config: &Config, other: &str| take(config, &Aim { other_model: other.into(), ..aim("") });
         assert!(with(&listed, "p/m").is_ok() && with(&listed, "fast").is_ok());
         assert_eq!(with(&listed, "p/x").unwrap_err(), "Model 'p/x' is not allowed for agent 'main'.");
         assert_eq!(with(&listed, "nothing").unwrap_err(), "Invalid `x-openclaw-model`.");
-        assert!(with(&config(json!({})), "p/x").is_ok());
+        let open = config(json!({"models": {"providers": {"q": {"baseUrl": "http://127.0.0.1:1/v1"}}}}));
+        assert!(with(&open, "q/x").is_ok() && with(&open, "openai/x").is_ok());
+        let told = with(&open, "nope/x").unwrap_err();
+        assert!(
+            told.starts_with("Invalid `x-openclaw-model`: ") && told.contains("models.providers.nope.baseUrl"),
+            "{told}"
+        );
         let grant = Grant { scopes: vec!["operator.write".into()], owner: false };
         let refused = take(&listed, &Aim { other_model: "p/m".into(), grant, ..aim("") }).unwrap_err();
         assert_eq!(refused, "missing scope: operator.admin");

@@ -7,7 +7,9 @@ use super::outcome::Outcome;
 use super::tell::ChatEnd;
 use super::{Asker, Ended, Origin, Phase, Run, RunNo, Stuck};
 use crate::agent::control::AbortReason;
-use crate::agent::run::RunEvent;
+use crate::agent::message::Block;
+use crate::agent::run::{RunEvent, RunSpec};
+use crate::agent::tool::approval::judge::Origin as Speaker;
 use crate::gateway::broadcast;
 use crate::gateway::dedupe::Remembered;
 use crate::gateway::event::{Effect, Timer, ToolReply};
@@ -26,9 +28,9 @@ pub struct Stopped {
 
 impl State {
     /// Takes a run into its lane; it starts when it is due.
-    pub fn enqueue_run(&mut self, run: Run) -> RunNo {
+    pub fn enqueue_run(&mut self, run: Run) {
         self.runs.ended.began(&run.id);
-        self.runs.add(run)
+        self.runs.add(run);
     }
 
     /// Starts every run whose turn it is.
@@ -39,12 +41,28 @@ impl State {
         let (due, wait) = self.runs.due(now.mono);
         fx.extend(wait.map(|wait| Effect::Timer(wait, Timer::Runs)));
         for (no, mut spec) in due {
+            self.give_lines(no, &mut spec);
             spec.cooldowns = self.models.cooldowns.clone();
             spec.found = self.models.found(now.mono).cloned();
             if let Some(limit) = spec.limit {
                 fx.push(Effect::Timer(limit + limits::RUN_GRACE, Timer::RunOverdue(no)));
             }
             fx.push(Effect::StartRun(no, spec));
+        }
+    }
+
+    /// What the session is to hear beside the message: a turn that never begins takes no line with it. What a stranger
+    /// said is carried out with a stranger's rights, whoever takes it along.
+    fn give_lines(&mut self, no: RunNo, spec: &mut RunSpec) {
+        let Some(first) = spec.prompts.first_mut() else { return };
+        let place = Place { agent: spec.agent_id.clone(), key: spec.session_key.clone() };
+        let (lines, heard) = self.take_system_events(&place);
+        if !lines.is_empty() {
+            first.content.insert(0, Block::text(lines.join("\n") + "\n"));
+        }
+        if heard == Speaker::Channel {
+            spec.speaker = heard;
+            self.runs.get_mut(no).into_iter().for_each(|run| run.speaker = heard);
         }
     }
 
@@ -99,9 +117,10 @@ impl State {
         }
     }
 
-    /// A run is past its limit and its thread has not ended: whoever waits is told without it.
+    /// A run is past its limit and its thread has not ended: whoever waits is told without it. One that was stopped
+    /// before has its end and is given up in its own time.
     pub fn run_overdue(&mut self, no: RunNo, fx: &mut Vec<Effect>) {
-        let Some(run) = self.runs.get_mut(no) else { return };
+        let Some(run) = self.runs.get_mut(no).filter(|run| run.phase == Phase::Running) else { return };
         log::warn!(target: "agent", "run does not end in time run={}", run.id);
         run.phase = Phase::Stopping(AbortReason::Timeout);
         let error = WireError {
@@ -257,9 +276,13 @@ impl State {
             self.tell_outcome(no, &outcome, error.as_ref(), now, fx);
         }
         let Some(run) = self.runs.remove(no) else { return };
+        // What still waited when the gateway stopped is in no transcript: the next start puts it there.
+        let is_unheard = self.stopping && run.spec.is_some();
         for id in run.ids() {
             self.note_end(id, &ended, now, fx);
-            self.journal_close(id, fx);
+            if !is_unheard {
+                self.journal_close(id, fx);
+            }
         }
         self.answer_run(&run, &outcome, error, now, fx);
         self.session_after_run(&run, &outcome, now, fx);

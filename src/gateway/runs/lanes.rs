@@ -43,24 +43,16 @@ impl Lanes {
         self.lane_of.insert(no, key.to_string());
     }
 
-    /// The next run that may work; it counts as working from now on.
-    pub(super) fn next(&mut self) -> Option<RunNo> {
+    /// The next run that is ready and may work; it counts as working from now on.
+    pub(super) fn next(&mut self, mut is_ready: impl FnMut(RunNo) -> bool) -> Option<RunNo> {
         if self.working.len() >= self.cap {
             return None;
         }
-        let free = |no: &RunNo| self.lane_of.get(no).is_none_or(|key| !self.held.contains_key(key));
-        let at = self.heads.iter().position(free)?;
+        let is_free = |no: &RunNo| self.lane_of.get(no).is_none_or(|key| !self.held.contains_key(key));
+        let at = self.heads.iter().position(|no| is_free(no) && is_ready(*no))?;
         let no = self.heads.remove(at)?;
         self.working.insert(no, ());
         Some(no)
-    }
-
-    /// These may not work yet after all; they keep their places.
-    pub(super) fn put_back(&mut self, early: Vec<RunNo>) {
-        for no in early.into_iter().rev() {
-            self.working.remove(&no);
-            self.heads.push_front(no);
-        }
     }
 
     /// Nothing starts in this lane until it is let go as often as it was held.
@@ -104,7 +96,7 @@ mod tests {
     use super::*;
 
     fn all(lanes: &mut Lanes) -> Vec<u64> {
-        std::iter::from_fn(|| lanes.next()).map(|no| no.0).collect()
+        std::iter::from_fn(|| lanes.next(|_| true)).map(|no| no.0).collect()
     }
 
     #[test]

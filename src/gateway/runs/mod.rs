@@ -136,12 +136,18 @@ pub struct Run {
 impl Run {
     /// What the run's thread does; once.
     fn begin(&mut self) -> Option<Box<RunSpec>> {
-        let mut spec = self.spec.take()?;
+        self.tell_lost();
+        let spec = self.spec.take()?;
         self.phase = Phase::Running;
-        if let (Some(told), Some(first)) = (self.lost.told(), spec.prompts.first_mut()) {
+        Some(spec)
+    }
+
+    /// Puts what is left of messages that had to go before its own.
+    fn tell_lost(&mut self) {
+        let first = self.spec.as_mut().and_then(|spec| spec.prompts.first_mut());
+        if let (Some(first), Some(told)) = (first, std::mem::take(&mut self.lost).told()) {
             first.content.insert(0, Block::text(told));
         }
-        Some(spec)
     }
 
     /// Its messages, while it waits.
@@ -239,23 +245,28 @@ impl Runs {
         no
     }
 
-    /// The runs whose turn it is now, marked as running, and how long until the next one that waits for silence.
+    /// The runs whose turn it is now, marked as running, and how long until the next one that waits for silence. Those
+    /// that wait take no place under the cap.
     pub fn due(&mut self, now: Duration) -> (Vec<(RunNo, Box<RunSpec>)>, Option<Duration>) {
-        let (mut due, mut early, mut wait) = (Vec::new(), Vec::new(), None);
-        while let Some(no) = self.lanes.next() {
-            let Some(run) = self.by_no.get_mut(&no) else {
-                self.lanes.remove(no);
-                continue;
+        let (mut due, mut wait) = (Vec::new(), None::<Duration>);
+        loop {
+            let runs = &self.by_no;
+            let is_ready = |no: RunNo| {
+                let run = runs.get(&no);
+                // stopped while it waited: it only ends
+                if run.is_some_and(|run| run.phase != Phase::Queued) {
+                    return false;
+                }
+                let left = run.and_then(|run| run.not_before?.checked_sub(now)).filter(|left| !left.is_zero());
+                wait = wait.into_iter().chain(left).min();
+                left.is_none()
             };
-            if let Some(left) = run.not_before.and_then(|at| at.checked_sub(now)).filter(|left| !left.is_zero()) {
-                wait = Some(wait.map_or(left, |known: Duration| known.min(left)));
-                early.push(no);
-            } else if let Some(spec) = run.begin() {
-                due.push((no, spec));
+            let Some(no) = self.lanes.next(is_ready) else { return (due, wait) };
+            match self.by_no.get_mut(&no) {
+                Some(run) => due.extend(run.begin().map(|spec| (no, spec))),
+                None => self.lanes.remove(no),
             }
         }
-        self.lanes.put_back(early);
-        (due, wait)
     }
 
     /// Nothing starts in this session while the disk thread works on it; see [`Lanes::hold`].

@@ -148,6 +148,7 @@ impl State {
         let mut said = Vec::new();
         for other in waiting {
             let Some(run) = self.runs.get_mut(other) else { continue };
+            run.tell_lost();
             said.extend(run.waiting().iter().map(|prompt| prompt.content.clone()));
             if run.waits == Waits::SteersAndStays {
                 run.waits = Waits::Turn;

@@ -121,7 +121,7 @@ impl Ask {
             return Wish::List;
         }
         match methods::find(&self.method).filter(|_| METHODS.contains(&self.method.as_str())) {
-            Some(row) => Wish::Call(row, row.read(self.params.take().map(frame::with_integers))),
+            Some(row) => Wish::Call(row, row.read(self.params.take())),
             None => Wish::NotOffered,
         }
     }

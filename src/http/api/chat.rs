@@ -1,7 +1,7 @@
 //! `/v1/chat/completions`: what a request says (http.md 6.2) and what it is answered (6.4, 6.5). Pure; the order in which
 //! the pieces of an answer go out is `gateway::conn::program::chat`'s.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Number, Value};
 
 use super::fields::{body, count, flag, number, text, typed};
 use super::messages::{self, Conversation};
@@ -93,17 +93,14 @@ pub fn read(bytes: &[u8]) -> Result<Request, String> {
 fn knobs(from: &Map<String, Value>) -> Result<Knobs, String> {
     let newer = count(from, "max_completion_tokens")?;
     let older = count(from, "max_tokens")?;
-    let seed = typed(from, "seed", "number", Value::as_f64)?;
+    let seed = typed(from, "seed", "number", Value::as_number)?.map(Number::as_i64);
     Ok(Knobs {
         max_tokens: newer.or(older),
         temperature: number(from, "temperature", 0, 2)?,
         top_p: number(from, "top_p", 0, 1)?,
         frequency_penalty: number(from, "frequency_penalty", -2, 2)?,
         presence_penalty: number(from, "presence_penalty", -2, 2)?,
-        seed: match (seed, from.get("seed").and_then(Value::as_i64)) {
-            (Some(_), None) => return Err("`seed` must be an integer.".to_string()),
-            (_, seed) => seed,
-        },
+        seed: seed.map(|seed| seed.ok_or("`seed` must be an integer.")).transpose()?,
         stop: stop(from.get("stop")).ok_or_else(|| {
             format!("Invalid stop: must be a text or up to {} texts, none of them empty.", limits::STOP_TEXTS)
         })?,

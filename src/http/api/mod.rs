@@ -18,8 +18,8 @@ use serde_json::Value;
 use crate::http::head::Head;
 use crate::http::reply::Reply;
 use crate::limits;
-use crate::protocol::check;
 use crate::protocol::table::Scope;
+use crate::protocol::{check, lenient};
 
 /// One interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,7 +114,7 @@ pub fn object(body: &[u8]) -> Result<Value, String> {
     if check::has_too_many_values(text) {
         return Err(format!("the body has more than {} values", limits::JSON_VALUES));
     }
-    serde_json::from_str(text).map_err(|error| error.to_string())
+    lenient::value(text).map_err(|error| error.to_string())
 }
 
 /// The answer to a request that says something wrong.

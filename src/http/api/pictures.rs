@@ -56,6 +56,16 @@ pub enum Picture {
     Url(String),
 }
 
+impl Picture {
+    /// Bytes of it, where it is here.
+    pub fn size(&self) -> usize {
+        match self {
+            Picture::Data { size, .. } => *size,
+            Picture::Url(_) => 0,
+        }
+    }
+}
+
 impl Rules {
     /// What these addresses are; none when there are too many, or one is not taken.
     pub fn read(&self, addresses: &[String]) -> Option<Vec<Picture>> {
@@ -113,11 +123,7 @@ impl Rules {
 
 /// Whether pictures that are here do not hold too many bytes together.
 pub fn fit_together(pictures: &[Picture]) -> bool {
-    let size = |picture: &Picture| match picture {
-        Picture::Data { size, .. } => *size,
-        Picture::Url(_) => 0,
-    };
-    pictures.iter().map(size).fold(0, usize::saturating_add) <= limits::PICTURES_BYTES
+    pictures.iter().map(Picture::size).fold(0, usize::saturating_add) <= limits::PICTURES_BYTES
 }
 
 fn strip_scheme<'a>(address: &'a str, scheme: &str) -> Option<&'a str> {

@@ -25,6 +25,7 @@ const NAMES: &[&str] = &[
     "groupChannel",
     "groupId",
     "inputTokens",
+    "kept",
     "label",
     "lastAccountId",
     "lastChannel",

@@ -6,4 +6,5 @@ pub mod entry;
 pub mod layout;
 pub mod object;
 pub mod retain;
+pub mod throwaway;
 pub mod writer;

@@ -26,7 +26,7 @@ const ID_TRIES: usize = 64;
 pub enum Safety {
     /// Handed to the system: survives the end of this process.
     Process,
-    /// On the disk: survives a power cut. For what was acknowledged: user messages and finished answers.
+    /// On the disk: survives a power cut. For finished answers, which take the messages before them along.
     Power,
 }
 

@@ -168,6 +168,8 @@ impl<'a> Reading<'a> {
                 let text = value.get("message").map(|message| text_in(message, DEPTH)).unwrap_or_default();
                 self.message(text, on);
             }
+            // codex tells of lost connections as errors, too, and goes on
+            (_, "turn.completed") => self.printed.error = None,
             (_, "error" | "turn.failed") => {
                 let error = value.get("error").unwrap_or(&value);
                 self.printed.error = Some(text_in(error, DEPTH)).filter(|text| !text.is_empty());

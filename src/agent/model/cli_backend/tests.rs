@@ -148,6 +148,21 @@ END"#;
 }
 
 #[test]
+fn what_codex_gets_over_is_no_failure() {
+    let lines = r#"cat <<'END'
+{"type":"error","message":"Reconnecting... 1/5"}
+{"type":"item.completed","item":{"type":"agent_message","text":"one"}}
+END"#;
+    let lines_after = |last: &str| format!("{lines}\necho '{last}'");
+    let jsonl = || json!({"output": "jsonl"});
+    let (reply, _) = ask(with(script(&lines_after(r#"{"type":"turn.completed"}"#)), jsonl()), &request("hi"));
+    assert_eq!(text(&reply.unwrap()), "one");
+    let failed = r#"{"type":"turn.failed","error":{"message":"no connection"}}"#;
+    let (reply, _) = ask(with(script(&lines_after(failed)), jsonl()), &request("hi"));
+    assert!(reply.unwrap_err().message.contains("no connection"));
+}
+
+#[test]
 fn claudes_events_stream_their_pieces() {
     let lines = r#"cat <<'END'
 {"type":"system","subtype":"init","session_id":"c-1"}

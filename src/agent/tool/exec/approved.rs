@@ -128,7 +128,7 @@ impl Undecided {
         let (head, rest) = what.split_once('\n').unwrap_or((what, ""));
         let command = text::label(&self.job.command, limits::META_CHARS);
         let text = format!("{head} (approval {}): {command}\n{rest}", self.id);
-        let session_key = self.job.session_key.clone();
-        self.desk.tell(Note::SystemEvent { session_key, text: text.trim_end().to_string(), wake: true });
+        let (session_key, speaker) = (self.job.session_key.clone(), self.job.speaker);
+        self.desk.tell(Note::SystemEvent { session_key, text: text.trim_end().to_string(), wake: true, speaker });
     }
 }

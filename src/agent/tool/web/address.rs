@@ -32,6 +32,12 @@ pub fn check(url: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// The host of an address.
+pub fn host_of(url: &str) -> Option<String> {
+    let (_, rest) = url.split_once("://")?;
+    host(rest.split(['/', '?', '#']).next().unwrap_or_default()).ok()
+}
+
 /// The host in lower case, without port, brackets and the dot at the end.
 fn host(authority: &str) -> Result<String, String> {
     let bad = || "the address has no valid host".to_string();

@@ -7,7 +7,7 @@ mod client;
 
 use std::time::Instant;
 
-pub use self::address::check as check_address;
+pub use self::address::{check as check_address, host_of};
 pub use self::client::HttpWeb;
 use super::Work;
 use super::outcome::{ToolOutcome, floor};

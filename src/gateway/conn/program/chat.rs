@@ -3,7 +3,7 @@
 use std::io;
 
 use super::telling::{self, Stream, Voice, Wish};
-use super::{Answered, Exchange, pictures};
+use super::{Answered, Exchange};
 use crate::agent::message::{Block, Usage};
 use crate::gateway::programs::runs::{Done, Ended};
 use crate::http::api::chat::{self, Answer, BAD_PICTURE, Call, Choice, SILENCE, Tokens};
@@ -14,14 +14,13 @@ use crate::sys::clock;
 
 /// Serves one request.
 pub fn serve(exchange: &Exchange<'_>) -> Answered {
-    run(exchange).unwrap_or_else(Answered::Reply)
+    run(exchange).unwrap_or_else(|refused| refused)
 }
 
-fn run(exchange: &Exchange<'_>) -> Result<Answered, Reply> {
+fn run(exchange: &Exchange<'_>) -> Result<Answered, Answered> {
     let request = chat::read(&exchange.body.take()).map_err(|text| invalid(&text))?;
     let target = exchange.aim("openai", &request.model, &request.user)?;
-    let rules = pictures::rules(&target.config, "chatCompletions");
-    let pictures = pictures::gather(&request.said.pictures, &rules, &target).ok_or_else(|| invalid(BAD_PICTURE))?;
+    let pictures = exchange.pictures(&request.said.pictures, "chatCompletions", &target, BAD_PICTURE)?;
     let id = format!("chatcmpl_{}", target.id);
     let mut work = Work {
         answer: Answer::new(&id, clock::wall_ms() / 1000, &request.model),

@@ -1,12 +1,14 @@
 //! Hooks on their connection's thread: the door, the body, the wish, the answer. What a request asks for and what comes
 //! of it is `gateway::hooks`'.
 
+use std::cell::Cell;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use serde_json::Value;
 
 use super::super::http::{Server, Turn};
+use super::super::tally::Place;
 use super::{Answered, Exchange};
 use crate::config::Config;
 use crate::gateway::event::{HttpAnswer, HttpAsk, Order};
@@ -32,15 +34,16 @@ impl Server<'_> {
             path: head.path().to_string(),
             posts: head.method() == "POST",
             shows_token: query.iter().any(|(name, _)| name == "token"),
-            token: bearer.or(head.header("x-openclaw-token").map(str::trim)).map(str::to_string),
+            token: bearer.map(str::to_string).or_else(|| head.joined("x-openclaw-token")),
             client,
         };
         let answer = match self.hub.is_stopping() {
             true => HttpAnswer::Hook(Some(Err(Box::new(route::unavailable())))),
             false => self.hub.ask(HttpAsk::Hook(Box::new(knock))).unwrap_or(HttpAnswer::Hook(None)),
         };
-        let HttpAnswer::Hook(answer) = answer else { return None };
-        let config = match answer? {
+        let HttpAnswer::Hook(Some(answer)) = answer else { return None };
+        self.place = Place::HOOKS;
+        let config = match answer {
             Ok(config) => config,
             Err(reply) => {
                 let stays = stays && head.body() == BodyLength::None;
@@ -60,8 +63,10 @@ impl Server<'_> {
         let (socket, hub) = (self.socket, self.hub);
         // Hooks have a token of their own and no scopes.
         let grant = Grant { scopes: Vec::new(), owner: false };
-        let exchange = Exchange { head, grant: &grant, body: &body, hub, socket, date: &date };
-        match serve(&exchange, config, query) {
+        let exchange = Exchange { head, grant: &grant, body: &body, hub, socket, date: &date, ahead: Cell::default() };
+        let answered = serve(&exchange, config, query);
+        self.heads.give_back(&exchange.ahead.take());
+        match answered {
             Answered::Reply(reply) => self.answer(head, &if stays { reply } else { reply.closing() }),
             Answered::Streamed(After::Keep) if stays => Turn::Again,
             Answered::Streamed(_) => self.end(),

@@ -11,7 +11,8 @@ mod responses;
 mod telling;
 mod tools;
 
-use std::io::{self, ErrorKind};
+use std::cell::Cell;
+use std::io::{self, ErrorKind, Read};
 use std::net::{IpAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Instant;
@@ -43,9 +44,12 @@ pub struct Exchange<'a> {
     pub hub: &'a Arc<Hub>,
     socket: &'a TcpStream,
     date: &'a str,
+    /// What the client sent behind its request meanwhile: the connection goes on with it.
+    ahead: Cell<Vec<u8>>,
 }
 
 /// How an interface answered.
+#[derive(Debug)]
 pub enum Answered {
     /// With this, which is still to be written.
     Reply(Reply),
@@ -53,6 +57,12 @@ pub enum Answered {
     Streamed(After),
     /// The client has gone, or the stream broke.
     Gone,
+}
+
+impl From<Reply> for Answered {
+    fn from(reply: Reply) -> Answered {
+        Answered::Reply(reply)
+    }
 }
 
 impl Exchange<'_> {
@@ -72,16 +82,32 @@ impl Exchange<'_> {
         Context::of(self.head, self.date, self.hub.settings.hsts.as_deref())
     }
 
-    /// Whether the client has closed its connection, or its half of it. Bytes of a next request mean that it is there.
+    /// Whether the client has closed its connection, or its half of it.
     pub fn is_gone(&self) -> bool {
         if self.socket.set_nonblocking(true).is_err() {
             return true;
         }
-        let gone = match self.socket.peek(&mut [0]) {
-            Ok(n) => n == 0,
-            Err(error) => !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted),
-        };
+        let gone = self.ends_ahead();
         self.socket.set_nonblocking(false).is_err() || gone
+    }
+
+    /// The end stands behind what was sent ahead, so that is taken in, as far as there is room: who sends more of it is
+    /// taken to be there until a write fails.
+    fn ends_ahead(&self) -> bool {
+        let (mut ahead, mut chunk) = (self.ahead.take(), [0; 512]);
+        let ended = loop {
+            if ahead.len() >= limits::HTTP_AHEAD_BYTES {
+                break false;
+            }
+            match (&mut &*self.socket).read(&mut chunk) {
+                Ok(0) => break true,
+                Ok(count) => ahead.extend_from_slice(chunk.get(..count).unwrap_or_default()),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => break error.kind() != ErrorKind::WouldBlock,
+            }
+        };
+        self.ahead.set(ahead);
+        ended
     }
 
     /// What the request says about whom it is for. `word` names the interface in keys of sessions.
@@ -188,8 +214,9 @@ impl Server<'_> {
         };
         let date = self.date.at(clock::wall_ms()).to_string();
         let (socket, hub) = (self.socket, self.hub);
-        let exchange = Exchange { head, grant: &grant, body: &body, hub, socket, date: &date };
+        let exchange = Exchange { head, grant: &grant, body: &body, hub, socket, date: &date, ahead: Cell::default() };
         let answered = serve(&exchange, row.surface);
+        self.heads.give_back(&exchange.ahead.take());
         drop(body);
         if matches!(answered, Answered::Streamed(_)) {
             self.hub.tally.answered(self.place, 200);
@@ -211,7 +238,7 @@ impl Server<'_> {
             caller: self.caller(head, client),
             row,
             method_fits: row.takes(head),
-            scopes: text("x-openclaw-scopes"),
+            scopes: head.joined("x-openclaw-scopes"),
             origin: text("origin"),
             host: text("host"),
             proxy_user: self.proxy_user(head),
@@ -239,7 +266,8 @@ fn serve(exchange: &Exchange<'_>, surface: Surface) -> Answered {
 
 #[cfg(test)]
 mod tests {
-    use std::net::TcpListener;
+    use std::io::Write;
+    use std::net::{Shutdown, TcpListener};
 
     use crossbeam_channel::unbounded;
 
@@ -252,28 +280,60 @@ mod tests {
 
     #[test]
     fn a_gone_client_is_seen_although_pieces_come_without_a_pause() {
-        let settings =
-            HubSettings { proxies: Proxies::default(), real_ip: RealIp::Ignore, proxy_login: None, hsts: None };
-        let (events, told) = unbounded();
-        let hub = Hub::new(events, settings, Total::new(1)).unwrap();
-        let door = TcpListener::bind("127.0.0.1:0").unwrap();
-        let client = TcpStream::connect(door.local_addr().unwrap()).unwrap();
-        let (socket, _) = door.accept().unwrap();
+        let (hub, told) = hub();
+        let (client, socket) = pair();
         let head = HeadReader::new().push(b"POST / HTTP/1.1\r\nHost: x\r\n\r\n").unwrap().unwrap();
         let (grant, body) = (Grant::default(), Body::new(&hub.bodies));
-        let exchange = Exchange { head: &head, grant: &grant, body: &body, hub: &hub, socket: &socket, date: "" };
+        let ahead = Cell::default();
+        let exchange =
+            Exchange { head: &head, grant: &grant, body: &body, hub: &hub, socket: &socket, date: "", ahead };
         let (line, end) = feed::line();
         let long_ago = Instant::now() - limits::CLIENT_CHECK;
         let mut ordered = Ordered { hub: &hub, ticket: 7, end, over: false, looked: long_ago };
         let piece = || Feed::Text("x".into());
         assert!(line.push(piece()) && line.push(piece()) && line.push(piece()));
         assert!(matches!(ordered.next(&exchange), Some(Feed::Text(_))) && ordered.looked > long_ago);
+        (&client).write_all(b"GET / HTTP/1.1\r\n").unwrap();
+        socket.peek(&mut [0]).unwrap();
+        assert!(!exchange.is_gone() && !exchange.is_gone(), "who sends the next request is there");
+        (&client).write_all(b"Host: x\r\n\r\n").unwrap();
         drop(client);
-        assert_eq!(socket.peek(&mut [0]).unwrap(), 0, "its end has arrived");
         assert!(ordered.next(&exchange).is_some(), "it was there a moment ago");
         ordered.looked = long_ago;
         assert!(ordered.next(&exchange).is_none());
+        assert_eq!(exchange.ahead.take(), b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", "what was sent ahead is kept");
         drop(ordered);
         assert!(matches!(told.try_recv(), Ok(Event::Input(Input::ProgramGone(7)))));
+    }
+
+    #[test]
+    fn so_much_is_taken_in_ahead_of_its_turn_and_no_more() {
+        let hub = hub().0;
+        let (client, socket) = pair();
+        let head = HeadReader::new().push(b"POST / HTTP/1.1\r\nHost: x\r\n\r\n").unwrap().unwrap();
+        let (grant, body) = (Grant::default(), Body::new(&hub.bodies));
+        let ahead = Cell::new(vec![b'x'; limits::HTTP_AHEAD_BYTES - 1]);
+        let exchange =
+            Exchange { head: &head, grant: &grant, body: &body, hub: &hub, socket: &socket, date: "", ahead };
+        client.shutdown(Shutdown::Write).unwrap();
+        socket.peek(&mut [0]).unwrap();
+        assert!(exchange.is_gone(), "there is room to look");
+        exchange.ahead.set(vec![b'x'; limits::HTTP_AHEAD_BYTES]);
+        assert!(!exchange.is_gone(), "nothing is read any more");
+        assert_eq!(exchange.ahead.take().len(), limits::HTTP_AHEAD_BYTES);
+    }
+
+    fn hub() -> (Arc<Hub>, crossbeam_channel::Receiver<Event>) {
+        let settings =
+            HubSettings { proxies: Proxies::default(), real_ip: RealIp::Ignore, proxy_login: None, hsts: None };
+        let (events, told) = unbounded();
+        (Hub::new(events, settings, Total::new(1)).unwrap(), told)
+    }
+
+    /// Both ends of a connection.
+    fn pair() -> (TcpStream, TcpStream) {
+        let door = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = TcpStream::connect(door.local_addr().unwrap()).unwrap();
+        (client, door.accept().unwrap().0)
     }
 }

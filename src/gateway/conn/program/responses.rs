@@ -6,7 +6,7 @@ use std::io;
 use serde_json::Value;
 
 use super::telling::{self, Stream, Voice, Wish};
-use super::{Answered, Exchange, pictures};
+use super::{Answered, Exchange};
 use crate::agent::message::Block;
 use crate::config::Config;
 use crate::gateway::event::{HttpAnswer, HttpAsk, Input};
@@ -33,10 +33,10 @@ const BAD_PICTURE: &str = "input: a picture is not taken. Send png, jpeg, gif, w
 
 /// Serves one request.
 pub fn serve(exchange: &Exchange<'_>) -> Answered {
-    run(exchange).unwrap_or_else(Answered::Reply)
+    run(exchange).unwrap_or_else(|refused| refused)
 }
 
-fn run(exchange: &Exchange<'_>) -> Result<Answered, Reply> {
+fn run(exchange: &Exchange<'_>) -> Result<Answered, Answered> {
     let (mut request, size) = read(exchange.body.take())?;
     let mut target = exchange.aim("openresponses", &request.model, request.user.as_deref().unwrap_or_default())?;
     check_size(size, &target.config)?;
@@ -63,7 +63,8 @@ fn run(exchange: &Exchange<'_>) -> Result<Answered, Reply> {
         choice: request.choice.clone(),
     };
     let wish = Wish { stream: request.stream, shows: request.choice == Choice::Auto };
-    let order = order(request, prompt, &target, &work.sequence.head.id)?;
+    let pictures = exchange.pictures(&prompt.images, "responses", &target, BAD_PICTURE)?;
+    let order = order(request, prompt, pictures, &target, &work.sequence.head.id);
     Ok(telling::tell(exchange, order, wish, &mut work))
 }
 
@@ -85,14 +86,12 @@ fn refuse(refused: Refused) -> Reply {
     invalid(&refused.0)
 }
 
-fn order(request: Request, prompt: Prompt, target: &Target, run_id: &str) -> Result<RunOrder, Reply> {
-    let rules = pictures::rules(&target.config, "responses");
-    let pictures = pictures::gather(&prompt.images, &rules, target).ok_or_else(|| invalid(BAD_PICTURE))?;
+fn order(request: Request, prompt: Prompt, pictures: Vec<Block>, target: &Target, run_id: &str) -> RunOrder {
     let content = std::iter::once(Block::text(prompt.text)).chain(pictures).collect();
     let mut order = target.order(run_id.to_string(), content);
     order.extra_system = prompt.system;
     order.tools = telling::client_tools(request.tools, request.choice, request.knobs, prompt.results);
-    Ok(order)
+    order
 }
 
 /// The operator may want smaller bodies than the interface takes.

@@ -106,7 +106,7 @@ impl Request {
 
 /// `false` and zero ask for nothing.
 fn refuse(fields: &mut Fields<'_>) -> Result<(), Refused> {
-    let asks = |value: &Value| !matches!(value, Value::Bool(false)) && value.as_u64() != Some(0);
+    let asks = |value: &Value| !matches!(value, Value::Bool(false)) && value.as_f64() != Some(0.0);
     for (name, why) in REFUSED {
         if fields.take(name).filter(asks).is_some() {
             return Err(fields.at().name(name).fault(why));
