@@ -85,12 +85,6 @@ impl CliError {
         self
     }
 
-    /// The same error with words before its message.
-    pub fn prefixed(mut self, words: &str) -> CliError {
-        self.message = format!("{words}{}", self.message);
-        self
-    }
-
     /// Message and hints, as standard error shows them.
     pub fn lines(&self) -> String {
         let mut all = self.message.clone();

@@ -61,7 +61,7 @@ const ENVIRONMENT: &[(&str, &str)] = &[
     ("OPENCLAW_GATEWAY_TOKEN, OPENCLAW_GATEWAY_PASSWORD", "The shared secret."),
     ("OPENCLAW_GATEWAY_URL", "Target of the commands."),
     ("NO_COLOR, FORCE_COLOR", "Colours off or on."),
-    ("COLUMNS", "Width of tables."),
+    ("COLUMNS", "Width of tables, in place of the terminal's."),
 ];
 
 fn flags<'a>(out: &mut String, flags: impl Iterator<Item = &'a Flag>) {

@@ -80,7 +80,7 @@ impl Out {
     /// Columns of tables: `COLUMNS`, which most shells keep to themselves, else the terminal's, else 80.
     pub fn width(&self) -> usize {
         let ask = || self.terminal.then(host::terminal_columns).flatten();
-        self.columns.filter(|columns| *columns > 0).or_else(ask).map_or(80, |columns| columns.clamp(40, 400))
+        self.columns.filter(|columns| *columns > 0).or_else(ask).map_or(80, |columns| columns.clamp(20, 400))
     }
 
     /// One or more lines for the person who reads the result.
@@ -204,7 +204,7 @@ mod tests {
     #[test]
     fn tables_are_as_wide_as_asked_within_reason() {
         let width = |columns| Out { columns, ..Out::new(ColorWish::default(), None) };
-        for (columns, expected) in [(Some(100), 100), (Some(30), 40), (Some(9999), 400)] {
+        for (columns, expected) in [(Some(100), 100), (Some(30), 30), (Some(5), 20), (Some(9999), 400)] {
             assert_eq!(width(columns).width(), expected);
         }
         let piped = Out { terminal: false, ..width(Some(0)) };

@@ -1,7 +1,6 @@
 //! The typed configuration: what the gateway reads from a validated file, with defaults applied.
 //! Owns field names and default values; built from any JSON value without failing. Knows no file.
 
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -495,11 +494,6 @@ impl Gateway {
             },
             has_legacy_token: at.at("token").secret().is_some(),
         }
-    }
-
-    /// The trusted proxies that are plain addresses; ranges are left to whoever matches them.
-    pub fn trusted_proxy_addresses(&self) -> Vec<IpAddr> {
-        self.trusted_proxies.iter().filter_map(|text| text.parse().ok()).collect()
     }
 }
 

@@ -55,11 +55,6 @@ impl Logins {
         Logins { limits, entries: Table::new(), order: Table::new(), failures: 0 }
     }
 
-    /// Takes new limits, e.g. after a configuration change; existing lockouts end as announced.
-    pub fn set_limits(&mut self, limits: LoginLimits) {
-        self.limits = limits;
-    }
-
     /// Milliseconds until the lockout of this address ends, if it is locked out.
     pub fn locked(&self, address: IpAddr, now_ms: u64) -> Option<u64> {
         if self.is_exempt(address) {
@@ -219,7 +214,8 @@ mod tests {
             let mut logins = Logins::new(LoginLimits { attempts: 1, ..LoginLimits::default() });
             assert_eq!(logins.failed(ip(address), 0), None);
             assert!(logins.is_empty());
-            logins.set_limits(LoginLimits { attempts: 1, exempt_loopback: false, ..LoginLimits::default() });
+            let limits = LoginLimits { attempts: 1, exempt_loopback: false, ..LoginLimits::default() };
+            let mut logins = Logins::new(limits);
             assert!(logins.failed(ip(address), 0).is_some(), "{address}");
         }
     }

@@ -63,11 +63,6 @@ impl PublicKey {
         hex(&Sha256::digest(self.0))
     }
 
-    /// `{deviceId, publicKey}`: how an identity is announced (`gateway.identity.get`).
-    pub fn announcement(&self) -> serde_json::Value {
-        json!({"deviceId": self.device_id(), "publicKey": self.encode()})
-    }
-
     /// The PEM form of files.
     pub fn to_pem(&self) -> String {
         pem("PUBLIC KEY", &[&SPKI_HEAD[..], &self.0[..]].concat())

@@ -123,11 +123,6 @@ impl LogHandle {
         self.logger.set_levels(file, console);
         log::set_max_level(file.max(console));
     }
-
-    /// Lines that could not be written since the last success.
-    pub fn lost_lines(&self) -> u64 {
-        self.logger.sink().lost()
-    }
 }
 
 /// Installs the logger; once per process. The file is opened with its first line.
