@@ -43,7 +43,8 @@ impl State {
         files.extend(self.node_files());
         files.extend(self.cron_files());
         if !files.is_empty() {
-            fx.push(Effect::Disk(Job::Write(files), Then::Nothing));
+            // What cannot be written now counts as unsaved again.
+            fx.push(Effect::Disk(Job::Write(files), Then::Commit(Box::default())));
         }
     }
 

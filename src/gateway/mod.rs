@@ -33,6 +33,8 @@ pub mod hello;
 pub mod hooks;
 pub mod intake;
 pub mod journal;
+#[cfg(test)]
+mod journal_tests;
 mod living;
 pub mod logins;
 pub mod methods;

@@ -8,7 +8,6 @@ use super::desk::Behalf;
 use super::desk::ToolAsk;
 use super::disk::{Done, Job, Then};
 use super::event::{ConnId, Effect, Input, Timer};
-use super::journal::{Change, OpenRun};
 use super::runs::RunNo;
 use super::script::{Script, request};
 use super::sessions::Shelf;
@@ -21,11 +20,11 @@ use crate::store::session::object::Object;
 use crate::store::sessions::Index;
 
 /// A gateway with one client whose indexes were read: none has a session.
-fn gateway() -> Script {
+pub(super) fn gateway() -> Script {
     configured(json!({}))
 }
 
-fn configured(config: Value) -> Script {
+pub(super) fn configured(config: Value) -> Script {
     let mut script = Script::new(config);
     script.join(1, 4);
     load(&mut script, None);
@@ -38,12 +37,12 @@ fn load(script: &mut Script, fault: Option<&str>) {
     script.raw(Input::Stored { then: Then::Sessions, done });
 }
 
-fn call(script: &mut Script, method: &str, params: Value) -> Vec<Effect> {
+pub(super) fn call(script: &mut Script, method: &str, params: Value) -> Vec<Effect> {
     script.raw(request(1, method, params))
 }
 
 /// Payloads, or errors, of the answers among these.
-fn answers(effects: &[Effect]) -> Vec<Value> {
+pub(super) fn answers(effects: &[Effect]) -> Vec<Value> {
     let sent = effects.iter().filter_map(|effect| match effect {
         Effect::Send(ConnId(1), bytes) => serde_json::from_slice::<Value>(bytes).ok(),
         _ => None,
@@ -52,7 +51,7 @@ fn answers(effects: &[Effect]) -> Vec<Value> {
 }
 
 /// The only disk job that somebody waits for.
-fn job(effects: Vec<Effect>) -> (Job, Then) {
+pub(super) fn job(effects: Vec<Effect>) -> (Job, Then) {
     let mut jobs = effects.into_iter().filter_map(|effect| match effect {
         Effect::Disk(_, Then::Nothing | Then::Sessions | Then::Lines) => None,
         Effect::Disk(job, then) => Some((job, then)),
@@ -63,7 +62,7 @@ fn job(effects: Vec<Effect>) -> (Job, Then) {
     job
 }
 
-fn stored(script: &mut Script, then: Then, done: Done) -> Vec<Effect> {
+pub(super) fn stored(script: &mut Script, then: Then, done: Done) -> Vec<Effect> {
     script.raw(Input::Stored { then, done })
 }
 
@@ -74,13 +73,13 @@ fn both_stored(script: &mut Script, then: Then) -> Vec<Effect> {
 }
 
 /// A message that is taken in, and on disk.
-fn send(script: &mut Script, params: Value) -> Vec<Effect> {
+pub(super) fn send(script: &mut Script, params: Value) -> Vec<Effect> {
     let (_, then) = job(call(script, "chat.send", params));
     stored(script, then, Done::Written(Ok(())))
 }
 
 /// Numbers of the runs that got a thread.
-fn started(effects: &[Effect]) -> Vec<u64> {
+pub(super) fn started(effects: &[Effect]) -> Vec<u64> {
     let of = |effect: &Effect| if let Effect::StartRun(no, _) = effect { Some(no.0) } else { None };
     effects.iter().filter_map(of).collect()
 }
@@ -97,12 +96,12 @@ fn events(effects: &[Effect], name: &str) -> Vec<Value> {
 }
 
 /// A session that is on disk.
-fn create(script: &mut Script, key: &str) {
+pub(super) fn create(script: &mut Script, key: &str) {
     let (_, then) = job(call(script, "sessions.create", json!({"key": key})));
     stored(script, then, Done::Written(Ok(())));
 }
 
-fn say(key: &str, session: &str) -> Value {
+pub(super) fn say(key: &str, session: &str) -> Value {
     json!({"message": "hi", "sessionKey": session, "idempotencyKey": key})
 }
 
@@ -504,7 +503,7 @@ fn a_session_is_created_with_its_model_or_not_at_all() {
 }
 
 /// The end of a run that was told to stop.
-fn stopped() -> RunEvent {
+pub(super) fn stopped() -> RunEvent {
     RunEvent::Failed(Box::new(begin::not_started(&std::io::Error::other("stopped"))))
 }
 
@@ -701,152 +700,4 @@ fn a_message_that_waits_for_silence_takes_nobodys_place() {
     assert!(started(&effects).is_empty(), "somebody may write more");
     assert!(effects.iter().any(|effect| matches!(effect, Effect::Timer(_, Timer::Runs))));
     assert_eq!(started(&send(&mut script, say("ready", "agent:main:y"))).len(), 1);
-}
-
-/// Texts of what the turns that got a thread are asked.
-fn asked(effects: &[Effect]) -> String {
-    let of = |effect: &Effect| {
-        if let Effect::StartRun(_, spec) = effect { Some(format!("{:?}", spec.prompts)) } else { None }
-    };
-    effects.iter().filter_map(of).collect()
-}
-
-#[test]
-fn a_message_that_another_ones_turn_answers_stays_when_the_other_cannot_be_saved() {
-    let mut script = gateway();
-    let key = "agent:main:x";
-    create(&mut script, key);
-    let no = RunNo(started(&send(&mut script, say("works", key)))[0]);
-    let (_, first) = job(call(&mut script, "chat.send", say("first", key)));
-    send(&mut script, say("joins", key));
-    let refused = answers(&stored(&mut script, first, Done::Written(Err("full".into()))));
-    assert!(refused[0]["message"].as_str().unwrap().starts_with("message not accepted"), "{refused:?}");
-    script.wait(limits::QUEUE_DEBOUNCE);
-    let heard = asked(&script.raw(Input::Run(no, stopped())));
-    assert!(heard.contains("joins") && !heard.contains("first"), "{heard}");
-}
-
-/// Lines of the journal in the order in which they are written.
-fn journalled(effects: &[Effect]) -> String {
-    let of = |effect: &Effect| match effect {
-        Effect::Disk(Job::Journal(_, Change::Append(text) | Change::Replace(text)), _) => Some(text.clone()),
-        _ => None,
-    };
-    effects.iter().filter_map(of).collect()
-}
-
-#[test]
-fn a_message_is_in_the_journal_before_the_one_that_goes_for_it_leaves() {
-    let mut script = configured(json!({"messages": {"queue": {"mode": "followup", "cap": 1, "drop": "old"}}}));
-    let key = "agent:main:x";
-    create(&mut script, key);
-    for id in ["works", "oldest"] {
-        send(&mut script, say(id, key));
-    }
-    let effects = call(&mut script, "chat.send", say("newest", key));
-    let more = journalled(&effects);
-    let rest = journalled(&stored(&mut script, job(effects).1, Done::Written(Ok(()))));
-    let text = more + &rest;
-    let (open, done) = (text.find(r#""open":"newest""#), text.find(r#""done":"oldest""#));
-    assert!(open.is_some() && open < done, "{text}");
-}
-
-#[test]
-fn what_no_journal_takes_is_not_accepted_in_a_new_session_either() {
-    let mut script = gateway();
-    let (first, then) = job(call(&mut script, "agent", say("new", "agent:main:new")));
-    assert!(matches!(first, Job::Indexes(_)));
-    let effects = stored(&mut script, then, Done::Written(Ok(())));
-    assert!(answers(&effects).is_empty() && started(&effects).is_empty(), "it is not in the journal yet");
-    let (second, then) = job(effects);
-    assert!(matches!(second, Job::Journal(..)));
-    let refused = stored(&mut script, then, Done::Written(Err("full".into())));
-    assert!(answers(&refused)[0]["message"].as_str().unwrap().starts_with("message not accepted"));
-    assert!(started(&refused).is_empty() && script.state.runs.is_empty());
-}
-
-#[test]
-fn lines_that_wait_go_with_a_turn_that_begins_and_not_with_one_that_never_does() {
-    let mut script = gateway();
-    let key = "agent:main:main";
-    create(&mut script, key);
-    let no = RunNo(started(&send(&mut script, say("works", key)))[0]);
-    script.raw(Input::Note(Note::SystemEvent {
-        session_key: key.into(),
-        text: "tea is ready".into(),
-        wake: false,
-        speaker: Speaker::Operator,
-    }));
-    send(&mut script, say("waits", key));
-    call(&mut script, "chat.abort", json!({"sessionKey": key, "runId": "waits"}));
-    send(&mut script, say("next", key));
-    script.wait(limits::QUEUE_DEBOUNCE);
-    let heard = asked(&script.raw(Input::Run(no, stopped())));
-    assert!(heard.contains("tea is ready"), "{heard}");
-}
-
-#[test]
-fn what_did_not_fit_into_the_queue_is_told_to_the_turn_that_is_steered() {
-    let mut script = configured(json!({"messages": {"queue": {"mode": "steer", "cap": 1}}}));
-    let key = "agent:main:x";
-    create(&mut script, key);
-    let no = RunNo(started(&send(&mut script, say("works", key)))[0]);
-    for id in ["shortened", "whole"] {
-        send(&mut script, say(id, key));
-    }
-    let heard = format!("{:?}", script.state.steering(no));
-    assert!(heard.contains("1 earlier messages did not fit"), "{heard}");
-}
-
-/// A turn in the journal.
-fn open_run(id: &str, text: String) -> OpenRun {
-    let (agent, key, session) = ("main".into(), "agent:main:x".into(), "s".into());
-    let (transcript, workspace, run_id) = ("x".into(), "x".into(), id.into());
-    OpenRun { run_id, agent, key, session, transcript, workspace, ms: 1, text, is_lost: false }
-}
-
-#[test]
-fn messages_wait_only_as_far_as_they_can_be_read_again_after_a_kill() {
-    let mut script = gateway();
-    let key = "agent:main:x";
-    create(&mut script, key);
-    script.state.journal.open(&open_run("long", "x".repeat(limits::JOURNAL_OPEN_BYTES)));
-    let refused = answers(&call(&mut script, "chat.send", say("more", key)));
-    assert_eq!((&refused[0]["code"], &refused[0]["retryAfterMs"]), (&json!("UNAVAILABLE"), &json!(1000)));
-    script.state.journal.close("long");
-    assert!(answers(&send(&mut script, say("more", key)))[0]["status"].is_string());
-}
-
-#[test]
-fn a_tool_sees_how_sessions_of_its_own_agent_stand_and_of_no_other() {
-    let mut script = configured(json!({"agents": {"list": [{"id": "main", "default": true}, {"id": "ops"}]}}));
-    let at = script.now().wall_ms;
-    for (agent, key) in [("main", "agent:main:x"), ("ops", "agent:ops:x")] {
-        script.state.sessions.open(agent, || agent.into()).unwrap().insert(key, Entry::new("s", at));
-    }
-    let no = RunNo(started(&send(&mut script, say("works", "agent:main:x")))[0]);
-    let mut status = |key: &str| {
-        let ask = ToolAsk::Ask(Ask::Status { session_key: Some(key.into()) });
-        let effects = script.raw(Input::Tool { by: Behalf::Run(no), ticket: 1, ask });
-        let reply = effects.into_iter().find_map(|effect| match effect {
-            Effect::AnswerTool(_, reply) => Some(format!("{reply:?}")),
-            _ => None,
-        });
-        reply.unwrap()
-    };
-    assert!(status("x").contains("statusText") && status("agent:main:nobody").contains("Unknown sessionKey"));
-    assert!(status("agent:ops:x").contains("belongs to agent ops"), "{}", status("agent:ops:x"));
-}
-
-#[test]
-fn a_message_that_could_not_be_put_into_its_transcript_stays_in_the_journal() {
-    let mut script = Script::new(json!({}));
-    let recovered = Done::Recovered(vec![
-        open_run("kept", String::new()),
-        OpenRun { is_lost: true, ..open_run("lost", String::new()) },
-    ]);
-    script.raw(Input::Stored { then: Then::Sessions, done: recovered });
-    let effects = script.raw(Input::Stored { then: Then::Sessions, done: Done::Sessions(Vec::new()) });
-    let text = journalled(&effects);
-    assert!(text.contains(r#""open":"lost""#) && !text.contains("kept"), "{text}");
 }
