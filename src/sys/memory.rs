@@ -1,4 +1,5 @@
-//! The process's memory: how much it is, and how the C library's allocator behaves, which can be told through the environment only: by starting the program once
+//! The process's memory: how much it is, and how the C library's allocator behaves, which can be told through the
+//! environment only: by starting the program once
 //! more in the same process. Knows nothing of who uses the memory.
 //!
 //! glibc raises its thresholds with every large block that is freed, after which large blocks come from the heap and

@@ -1,4 +1,5 @@
-//! The tools that ask the gateway, for sessions and scheduled work: arguments into questions for the gateway, answers into results. Knows no session itself.
+//! The tools that ask the gateway, for sessions and scheduled work: arguments into questions, answers into results. Knows
+//! no session itself.
 
 use std::time::Duration;
 

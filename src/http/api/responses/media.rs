@@ -1,6 +1,6 @@
 //! Pictures and files of a `/v1/responses` request (http.md 8.2). Files have to come with the request, by base64, and
-//! become text for the system prompt, as far as the operator allows. Pictures of all forms become addresses, `data:` ones mostly: which are taken is
-//! `api::pictures`' to say.
+//! become text for the system prompt, as far as the operator allows. Pictures of all forms become addresses, `data:` ones
+//! mostly: which are taken is `api::pictures`' to say.
 
 use base64::prelude::{BASE64_STANDARD as BASE64, Engine as _};
 
