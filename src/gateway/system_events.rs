@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::disk::{Commit, FileWrite, Job, Then};
 use super::event::Effect;
+use super::runs::RunNo;
 use super::session_key::Place;
 use super::state::State;
 use crate::agent::tool::approval::judge::Origin as Speaker;
@@ -39,6 +40,8 @@ struct Line {
 #[derive(Debug, Default)]
 pub struct SystemEvents {
     by_session: Table<String, VecDeque<Line>>,
+    /// Lines that a run took along and that are not known to stand in its transcript yet, with their session.
+    given: Table<RunNo, (String, VecDeque<Line>)>,
     unsaved: bool,
     /// The file could not be written; tried again with the next change or for someone who waits, not over and over.
     failed: bool,
@@ -88,11 +91,19 @@ impl SystemEvents {
             Speaker::Operator => json!({"text": line.text, "ms": line.ms}),
             Speaker::Channel => json!({"text": line.text, "ms": line.ms, "stranger": true}),
         };
-        let lines = |lines: &VecDeque<Line>| -> Value { lines.iter().map(one).collect() };
-        let all = || order::object(self.by_session.iter().map(|(key, of)| (key.clone(), lines(of))));
-        let text = self.unsaved.then(|| Value::Object(all()).to_string());
+        if !self.unsaved {
+            return None;
+        }
         (self.unsaved, self.failed) = (false, false);
-        text
+        let mut all: Table<String, Vec<Value>> = Table::new();
+        let given = self.given.values().map(|(key, lines)| (key, lines));
+        for (key, lines) in given.chain(self.by_session.iter()) {
+            all.or_default(key.clone()).extend(lines.iter().map(one));
+        }
+        Some(
+            Value::Object(order::object(all.iter().map(|(key, lines)| (key.clone(), lines.clone().into()))))
+                .to_string(),
+        )
     }
 
     /// The file could not be written.
@@ -122,10 +133,30 @@ impl SystemEvents {
         self.by_session.contains_key(key)
     }
 
-    fn take(&mut self, key: &str) -> impl Iterator<Item = Line> {
-        let lines = self.by_session.remove(key);
-        self.unsaved |= lines.is_some();
-        lines.into_iter().flatten()
+    /// Hands the lines of a session to a run. They stay on disk until its transcript has them.
+    fn give(&mut self, key: &str, run: RunNo) -> impl Iterator<Item = &Line> {
+        if let Some(lines) = self.by_session.remove(key) {
+            self.given.insert(run, (key.to_string(), lines));
+        }
+        self.given.get(&run).into_iter().flat_map(|(_, lines)| lines)
+    }
+
+    /// The lines a run took along stand in its transcript.
+    pub fn arrived(&mut self, run: RunNo) {
+        self.unsaved |= self.given.remove(&run).is_some();
+    }
+
+    /// A run ended before they did: they wait for the next one.
+    pub fn returned(&mut self, run: RunNo) {
+        let Some((key, mut lines)) = self.given.remove(&run) else { return };
+        self.make_room(&key);
+        let waiting = self.by_session.or_default(key);
+        lines.append(waiting);
+        *waiting = lines;
+        while waiting.len() > limits::SYSTEM_EVENTS {
+            waiting.pop_front();
+        }
+        self.unsaved = true;
     }
 }
 
@@ -162,17 +193,18 @@ impl State {
         file.into_iter().collect()
     }
 
-    /// The lines waiting for a session's next turn, taken, each with the time it was queued; and who is heard in them.
-    pub fn take_system_events(&mut self, place: &Place) -> (Vec<String>, Speaker) {
+    /// The lines waiting for a session's next turn, for that turn, each with the time it was queued; and who is heard in
+    /// them.
+    pub fn give_system_events(&mut self, place: &Place, run: RunNo) -> (Vec<String>, Speaker) {
         let zone = &self.facts.zone;
         let mut heard = Speaker::Operator;
-        let told = |line: Line| {
+        let told = |line: &Line| {
             if line.speaker == Speaker::Channel {
                 heard = Speaker::Channel;
             }
             format!("{LINE_HEAD}[{}] {}", stamp::moment(line.ms, zone), indented(&line.text))
         };
-        let lines = self.system_events.take(&place.key).map(told).collect();
+        let lines = self.system_events.give(&place.key, run).map(told).collect();
         (lines, heard)
     }
 
@@ -196,6 +228,24 @@ mod tests {
     use super::*;
 
     const OPERATOR: Speaker = Speaker::Operator;
+    const RUN: RunNo = RunNo(1);
+
+    #[test]
+    fn lines_of_a_turn_that_never_wrote_them_wait_for_the_next() {
+        let mut events = SystemEvents::default();
+        for n in 0..limits::SYSTEM_EVENTS {
+            events.add("k", &n.to_string(), 1, OPERATOR);
+        }
+        assert_eq!(events.give("k", RUN).count(), limits::SYSTEM_EVENTS);
+        events.add("k", "newer", 2, OPERATOR);
+        events.returned(RUN);
+        let texts: Vec<&str> = events.texts("k").collect();
+        assert_eq!((texts[0], texts.len(), texts.last()), ("1", limits::SYSTEM_EVENTS, Some(&"newer")));
+        assert_eq!(events.give("k", RunNo(2)).count(), limits::SYSTEM_EVENTS);
+        events.arrived(RunNo(2));
+        events.returned(RunNo(2));
+        assert!(!events.wait_for("k"));
+    }
 
     #[test]
     fn no_part_of_a_text_looks_like_another_line_of_the_gateway() {
@@ -213,12 +263,16 @@ mod tests {
         let mut read = SystemEvents::read(file.as_bytes());
         assert_eq!(read.texts("k").collect::<Vec<_>>(), ["one\ntwo"]);
         assert_eq!(read.file(), None, "nothing has changed");
-        assert_eq!(read.take("k").map(|line| line.ms).collect::<Vec<_>>(), [5]);
-        assert_eq!(read.file().as_deref(), Some("{}"));
+        assert_eq!(read.give("k", RUN).map(|line| line.ms).collect::<Vec<_>>(), [5]);
+        assert_eq!(read.file(), None, "the transcript has none of it yet");
+        read.add("k", "three", 6, OPERATOR);
+        assert!(read.file().unwrap().contains("one") && !read.texts("k").any(|text| text.starts_with("one")));
+        read.arrived(RUN);
+        assert_eq!(read.file().as_deref(), Some(r#"{"k":[{"ms":6,"text":"three"}]}"#));
         events.add("k", "theirs", 6, Speaker::Channel);
         let file = events.file().unwrap();
         assert!(file.contains(r#"{"ms":6,"stranger":true,"text":"theirs"}"#), "{file}");
-        let speakers = |mut events: SystemEvents| events.take("k").map(|line| line.speaker).collect::<Vec<_>>();
+        let speakers = |mut events: SystemEvents| events.give("k", RUN).map(|line| line.speaker).collect::<Vec<_>>();
         assert_eq!(speakers(SystemEvents::read(file.as_bytes())), [OPERATOR, Speaker::Channel]);
         assert!(SystemEvents::read(b"[1]").texts("k").next().is_none());
     }
@@ -235,7 +289,7 @@ mod tests {
         }
         let kept: Vec<&str> = events.texts("k").collect();
         assert_eq!((kept.len(), kept[0]), (limits::SYSTEM_EVENTS, "line 0"));
-        assert_eq!(events.take("k").count(), limits::SYSTEM_EVENTS);
+        assert_eq!(events.give("k", RUN).count(), limits::SYSTEM_EVENTS);
         assert!(!events.wait_for("k") && events.wait_for("other"));
         assert_eq!(events.add("k", "line 19", 4, OPERATOR), Queued::New, "taken lines are forgotten");
     }

@@ -56,7 +56,7 @@ impl State {
     fn give_lines(&mut self, no: RunNo, spec: &mut RunSpec) {
         let Some(first) = spec.prompts.first_mut() else { return };
         let place = Place { agent: spec.agent_id.clone(), key: spec.session_key.clone() };
-        let (lines, heard) = self.take_system_events(&place);
+        let (lines, heard) = self.give_system_events(&place, no);
         if !lines.is_empty() {
             first.content.insert(0, Block::text(lines.join("\n") + "\n"));
         }
@@ -82,7 +82,10 @@ impl State {
             }
             RunEvent::Found(found) => self.models.remember(*found, now.mono),
             RunEvent::Vanished => self.models.forget(),
-            RunEvent::Appended { id, message } => self.message_appended(no, &id, message, now, fx),
+            RunEvent::Appended { id, message } => {
+                self.system_events.arrived(no);
+                self.message_appended(no, &id, message, now, fx);
+            }
             RunEvent::Started => {
                 run.started_ms = Some(now.wall_ms);
                 if !quiet {
@@ -270,6 +273,11 @@ impl State {
             target: "agent", "run ended run={} session={} durationMs={} outcome={}",
             run.id, run.session_key, outcome.account.took.as_millis(), outcome.name()
         );
+        // A turn that ended well has heard them, whatever its transcript keeps of it.
+        match &error {
+            None => self.system_events.arrived(no),
+            Some(_) => self.system_events.returned(no),
+        }
         self.metrics.run(&outcome);
         self.tell_lifecycle(no, &outcome.lifecycle(run.started_ms, now.wall_ms), now, fx);
         if !told {
