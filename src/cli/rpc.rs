@@ -235,7 +235,7 @@ pub fn credentials(world: &World, aim: &Target, method: &str) -> Result<(), CliE
     }
     let mut error = several(Kind::Credentials, &aim.credentials_required(method));
     error.hints.extend(aim.token_file_problem.clone());
-    if aim.is_local {
+    if aim.is_local && aim.token_file_problem.is_none() {
         let start = world.command("gateway --allow-unconfigured");
         error = error.hint(format!("No gateway has run here yet? Start one, which makes a token: {start}"));
     }

@@ -201,7 +201,7 @@ fn keep_copy(path: &Path, text: &str, skipped: &[String]) -> Result<(), StartErr
         target: "store", "some records cannot be read and are left out file={} count={} copy={}",
         path.display(), skipped.len(), copy.display()
     );
-    atomic::write(&copy, text.as_bytes(), 0o600).map_err(|error| StartError::State(copy, error.to_string()))
+    atomic::write(&copy, text.as_bytes(), 0o600).map_err(|error| StartError::Unwritable(copy, error))
 }
 
 /// The gateway's own key pair, made at the first start; kept apart from the command line's device.
@@ -215,7 +215,8 @@ fn identity(path: &Path, entropy: &mut Entropy, now_ms: u64) -> Result<(String, 
             entropy.fill(&mut seed);
             let key = SecretKey::from_seed(seed).map_err(|error| fail(error.to_string()))?;
             let file = DeviceFile { key, created_at_ms: now_ms };
-            atomic::write(path, file.to_text().as_bytes(), 0o600).map_err(|error| fail(error.to_string()))?;
+            let failed = |error| StartError::Unwritable(path.to_path_buf(), error);
+            atomic::write(path, file.to_text().as_bytes(), 0o600).map_err(failed)?;
             file
         }
     };
@@ -286,5 +287,12 @@ mod tests {
         assert_eq!(room(256, Some(1024)), 256);
         assert_eq!(room(256, Some(64)), 64 - limits::FILES_RESERVED);
         assert_eq!(room(256, Some(8)), 1);
+    }
+
+    #[test]
+    fn a_key_that_cannot_be_kept_is_no_file_that_cannot_be_read() {
+        let path = Path::new("/proc/nowhere/gateway.json");
+        let failed = identity(path, &mut Entropy::from_seed([3; 32]), 1).err().map(|error| error.to_string());
+        assert!(failed.as_ref().is_some_and(|text| text.starts_with("cannot write /proc/nowhere/")), "{failed:?}");
     }
 }

@@ -136,6 +136,10 @@ fn refuse_start(world: &World, error: &StartError) -> CliError {
             "Or give the second one a state and a port of its own: openclaw --profile <name> gateway --port <port>",
         );
     }
+    if let StartError::State(..) = error {
+        refused =
+            refused.hint("Going on would overwrite it: repair it, or move it away to start without what is in it.");
+    }
     if let StartError::State(..) | StartError::Unwritable(..) = error {
         refused = unwritable(world, refused);
     }

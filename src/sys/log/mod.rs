@@ -278,10 +278,11 @@ impl Logger {
             let notice = Entry { level: Level::Warn, subsystem: "gateway", message: &message, ..*entry };
             sink.write(entry.wall_ms, &line::file(&notice, &self.hostname, offset));
         }
+        let fault = fault.map(|fault| (fault, sink.path_at(entry.wall_ms).unwrap_or_default()));
         drop(sink);
-        if let Some(fault) = fault {
+        if let Some((fault, path)) = fault {
             // stderr may be closed as well: nothing is left to tell then
-            let _ = writeln!(std::io::stderr(), "cannot write the log file: {fault}");
+            let _ = writeln!(std::io::stderr(), "cannot write the log file {}: {fault}", path.display());
         }
     }
 
