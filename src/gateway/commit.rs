@@ -19,7 +19,8 @@ impl State {
     /// lost waits for the next occasion, and nobody waits for it.
     pub fn commit_devices(&mut self, change: Change, commit: Commit, now: Now, fx: &mut Vec<Effect>) {
         self.devices_unsaved = self.devices_unsaved.and(change);
-        if !change.is_urgent() {
+        // Also when an earlier change could not be saved: this answer may rest on it.
+        if !self.devices_unsaved.is_urgent() {
             return self.committed(commit, now, fx);
         }
         let files = self.device_files();
@@ -29,7 +30,7 @@ impl State {
     /// The same for the node book.
     pub fn commit_nodes(&mut self, change: Change, commit: Commit, now: Now, fx: &mut Vec<Effect>) {
         self.nodes_unsaved = self.nodes_unsaved.and(change);
-        if !change.is_urgent() {
+        if !self.nodes_unsaved.is_urgent() {
             return self.committed(commit, now, fx);
         }
         let files = self.node_files();
@@ -43,7 +44,7 @@ impl State {
         files.extend(self.node_files());
         files.extend(self.cron_files());
         if !files.is_empty() {
-            // What cannot be written now counts as unsaved again.
+            // Nobody is told, but what cannot be written counts as unsaved again.
             fx.push(Effect::Disk(Job::Write(files), Then::Commit(Box::default())));
         }
     }

@@ -40,6 +40,22 @@ fn numbers_events_per_connection_from_one() {
 }
 
 #[test]
+fn nothing_that_waits_for_the_disk_is_acknowledged_by_a_second_call() {
+    let mut script = gateway();
+    script.join(1, 3);
+    let params = json!({"nodeId": "n1"});
+    let full = |_: &[String]| Err("No space left on device".to_string());
+    let first = script.feed_with(request(1, "node.pair.request", params.clone()), full);
+    assert_eq!(answer(&first, 1)["ok"], false);
+    script.feed_with(Input::Timer(Timer::Sweep), full);
+    let again = script.feed_with(request(1, "node.pair.request", params.clone()), full);
+    assert_eq!(answer(&again, 1)["ok"], false, "it is not on disk");
+    let saved = script.feed(request(1, "node.pair.request", params));
+    assert_eq!(answer(&saved, 1)["ok"], true);
+    assert!(saved.iter().any(|did| matches!(did, Did::Wrote(_))), "{saved:?}");
+}
+
+#[test]
 fn chosen_followers_lose_only_what_the_table_lets_slow_clients_miss() {
     let mut script = gateway();
     script.join(1, 4);

@@ -606,6 +606,7 @@ fn a_turn_that_takes_a_strangers_line_along_has_a_strangers_rights() {
         let effects = send(script, say(id, "agent:main:x"));
         let speaker = effects.iter().find_map(speaker).unwrap();
         let no = RunNo(started(&effects)[0]);
+        script.raw(Input::Run(no, RunEvent::Appended { id: "e".into(), message: json!({}) }));
         let end = begin::not_started(&std::io::Error::other("over"));
         script.raw(Input::Run(no, RunEvent::Failed(Box::new(end))));
         speaker
