@@ -215,3 +215,17 @@ fn a_line_that_was_taken_survives_a_kill() {
         assert_eq!(status["queuedSystemEvents"], json!(["remember the milk"]), "{method}");
     }
 }
+
+#[test]
+fn waiting_lines_that_cannot_be_read_are_put_aside_and_not_written_over() {
+    let upstream = Upstream::play(vec![]);
+    let home = Home::new();
+    let file = home.state("system-events.json");
+    fs::create_dir_all(file.parent().unwrap()).unwrap();
+    fs::write(&file, "[\"half a li").unwrap();
+    let gateway = Setup::new().home(home).config(&config(&upstream, "every: \"0m\"")).start();
+    let mut peer = Peer::connect(&gateway, &Hello::v4());
+    peer.get("wake", json!({"mode": "next-heartbeat", "text": "new"}));
+    assert_eq!(fs::read_to_string(file.with_extension("unreadable.json")).unwrap(), "[\"half a li");
+    assert!(fs::read_to_string(&file).unwrap().contains("new"));
+}

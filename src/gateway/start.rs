@@ -111,17 +111,26 @@ pub fn state(
         nodes,
     };
     let mut state = State::new(beginning);
-    if let Some(file) = waiting_lines(&paths.system_events()) {
-        state.system_events = SystemEvents::read(&file);
-    }
+    state.system_events = waiting_lines(&paths.system_events());
     Ok(state)
 }
 
-/// A file that cannot be read holds nothing a start should fail for.
-fn waiting_lines(path: &Path) -> Option<Vec<u8>> {
-    atomic::read_bounded(path, limits::STATE_FILE_BYTES).unwrap_or_else(|error| {
-        log::warn!(target: "gateway", "waiting lines are dropped file={} error={error}", path.display());
-        None
+/// A file that cannot be read holds nothing a start should fail for; it is put aside and not written over.
+fn waiting_lines(path: &Path) -> SystemEvents {
+    let read = match atomic::read_bounded(path, limits::STATE_FILE_BYTES) {
+        Ok(None) => return SystemEvents::default(),
+        Ok(Some(file)) => SystemEvents::read(&file),
+        Err(error) => Err(error.to_string()),
+    };
+    read.unwrap_or_else(|why| {
+        let aside = path.with_extension("unreadable.json");
+        let kept =
+            std::fs::rename(path, &aside).map_or_else(|error| error.to_string(), |()| aside.display().to_string());
+        log::warn!(
+            target: "gateway", "waiting lines of the last process cannot be read file={} error={why} kept={kept}",
+            path.display()
+        );
+        SystemEvents::default()
     })
 }
 

@@ -66,14 +66,11 @@ impl SystemEvents {
         Queued::New
     }
 
-    /// What the last process left. A file of anything else is worth a line in the log and nothing more.
-    pub fn read(file: &[u8]) -> SystemEvents {
+    /// What the last process left, or why that cannot be read.
+    pub fn read(file: &[u8]) -> Result<SystemEvents, String> {
         let mut events = SystemEvents::default();
-        let sessions = serde_json::from_slice::<Value>(file).unwrap_or_default();
-        if !sessions.is_object() {
-            log::warn!(target: "gateway", "waiting lines of the last process cannot be read; they are dropped");
-        }
-        for (key, lines) in sessions.as_object().into_iter().flatten() {
+        let sessions: Value = serde_json::from_slice(file).map_err(|error| error.to_string())?;
+        for (key, lines) in sessions.as_object().ok_or("it is no object")? {
             for line in lines.as_array().into_iter().flatten() {
                 let ms = line.get("ms").and_then(Value::as_u64).unwrap_or(0);
                 let stranger = line.get("stranger").and_then(Value::as_bool) == Some(true);
@@ -82,7 +79,7 @@ impl SystemEvents {
             }
         }
         events.unsaved = false;
-        events
+        Ok(events)
     }
 
     /// The file that holds them, if it has to be written anew.
@@ -260,7 +257,7 @@ mod tests {
         events.add("k", "one\ntwo", 5, OPERATOR);
         let file = events.file().unwrap();
         assert_eq!((file.as_str(), events.file()), (r#"{"k":[{"ms":5,"text":"one\ntwo"}]}"#, None));
-        let mut read = SystemEvents::read(file.as_bytes());
+        let mut read = SystemEvents::read(file.as_bytes()).unwrap();
         assert_eq!(read.texts("k").collect::<Vec<_>>(), ["one\ntwo"]);
         assert_eq!(read.file(), None, "nothing has changed");
         assert_eq!(read.give("k", RUN).map(|line| line.ms).collect::<Vec<_>>(), [5]);
@@ -273,8 +270,8 @@ mod tests {
         let file = events.file().unwrap();
         assert!(file.contains(r#"{"ms":6,"stranger":true,"text":"theirs"}"#), "{file}");
         let speakers = |mut events: SystemEvents| events.give("k", RUN).map(|line| line.speaker).collect::<Vec<_>>();
-        assert_eq!(speakers(SystemEvents::read(file.as_bytes())), [OPERATOR, Speaker::Channel]);
-        assert!(SystemEvents::read(b"[1]").texts("k").next().is_none());
+        assert_eq!(speakers(SystemEvents::read(file.as_bytes()).unwrap()), [OPERATOR, Speaker::Channel]);
+        assert!(SystemEvents::read(b"[1]").is_err() && SystemEvents::read(b"{").is_err());
     }
 
     #[test]
