@@ -7,7 +7,7 @@ use super::failover::{Candidate, Change, Cooldowns, Failover, Failure, Step};
 use super::keys::{Key, KeyRing, KeySource};
 use super::open::Opener;
 use super::resolve::Selection;
-use super::{ErrorKind, Model, ModelError, ModelEvent, ModelReply, ModelRequest};
+use super::{ErrorKind, Model, ModelError, ModelEvent, ModelRef, ModelReply, ModelRequest};
 use crate::agent::control::{Control, Pause};
 use crate::limits;
 use crate::sys::clock;
@@ -58,6 +58,8 @@ pub struct Lineup<'a> {
     cooldowns: Cooldowns,
     changes: Vec<Change>,
     preferred: Option<usize>,
+    /// Who was asked last.
+    asked: Option<usize>,
 }
 
 /// An answer and how it came about.
@@ -107,7 +109,7 @@ impl<'a> Lineup<'a> {
     /// Any models, opened by that function: for tests and for providers of other kinds.
     pub fn of(entries: Vec<(Candidate, Key)>, open: Open<'a>, cooldowns: Cooldowns) -> Lineup<'a> {
         let entries = entries.into_iter().map(|(candidate, key)| Entry { candidate, key, model: None }).collect();
-        Lineup { entries, open, cooldowns, changes: Vec::new(), preferred: None }
+        Lineup { entries, open, cooldowns, changes: Vec::new(), preferred: None, asked: None }
     }
 
     /// The model that is asked next: for its context window and abilities. One that cannot be opened (no key) gives way
@@ -133,6 +135,11 @@ impl<'a> Lineup<'a> {
         })
     }
 
+    /// The model that was asked last, whatever came of it.
+    pub fn asked(&self) -> Option<&ModelRef> {
+        self.asked.and_then(|at| self.entries.get(at)).map(|entry| &entry.candidate.reference)
+    }
+
     /// What was learnt about accounts; the gateway enters it into its own record and the profiles file.
     pub fn take_changes(&mut self) -> Vec<Change> {
         std::mem::take(&mut self.changes)
@@ -153,6 +160,7 @@ impl<'a> Lineup<'a> {
         }
         let mut reply = None;
         let mut ask = |at| {
+            self.asked = Some(at);
             reply = Some(call(self.model(at)?, request, control, on)?);
             Ok(())
         };
@@ -250,7 +258,6 @@ mod tests {
     use super::*;
     use crate::agent::control::AbortReason;
     use crate::agent::message::{Block, StopReason, Usage};
-    use crate::agent::model::ModelRef;
     use crate::agent::model::keys::Noted;
     use std::cell::RefCell;
     use std::rc::Rc;
@@ -349,6 +356,7 @@ mod tests {
         assert!(answer.unwrap().failures.is_empty() && notices.is_empty());
         assert_eq!(*opened.borrow(), ["a", "b"], "each model is opened once");
         assert_eq!(lineup.take_changes().len(), 2);
+        assert_eq!(lineup.asked().unwrap().provider, "b");
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::agent::model::lineup::{Lineup, Live, Notice};
 use crate::agent::model::open::Opener;
 use crate::agent::model::resolve::{self, Selection};
 use crate::agent::model::{
-    CallSession, ErrorKind, ModelError, ModelEvent, ModelReply, ModelRequest, Thinking, ToolSpec,
+    CallSession, ErrorKind, ModelError, ModelEvent, ModelRef, ModelReply, ModelRequest, Thinking, ToolSpec,
 };
 use crate::agent::tool::approval::judge::Rules;
 use crate::agent::tool::desk as tool_desk;
@@ -387,6 +387,10 @@ impl Parts for Desk<'_> {
 
     fn paid_by(&self) -> String {
         self.lineup.paid_by()
+    }
+
+    fn asked(&self) -> Option<ModelRef> {
+        self.lineup.asked().cloned()
     }
 
     fn compact(&mut self, mind: Option<&str>, control: &Control) -> Result<Option<Shortened>, ModelError> {

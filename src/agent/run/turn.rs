@@ -96,6 +96,8 @@ pub trait Parts {
     fn learnt(&mut self) -> Vec<Change>;
     /// Who paid for the last answer, for people.
     fn paid_by(&self) -> String;
+    /// The model that was asked last, whatever came of it.
+    fn asked(&self) -> Option<ModelRef>;
     /// Tokens the context of the model in use holds.
     fn context_window(&self) -> u64;
     /// Wall-clock time in milliseconds.
@@ -319,7 +321,7 @@ impl Turn<'_> {
         }
         let kept = text.get(..text.floor_char_boundary(limits::BROKEN_OFF_BYTES)).unwrap_or_default();
         let content = if kept.is_empty() { Vec::new() } else { vec![Block::text(kept)] };
-        let model = self.model.clone().unwrap_or_else(|| ModelRef::new("", ""));
+        let model = self.parts.asked().unwrap_or_else(|| ModelRef::new("", ""));
         self.append(Message::Assistant(AssistantMessage {
             content,
             provider: model.provider,

@@ -79,6 +79,9 @@ impl Parts for Script {
     fn paid_by(&self) -> String {
         "nobody".into()
     }
+    fn asked(&self) -> Option<ModelRef> {
+        Some(ModelRef::new("p", "m"))
+    }
     fn context_window(&self) -> u64 {
         1000
     }
@@ -158,7 +161,7 @@ fn a_model_error_ends_the_run_and_leaves_a_line() {
     assert_eq!((failure.cause, failure.message.as_str()), (Cause::Model(ErrorKind::Auth), "no"));
     let Some(Message::Assistant(last)) = script.transcript.last() else { panic!("no line") };
     assert_eq!((last.stop_reason, last.error_message.as_deref()), (StopReason::Error, Some("no")));
-    assert_eq!(text_of(&last.content), "par");
+    assert_eq!((text_of(&last.content).as_str(), last.provider.as_str(), last.model.as_str()), ("par", "p", "m"));
 }
 
 #[test]
