@@ -9,6 +9,7 @@ use super::disk::{Commit, FileWrite, Job, Then};
 use super::event::Effect;
 use super::handshake;
 use super::pairing::{Change, Write};
+use super::runs::Ended;
 use super::state::State;
 use super::trouble::Trouble;
 use crate::protocol::errors::WireError;
@@ -63,7 +64,8 @@ impl State {
 
     /// The change is on disk: tell everyone concerned.
     pub fn committed(&mut self, mut commit: Commit, now: Now, fx: &mut Vec<Effect>) {
-        if let Some(line) = commit.line.take() {
+        // One that was stopped meanwhile is not restored by the next start.
+        if let Some(line) = commit.line.take_if(|line| self.runs.find(&line.run_id).is_some()) {
             let job = self.journal_open(&line);
             return fx.push(Effect::Disk(job, Then::Commit(Box::new(commit))));
         }
@@ -126,8 +128,15 @@ impl State {
             self.counters.failed += 1;
             broadcast::fail(fx, waiting.conn, &waiting.id, &error);
         }
+        if let Some(id) = commit.message.as_ref().filter(|_| refused) {
+            let ended = Ended { started_ms: None, ended_ms: now.wall_ms, error: Some(error.message.clone()) };
+            self.note_end(id, &ended, now, fx);
+        }
         if let Some(key) = &commit.held {
             self.let_go(key, now, fx);
+        }
+        if self.stopping {
+            self.exit_when_empty(fx);
         }
         if let Some(greeting) = commit.greeting {
             self.counters.refused += 1;

@@ -358,22 +358,12 @@ fn guarded(job: impl FnOnce() -> Done) -> Done {
     })
 }
 
-/// A write that nobody waits for is left out when a later one to the same files waits behind it.
+/// Lines that nobody waits for are left out when the very next job writes them anew; a job in between may rest on them.
 fn superseded(job: &Job, then: &Then, behind: &VecDeque<(Job, Then)>) -> bool {
-    let rewritten = |path: &PathBuf| behind.iter().any(|(later, _)| writes(later, path));
-    match (job, then) {
-        (Job::Write(files), Then::Nothing | Then::Lines) => files.iter().all(|file| rewritten(&file.path)),
-        (Job::Indexes(files), Then::Nothing) => files.iter().all(|(path, _)| rewritten(path)),
-        _ => false,
-    }
-}
-
-fn writes(job: &Job, path: &PathBuf) -> bool {
-    match job {
-        Job::Write(files) => files.iter().any(|file| file.path == *path),
-        Job::Indexes(files) => files.iter().any(|(written, _)| written == path),
-        _ => false,
-    }
+    let (Job::Write(files), Then::Lines, Some((Job::Write(later), _))) = (job, then, behind.front()) else {
+        return false;
+    };
+    files.iter().all(|file| later.iter().any(|other| other.path == file.path))
 }
 
 fn perform(hands: &mut Hands, job: Job) -> Done {
@@ -558,5 +548,16 @@ mod tests {
         assert!(matches!(next(&told), Done::Written(Ok(()))));
         drop(go_on);
         assert!(matches!(next(&told), Done::Tail(Err(_))));
+    }
+
+    #[test]
+    fn lines_are_written_before_what_rests_on_them() {
+        let write = |name: &str| Job::Write(vec![FileWrite { path: name.into(), bytes: Vec::new() }]);
+        let commit = || Then::Commit(Box::default());
+        let lines = || (write("lines"), Then::Lines);
+        let left_out = |behind: Vec<(Job, Then)>| superseded(&write("lines"), &Then::Lines, &behind.into());
+        assert!(left_out(vec![lines()]) && left_out(vec![(write("lines"), commit())]));
+        assert!(!left_out(Vec::new()) && !left_out(vec![(write("jobs"), commit()), lines()]));
+        assert!(!superseded(&write("lines"), &commit(), &vec![lines()].into()), "somebody waits for it");
     }
 }

@@ -3,7 +3,7 @@
 use super::desk::Behalf;
 use super::desk::ToolAsk;
 use super::disk::{Done, Job, Then};
-use super::event::{Effect, Input};
+use super::event::{ConnId, Effect, Ended, Input};
 use super::journal::{Change, OpenRun};
 use super::runs::RunNo;
 use super::script::Script;
@@ -12,6 +12,7 @@ use crate::agent::tool::approval::judge::Origin as Speaker;
 use crate::agent::tool::desk::{Ask, Note};
 use crate::limits;
 use crate::store::session::entry::Entry;
+use crate::sys::signals::Signal;
 
 /// Texts of what the turns that got a thread are asked.
 fn asked(effects: &[Effect]) -> String {
@@ -159,4 +160,32 @@ fn a_message_that_could_not_be_put_into_its_transcript_stays_in_the_journal() {
     let effects = script.raw(Input::Stored { then: Then::Sessions, done: Done::Sessions(Vec::new()) });
     let text = journalled(&effects);
     assert!(text.contains(r#""open":"lost""#) && !text.contains("kept"), "{text}");
+}
+
+#[test]
+fn a_message_that_was_stopped_before_its_line_was_due_gets_none() {
+    let rules = json!({"mode": "followup", "cap": 1, "drop": "summarize", "debounceMs": 0});
+    let mut script = configured(json!({"messages": {"queue": rules}}));
+    let key = "agent:main:new";
+    let (_, first) = job(call(&mut script, "chat.send", say("first", key)));
+    send(&mut script, say("next", key));
+    let told = answers(&call(&mut script, "chat.abort", json!({"sessionKey": key, "runId": "first"})));
+    assert_eq!(told[0]["runIds"], json!(["first"]), "{told:?}");
+    let effects = stored(&mut script, first, Done::Written(Ok(())));
+    assert_eq!((journalled(&effects).as_str(), started(&effects).len()), ("", 1));
+}
+
+#[test]
+fn a_message_that_could_not_be_saved_holds_up_neither_who_waits_for_it_nor_the_end_of_the_gateway() {
+    let mut script = gateway();
+    let (_, then) = job(call(&mut script, "agent", say("new", "agent:main:new")));
+    call(&mut script, "agent.wait", json!({"runId": "new"}));
+    script.raw(Input::Signal(Signal::Terminate));
+    let gone = script.raw(Input::Closed { conn: ConnId(1), why: Ended::ByPeer(1000) });
+    let exits = |effects: &[Effect]| effects.iter().any(|effect| matches!(effect, Effect::Exit));
+    assert!(!exits(&gone), "the disk has not answered");
+    let effects = stored(&mut script, then, Done::Written(Err("full".into())));
+    assert!(
+        exits(&effects) && answers(&effects).iter().any(|told| told["runId"] == "new" && told["status"] == "error")
+    );
 }

@@ -596,6 +596,25 @@ fn only_the_newest_notes_wait_for_the_next_turn() {
     assert!(lines.last().unwrap().contains("end 24"), "{lines:?}");
 }
 
+fn appended(no: RunNo, role: &str) -> Input {
+    Input::Run(no, RunEvent::Appended { id: "e".into(), message: json!({"role": role}) })
+}
+
+#[test]
+fn lines_wait_again_when_only_results_of_a_programs_tools_came_into_the_transcript() {
+    let mut script = gateway();
+    create(&mut script, "agent:main:x");
+    let place = super::session_key::Place { agent: "main".into(), key: "agent:main:x".into() };
+    let now = script.now();
+    for (role, waits) in [("toolResult", 1), ("user", 0)] {
+        script.state.queue_system_event(&place, "a beacon", now);
+        let no = RunNo(started(&send(&mut script, say(role, &place.key)))[0]);
+        script.raw(appended(no, role));
+        script.raw(Input::Run(no, stopped()));
+        assert_eq!(script.state.system_events.texts(&place.key).count(), waits, "{role}");
+    }
+}
+
 #[test]
 fn a_turn_that_takes_a_strangers_line_along_has_a_strangers_rights() {
     let mut script = gateway();
@@ -606,7 +625,7 @@ fn a_turn_that_takes_a_strangers_line_along_has_a_strangers_rights() {
         let effects = send(script, say(id, "agent:main:x"));
         let speaker = effects.iter().find_map(speaker).unwrap();
         let no = RunNo(started(&effects)[0]);
-        script.raw(Input::Run(no, RunEvent::Appended { id: "e".into(), message: json!({}) }));
+        script.raw(appended(no, "user"));
         let end = begin::not_started(&std::io::Error::other("over"));
         script.raw(Input::Run(no, RunEvent::Failed(Box::new(end))));
         speaker

@@ -44,6 +44,8 @@ pub struct Turn {
     missed: Option<Missed>,
     /// Who is told that it has begun.
     asker: Option<Waiting>,
+    /// Who was heard in it.
+    speaker: Speaker,
     /// How it ended, while that is posted.
     posted: Option<Ended>,
 }
@@ -88,7 +90,8 @@ impl State {
         let Some(job) = self.cron.book.find_mut(id) else { return };
         job.begin(now.wall_ms);
         self.cron.tell(id, "started", &json!({"runAtMs": now.wall_ms}));
-        self.cron.turns.insert(id.to_string(), Turn { run_id, began: now.wall_ms, missed, asker, posted: None });
+        let turn = Turn { run_id, began: now.wall_ms, missed, asker, speaker: Speaker::Operator, posted: None };
+        self.cron.turns.insert(id.to_string(), turn);
         self.write_cron_log(fx);
         let files = self.cron_files();
         fx.push(Effect::Disk(Job::Write(files), Then::CronBegun(id.to_string())));
@@ -181,6 +184,8 @@ impl State {
         now: Now,
         fx: &mut Vec<Effect>,
     ) {
+        // It may have taken a stranger's line along.
+        self.cron.turns.get_mut(id).into_iter().for_each(|turn| turn.speaker = run.speaker);
         let session = (run.session_id.clone(), run.session_key.clone());
         let result = match error {
             None => Ok(outcome.texts(run).last().map(|text| history::cut(text)).filter(|text| !text.is_empty())),
@@ -321,7 +326,7 @@ impl State {
         let (place, wake, from) = (self.cron_place(job), wake_of(job), format!("Cron \"{}\"", job.text("name")));
         let member = |name: &str| Some(job.inner_text("delivery", name).to_string()).filter(|text| !text.is_empty());
         let (channel, to) = (member("channel").unwrap_or_else(|| "last".to_string()), member("to"));
-        let speaker = Speaker::Operator;
+        let speaker = self.cron.turns.get(id).map_or(Speaker::Operator, |turn| turn.speaker);
         let parcel = Parcel { place: &place, channel: &channel, to: to.as_deref(), from: &from, text: &text, speaker };
         let delivered = self.deliver(&parcel, now);
         if delivered == Delivered::Unwanted {

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::files::Loaded;
 use crate::agent::run::{Account, Cause, RunEvent, RunFailure, RunResult};
+use crate::agent::tool::approval::judge::Origin as Speaker;
 use crate::cron::book::Book;
 use crate::cron::history;
 use crate::cron::schedule::Zones;
@@ -16,6 +17,7 @@ use crate::gateway::disk::{Done, Job, Then};
 use crate::gateway::event::{Effect, Input, Timer};
 use crate::gateway::runs::RunNo;
 use crate::gateway::script::{Script, request};
+use crate::gateway::session_key::Place;
 use crate::gateway::timers::Timers;
 use crate::limits;
 use crate::protocol::errors::WireError;
@@ -688,6 +690,24 @@ fn a_run_is_over_when_its_webhook_has_taken_it_or_not() {
     assert!(!world.disk["jobs.json"].contains("runningAtMs"));
     world.die(Duration::ZERO);
     assert_eq!(world.state(&id)["lastStatus"], "ok");
+}
+
+#[test]
+fn what_a_job_says_after_a_strangers_line_stays_a_strangers() {
+    let mut world = World::new(json!({}), "2026-05-01T12:00:00Z");
+    let mut wish = turn("go");
+    (wish["sessionTarget"], wish["delivery"]) =
+        (json!("session:desk"), json!({"mode": "announce", "channel": "telegram", "to": "1"}));
+    world.add("t", every(3_600_000), wish);
+    let place = |key: &str| Place { agent: "main".into(), key: key.into() };
+    for (number, speaker) in [(1, Speaker::Channel), (2, Speaker::Operator)] {
+        let now = world.script.now();
+        world.script.state.queue_line(&place("agent:main:desk"), "a line", speaker, now);
+        world.pass(HOUR + MINUTE);
+        world.end_turns(Ok("news"));
+        let (lines, heard) = world.script.state.give_system_events(&place("agent:main:main"), RunNo(900 + number));
+        assert!(lines.len() == 1 && heard == speaker, "{lines:?} {heard:?}");
+    }
 }
 
 #[test]

@@ -205,8 +205,11 @@ impl State {
         // What a caller is told is on disk: the lines of a wake, the session of a turn.
         let Some(answer) = answer else { return };
         let lines = self.line_files();
-        let index = if lines.is_empty() { self.sessions.unsaved() } else { None };
-        let job = index.unwrap_or(Job::Write(lines));
+        if !lines.is_empty() {
+            // A job writes one or the other.
+            self.save_sessions(fx);
+        }
+        let job = self.sessions.unsaved().unwrap_or(Job::Write(lines));
         fx.push(Effect::Disk(job, Then::Reply(ticket, Box::new(answer))));
     }
 

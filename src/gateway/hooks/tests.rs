@@ -310,3 +310,14 @@ fn a_wake_that_cannot_be_saved_is_not_answered_as_if_it_were() {
     assert_eq!((told[0].0, told[0].1), (1, 503), "{told:?}");
     assert!(told[0].2["error"].as_str().unwrap().contains("not saved"), "{told:?}");
 }
+
+#[test]
+fn the_session_of_a_turn_is_on_disk_before_its_answer_also_beside_a_line() {
+    let mut script = script(json!({}));
+    let wake = WakeWish { text: "mail".into(), waits: true, agent: "main".into(), session_key: None };
+    let order = order(&script, vec![Wish::Wake(wake), turn("a")], false, None);
+    let effects = script.raw(Input::Program { ticket: 1, order });
+    let index = effects.iter().position(|effect| matches!(effect, Effect::Disk(Job::Indexes(_), _)));
+    let reply = effects.iter().position(|effect| matches!(effect, Effect::Disk(_, Then::Reply(..))));
+    assert!(index.is_some() && index < reply, "{index:?} {reply:?}");
+}

@@ -83,7 +83,10 @@ impl State {
             RunEvent::Found(found) => self.models.remember(*found, now.mono),
             RunEvent::Vanished => self.models.forget(),
             RunEvent::Appended { id, message } => {
-                self.system_events.arrived(no);
+                // Before the prompt may come results of a program's own tools.
+                if message.get("role").is_some_and(|role| role == "user") {
+                    self.system_events.arrived(no);
+                }
                 self.message_appended(no, &id, message, now, fx);
             }
             RunEvent::Started => {
