@@ -30,7 +30,8 @@ const AUTH: &[&str] = &["none", "token", "password", "trusted-proxy"];
 const TAILSCALE: &[&str] = &["off", "serve", "funnel"];
 const WS_LOG: &[&str] = &["auto", "full", "compact"];
 const ROLES: &[&str] = &["operator", "node"];
-const WAKE: &[&str] = &["now", "next-heartbeat"];
+/// When a session looks at a line.
+pub const WAKE: &[&str] = &["now", "next-heartbeat"];
 
 const JSON: &[Flag] = &[switch("json", "Print one JSON document")];
 const TARGET: &[Flag] = &[
@@ -92,7 +93,8 @@ const CRON_JOB: &[Flag] = &[
         "to",
     ]),
 ];
-const MISSED: &[&str] = &["run", "skip"];
+/// What becomes of missed runs.
+pub const MISSED: &[&str] = &["run", "skip"];
 
 const GATEWAY: &[Flag] = &[
     switch("allow-unconfigured", "Start without gateway.mode=local in the config"),

@@ -5,13 +5,16 @@
 pub const LATER: &[(&str, &str)] = &[
     ("configure", "Edit the config file; check it with: openclaw config validate"),
     ("dashboard", "Open the address that the gateway prints when it starts."),
-    ("doctor", "Check the config with: openclaw config validate, the rest with: openclaw gateway status"),
+    ("doctor", "Mend by hand what this names: openclaw config validate; how the rest is: openclaw gateway status"),
     ("gateway install", "Install a unit from the folder packaging by hand (see packaging/INSTALL.md)."),
     ("gateway restart", "Type: systemctl --user restart openclaw-gateway.service"),
     ("gateway start", "Type: systemctl --user start openclaw-gateway.service, or: openclaw gateway"),
     ("gateway stop", "Type: systemctl --user stop openclaw-gateway.service, or press Ctrl-C where it runs."),
     ("gateway uninstall", "Remove the unit by hand (see packaging/INSTALL.md)."),
-    ("hooks", "Hooks are not in this version."),
+    (
+        "hooks",
+        "Hooks of HTTP programs are set up in the config file (hooks); hooks that run code are not in this version.",
+    ),
     ("message", "Chat channels are not in this version."),
     ("onboard", "Start with: openclaw gateway --allow-unconfigured, which makes a token."),
     ("pairing", "Chat channels are not in this version; devices are paired with: openclaw devices list"),

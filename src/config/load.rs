@@ -217,12 +217,15 @@ fn resolve(snapshot: &mut Snapshot) {
     for (name, value) in env_block(&value, &snapshot.env) {
         snapshot.env.set(&name, value);
     }
-    for missing in substitute(&mut value, &snapshot.env) {
+    let missing = substitute(&mut value, &snapshot.env);
+    let found = validate(&value);
+    for missing in missing {
+        // What is wrong only because its variable is not set says that, too.
+        let fatal = missing.is_fatal() || found.issues.iter().any(|issue| issue.path == missing.path);
         let issue = Issue { path: missing.path.clone(), message: missing.message() };
-        let list = if missing.is_fatal() { &mut snapshot.issues } else { &mut snapshot.warnings };
+        let list = if fatal { &mut snapshot.issues } else { &mut snapshot.warnings };
         list.push(issue);
     }
-    let found = validate(&value);
     snapshot.issues.extend(found.issues);
     snapshot.warnings.extend(found.warnings);
     snapshot.warnings.extend(newer(&value, env!("CARGO_PKG_VERSION")));

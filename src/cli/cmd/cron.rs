@@ -1,11 +1,12 @@
-//! `cron status|list|add|edit|enable|disable|rm|run|runs`: scheduled work (`spec/cli.md` 24). Times and spans are read
-//! here; everything else is the gateway's to judge.
+//! `cron status|list|add|edit|enable|disable|rm|run|runs`: scheduled work (`spec/cli.md` 24). Times, spans and words to
+//! choose from are read here; everything else is the gateway's to judge.
 
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
 
 use crate::cli::amount;
+use crate::cli::commands::{MISSED, WAKE};
 use crate::cli::fail::CliError;
 use crate::cli::grid;
 use crate::cli::out::Style;
@@ -215,6 +216,11 @@ fn members_of(parsed: &Parsed) -> Result<Value, CliError> {
     ];
     for (name, flag) in names {
         put(&mut members, name, parsed.text(flag));
+    }
+    for (flag, choices) in [("missed", MISSED), ("wake", WAKE)] {
+        if parsed.text(flag).is_some_and(|given| !choices.contains(&given)) {
+            return Err(CliError::usage(format!("--{flag} must be {}", choices.join(" or "))));
+        }
     }
     match (parsed.has("delete-after-run"), parsed.has("keep-after-run")) {
         (true, true) => return Err(CliError::usage("Choose --delete-after-run or --keep-after-run, not both")),
@@ -492,7 +498,11 @@ pub fn runs(world: &World, parsed: &Parsed) -> Result<(), CliError> {
     let limit = limit.ok_or_else(|| CliError::usage("Invalid --limit; use a positive number"))?;
     let mut line = rpc::Line::open(world, parsed, &["cron.runs", "cron.list"])?;
     let id = resolve(&mut line, id)?;
-    let answer = line.call("cron.runs", &json!({"id": id, "limit": limit})).map_err(|error| unknown(world, error))?;
+    let answer = line.call("cron.runs", &json!({"id": id, "limit": limit})).map_err(|error| {
+        let known = !error.message.contains("not found: ");
+        let error = unknown(world, error);
+        if known { error } else { error.hint("A one-time job is removed after success: name it by its whole id then.") }
+    })?;
     if world.json {
         return world.out.json(&answer);
     }
@@ -507,7 +517,8 @@ pub fn runs(world: &World, parsed: &Parsed) -> Result<(), CliError> {
 fn run_row(entry: &Value) -> Vec<String> {
     let number = |name: &str| entry.get(name).and_then(Value::as_u64);
     let at = number("runAtMs").or_else(|| number("ts")).map(date::iso_utc).unwrap_or_default();
-    let said = [text(entry, "error"), text(entry, "summary"), text(entry, "deliveryError")];
+    let taken = if entry.get("delivered").and_then(Value::as_bool) == Some(true) { "delivered" } else { "" };
+    let said = [text(entry, "error"), text(entry, "summary"), text(entry, "deliveryError"), taken];
     let said: Vec<String> = said.iter().filter(|text| !text.is_empty()).map(|text| short(text)).collect();
     vec![
         at.get(..19).unwrap_or_default().replace('T', " ") + "Z",
@@ -551,21 +562,37 @@ mod tests {
         assert_eq!(standing(&json!({"runningAtMs": 5}), true), "running");
     }
 
+    fn typed(flags: &str) -> Parsed {
+        let line = format!("openclaw cron add --name x {flags}");
+        let words: Vec<std::ffi::OsString> = line.split_whitespace().skip(1).map(Into::into).collect();
+        match parse::parse(&words) {
+            Ok(parse::Wish::Run(parsed)) => *parsed,
+            _ => panic!("{flags}"),
+        }
+    }
+
     #[test]
     fn a_zone_that_would_mean_nothing_is_refused() {
-        let parsed = |flags: &str| {
-            let line = format!("openclaw cron add --name x {flags}");
-            let words: Vec<std::ffi::OsString> = line.split_whitespace().skip(1).map(Into::into).collect();
-            match parse::parse(&words) {
-                Ok(parse::Wish::Run(parsed)) => parsed,
-                _ => panic!("{flags}"),
-            }
-        };
-        let refused = |flags: &str| schedule_of(&parsed(flags), 5).unwrap_err().message;
+        let refused = |flags: &str| schedule_of(&typed(flags), 5).unwrap_err().message;
         assert!(refused("--tz UTC").contains("--cron or --at"));
         assert!(refused("--tz UTC --every 1h").contains("--every"));
-        assert!(schedule_of(&parsed("--tz UTC --cron @daily"), 5).is_ok());
-        assert!(schedule_of(&parsed(""), 5).unwrap().is_none());
+        assert!(schedule_of(&typed("--tz UTC --cron @daily"), 5).is_ok());
+        assert!(schedule_of(&typed(""), 5).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_word_that_is_no_choice_is_refused_with_the_choices() {
+        let told = |flags: &str| members_of(&typed(flags)).err().map(|error| error.message).unwrap_or_default();
+        assert_eq!(told("--missed sometimes"), "--missed must be run or skip");
+        assert_eq!(told("--wake soon"), "--wake must be now or next-heartbeat");
+        assert_eq!(told("--missed skip --wake now"), "");
+    }
+
+    #[test]
+    fn a_run_says_that_its_answer_was_taken() {
+        let what = |entry: Value| run_row(&entry).pop().unwrap();
+        assert_eq!(what(json!({"summary": "hello", "delivered": true})), "hello\ndelivered");
+        assert_eq!(what(json!({"summary": "hello", "delivered": false, "deliveryError": "no"})), "hello\nno");
     }
 
     #[test]

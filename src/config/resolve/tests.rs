@@ -334,6 +334,14 @@ fn a_missing_variable_never_becomes_a_token() {
 }
 
 #[test]
+fn what_lacks_because_of_a_missing_variable_says_so() {
+    let refusal = case("{gateway: {mode: 'local'}, hooks: {enabled: true, token: '${NOPE}'}}").refusal();
+    let told = refusal.0.join("\n");
+    assert!(told.contains("hooks.token: Missing env var \"NOPE\""), "{told}");
+    assert!(told.contains("hooks.enabled requires hooks.token"), "{told}");
+}
+
+#[test]
 fn two_ways_to_give_a_password_contradict() {
     let mut both = flags(|f| {
         f.password = Some(Secret::new("x"));
