@@ -166,6 +166,16 @@ fn a_state_directory_that_cannot_be_written_is_named_with_the_way_out() {
 }
 
 #[test]
+fn the_first_command_a_newcomer_is_told_reaches_this_gateway() {
+    let mut gateway = Setup::new().env("OPENCLAW_GATEWAY_TOKEN", "").start();
+    let told = gateway.line("Try in another terminal:");
+    let words = told.split_once("-- ").or_else(|| told.split_once("openclaw ")).unwrap().1;
+    let words: Vec<&str> = words.split_whitespace().collect();
+    let output = gateway.home().run(&words, &[]);
+    assert!(output.status.success(), "{told}\n{}", stderr(&output));
+}
+
+#[test]
 fn a_syntax_error_is_given_with_line_and_column() {
     let home = Home::new();
     home.configure("{\n  gateway: {\n    mode: ,\n  },\n}\n");

@@ -150,7 +150,7 @@ fn warnings(world: &World, goals: &[Goal], probes: &[Probe]) -> Vec<Value> {
     let ids = |of: &[(&Goal, &Probe)]| of.iter().map(|(goal, _)| goal.id).collect::<Vec<_>>();
     if reached.is_empty() {
         let what = format!(
-            "No gateway answered. Look at the service and the port with `{}`.",
+            "No gateway answered and let this command in; see Targets. Look at the service and the port with `{}`.",
             world.command("gateway status --deep")
         );
         warnings.push(json!({ "code": "no_gateway_reachable", "message": what }));

@@ -11,7 +11,7 @@ use super::gateway_run::GatewayRunArgs;
 use crate::cli::fail::{CliError, Kind};
 use crate::cli::world::World;
 use crate::config::model::{ConsoleStyle as Style, Level, Logging};
-use crate::config::resolve::EXIT_CONFIG;
+use crate::config::resolve::{EXIT_CONFIG, default_port};
 use crate::config::{Plan, Refusal, plan, token};
 use crate::gateway::{self, Boot, Listeners, StartError};
 use crate::service::ports;
@@ -231,8 +231,10 @@ fn greet(world: &World, addresses: &[SocketAddr], made_token: Option<String>) {
     }
     let program = if std::env::var_os("CARGO").is_some() { "cargo run --release --" } else { "openclaw" };
     let profile = world.command("").trim().trim_start_matches("openclaw").to_string();
-    lines.push(format!("Try in another terminal:  {program}{profile} health"));
-    lines.push(format!("                          {program}{profile} gateway call system-presence"));
+    let found = default_port(&world.snapshot).0 == addr.port();
+    let port = if found { String::new() } else { format!(" --port {}", addr.port()) };
+    lines.push(format!("Try in another terminal:  {program}{profile} health{port}"));
+    lines.push(format!("                          {program}{profile} gateway call system-presence{port}"));
     lines.push("Stop it with Ctrl-C.".to_string());
     lines.push(String::new());
     for line in lines {
