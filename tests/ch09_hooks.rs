@@ -88,14 +88,15 @@ fn a_turn_hears_the_message_as_material_from_outside() {
 #[test]
 fn a_thinking_level_nobody_knows_is_left_out_and_the_log_says_so() {
     let (mut gateway, upstream) = gateway(vec![]);
-    for (word, known) in [("ultrathink", true), ("enormous", false)] {
+    for word in ["ultrathink", "enormous"] {
         let answer = post(&gateway, "/agent", json!({"message": "go", "thinking": word, "deliver": false}));
         assert_eq!(answer.status, 200, "{}", answer.body);
         upstream.asked();
-        assert_eq!(gateway.console().contains("thinking level"), !known, "{word}");
     }
+    // The log comes by a thread of its own; what the first word had to say would stand before this.
     let line = gateway.line("a hook's thinking level is not known");
     assert!(line.contains("off|minimal|low|medium|high") && !line.contains("enormous"), "{line}");
+    assert_eq!(gateway.console().matches("thinking level").count(), 1);
 }
 
 #[test]

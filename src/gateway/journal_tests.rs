@@ -189,3 +189,20 @@ fn a_message_that_could_not_be_saved_holds_up_neither_who_waits_for_it_nor_the_e
         exits(&effects) && answers(&effects).iter().any(|told| told["runId"] == "new" && told["status"] == "error")
     );
 }
+
+#[test]
+fn only_what_the_end_of_the_gateway_kept_from_being_heard_comes_back() {
+    let key = "agent:main:new";
+    for (aborted, done) in [(false, 0), (true, 1)] {
+        let mut script = gateway();
+        let (_, then) = job(call(&mut script, "agent", say("new", key)));
+        if aborted {
+            call(&mut script, "chat.abort", json!({"sessionKey": key}));
+        }
+        script.raw(Input::Signal(Signal::Terminate));
+        let (_, then) = job(stored(&mut script, then, Done::Written(Ok(()))));
+        let effects = stored(&mut script, then, Done::Written(Ok(())));
+        let written = effects.iter().filter(|effect| matches!(effect, Effect::Disk(Job::Journal(..), _))).count();
+        assert!(written == done && script.state.runs.is_empty(), "{aborted}");
+    }
+}

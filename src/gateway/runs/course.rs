@@ -288,7 +288,7 @@ impl State {
         }
         let Some(run) = self.runs.remove(no) else { return };
         // What still waited when the gateway stopped is in no transcript: the next start puts it there.
-        let is_unheard = self.stopping && run.spec.is_some();
+        let is_unheard = run.spec.is_some() && outcome.stopped() == Some(AbortReason::Shutdown);
         for id in run.ids() {
             self.note_end(id, &ended, now, fx);
             if !is_unheard {
