@@ -20,13 +20,21 @@ pub fn kind_of(stored: &str, entry: &Entry) -> Option<Kind> {
     key::agent_of(stored)?;
     let kind = match key::rest_of(stored).split_once(':')? {
         ("openai" | "openresponses" | "hook", id) => is_made(id, entry).then_some(Kind::Call),
-        ("cron", rest) => rest.rsplit_once(":run:").filter(|(_, id)| is_uuid(id)).map(|_| Kind::Run),
+        ("cron", rest) => is_run(rest, entry).then_some(Kind::Run),
         _ => None,
     }?;
     let left = |name: &str| {
         OF_CONVERSATION.contains(&name) || LEFT_BY_RUNS.contains(&name) || (kind == Kind::Run && name == "label")
     };
     (!is_kept(entry) && entry.fields().names().all(left)).then_some(kind)
+}
+
+/// The last run of a job, which may be gone itself, or the row of a single one.
+fn is_run(rest: &str, entry: &Entry) -> bool {
+    match rest.rsplit_once(":run:") {
+        Some((_, id)) => is_uuid(id),
+        None => !rest.contains(':') && conversation(entry) == Some(Kind::Run),
+    }
 }
 
 fn is_made(id: &str, entry: &Entry) -> bool {
@@ -85,6 +93,7 @@ mod tests {
             assert_eq!(kind(key, OTHER), None, "a program named it, or an original made it: {key}");
         }
         assert_eq!(kind("agent:main:cron:#:run:#", OTHER), Some(Kind::Run));
+        assert_eq!((kind("agent:main:cron:#", RUN), kind("agent:main:cron:#", OTHER)), (Some(Kind::Run), None));
         for key in [
             "agent:main:main",
             "agent:main:openai-user:#",
