@@ -185,6 +185,25 @@ fn the_default_number_of_connections_is_really_served() {
     assert_eq!(Wire::open(gateway.port).answer().unwrap().status, 503);
 }
 
+#[test]
+fn a_thousand_programs_keep_their_connections_and_none_is_left_behind() {
+    let gateway = Setup::new().slow().config(r#"{gateway: {mode: "local", maxConnections: 4096}}"#).start();
+    let request = "GET /health HTTP/1.1\r\nHost: x\r\n\r\n";
+    // Five times a thousand are more than there is room for: those that left are forgotten. A gateway that does not
+    // forget them is crowded for ever.
+    for _ in 0..5 {
+        while Wire::open(gateway.port).ask(request).closes() {}
+        let mut wires = Vec::new();
+        for _ in 0..1000 {
+            wires.push(Wire::open(gateway.port));
+            assert_eq!(wires.last_mut().unwrap().ask(request).status, 200);
+        }
+        // What was served before is still there.
+        let again = wires.iter_mut().map(|wire| wire.ask(request)).filter(|answer| answer.status == 200).count();
+        assert_eq!(again, 1000);
+    }
+}
+
 /// `depth` arrays inside each other.
 fn nested(depth: usize) -> String {
     "[".repeat(depth) + &"]".repeat(depth)
