@@ -736,3 +736,15 @@ fn a_conversation_that_was_answered_goes_on_after_a_kill() {
     let asked = upstream.asked().to_string();
     assert!(asked.contains("I am Ann") && asked.contains("Hello Ann."), "{asked}");
 }
+
+#[test]
+fn the_log_says_once_what_switches_an_interface_on() {
+    let mut gateway = Gateway::start();
+    for _ in 0..3 {
+        assert_eq!(get(&gateway, "/v1/models").status, 404);
+    }
+    assert_eq!(hi(&gateway).status, 404);
+    gateway.line("/v1/chat/completions is off; set gateway.http.endpoints.chatCompletions.enabled: true");
+    let console = gateway.console();
+    assert_eq!(console.matches("/v1/models is off").count(), 1, "{console}");
+}

@@ -35,6 +35,7 @@ use crate::agent::tool::approval::pending::Approvals;
 use crate::config::env::Env;
 use crate::config::model::Config;
 use crate::config::paths::Paths;
+use crate::http::api::Surface;
 use crate::limits;
 use crate::protocol::errors::WireError;
 use crate::sys::clock::Now;
@@ -262,6 +263,8 @@ pub struct State {
     pub models: ModelMemory,
     /// When sessions were let go.
     pub sweeps: Sweeps,
+    /// Interfaces that somebody asked for while they are off; the log says of each once what switches it on.
+    pub asked_off: Vec<Surface>,
     /// A save of the indexes is due by timer.
     pub sessions_gate: bool,
     /// Who follows which sessions.
@@ -361,6 +364,7 @@ impl State {
             approvals_at: None,
             models: ModelMemory::default(),
             sweeps: Sweeps::default(),
+            asked_off: Vec::new(),
             sessions_gate: false,
             watch: Watch::default(),
             heartbeats: Heartbeats::default(),

@@ -62,6 +62,7 @@ impl State {
     pub fn admit_program(&mut self, ask: &Admit, now: Now) -> Result<Grant, Box<Reply>> {
         let row = ask.row;
         if !self.serves(row.surface) {
+            self.hint_at_switch(row);
             return Err(Box::new(Reply::not_found()));
         }
         if !ask.method_fits {
@@ -85,6 +86,21 @@ impl State {
             Surface::AdminRpc => http.admin_rpc,
             Surface::Tools => true,
             Surface::Metrics => self.config.gateway.metrics,
+        }
+    }
+
+    /// The answer says nothing of what could be here; the log says it to the operator, once.
+    fn hint_at_switch(&mut self, row: &Row) {
+        let key = match row.surface {
+            Surface::Chat | Surface::Models | Surface::Embeddings => "gateway.http.endpoints.chatCompletions.enabled",
+            Surface::Responses => "gateway.http.endpoints.responses.enabled",
+            Surface::AdminRpc => "plugins.entries[\"admin-http-rpc\"].enabled",
+            Surface::Metrics => "gateway.metrics.enabled",
+            Surface::Tools => return,
+        };
+        if !self.asked_off.contains(&row.surface) {
+            self.asked_off.push(row.surface);
+            log::info!(target: "http", "{} is off; set {key}: true and start the gateway again", row.path);
         }
     }
 
