@@ -10,6 +10,9 @@ const CURRENT: &str = "[Current message - respond to this]";
 /// The prompt of a message that is only a picture.
 pub const ONLY_PICTURES: &str = "User sent image(s) with no text.";
 
+/// Stands for a picture of an earlier message.
+pub const PICTURE: &str = " [image]";
+
 /// What the messages of a request say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Conversation {
@@ -73,11 +76,15 @@ pub fn read(list: &[Value]) -> Option<Conversation> {
         match role(message).as_str() {
             "system" | "developer" => system.extend((!text.is_empty()).then_some(text)),
             "user" => {
-                if last_user == Some(at) {
-                    said.pictures = pictures(message.get("content"));
+                let found = pictures(message.get("content"));
+                let text = if text.is_empty() && !found.is_empty() { ONLY_PICTURES.to_string() } else { text };
+                let mut entry = Entry::user(text);
+                // The model sees pictures of the current message only; it should know that there were others.
+                match last_user == Some(at) {
+                    true => said.pictures = found,
+                    false => found.iter().for_each(|_| entry.add(PICTURE)),
                 }
-                let text = if text.is_empty() && !said.pictures.is_empty() { ONLY_PICTURES.to_string() } else { text };
-                push(&mut entries, Entry::user(text));
+                push(&mut entries, entry);
             }
             "assistant" => push_assistant(&mut entries, message, text),
             "tool" | "function" => push_tool(&mut entries, &mut said, message, text),
@@ -222,7 +229,8 @@ mod tests {
             {"role": "user", "content": [picture(json!("data:old"))]},
             {"role": "user", "content": [picture(json!({"url": "data:new"})), picture(json!("data:two")), picture(json!(5))]},
         ]));
-        assert_eq!((text.prompt.as_str(), text.pictures.len()), (ONLY_PICTURES, 3));
+        let earlier = format!("{CONTEXT}\nUser: {ONLY_PICTURES} [image]\n\n{CURRENT}\nUser: {ONLY_PICTURES}");
+        assert_eq!((text.prompt, text.pictures.len()), (earlier, 3));
         assert_eq!(text.pictures, ["data:new", "data:two", ""]);
     }
 

@@ -110,7 +110,7 @@ impl Sorted {
         let current = messages::current(&self.entries);
         // The model sees pictures of the current message only; it should know that there were others.
         for (at, _) in self.images.iter().filter(|(at, _)| Some(*at) != current) {
-            self.entries.iter_mut().skip(*at).take(1).for_each(|entry| entry.add(" [image]"));
+            self.entries.iter_mut().skip(*at).take(1).for_each(|entry| entry.add(messages::PICTURE));
         }
         self.images.retain(|(at, _)| Some(*at) == current);
         let text = messages::prompt(&self.entries).ok_or_else(|| Refused("Missing user message in `input`.".into()))?;
