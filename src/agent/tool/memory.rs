@@ -8,7 +8,7 @@ use std::path::{Component, Path, PathBuf};
 use serde_json::Value;
 
 use super::args::Args;
-use super::outcome::{ToolOutcome, floor};
+use super::outcome::ToolOutcome;
 use super::text;
 use super::workspace::Workspace;
 use crate::agent::control::Control;
@@ -163,7 +163,7 @@ impl Passage<'_> {
     fn row(&self, score: f64) -> Value {
         let lines: Vec<&str> = self.file.lines().skip(self.first - 1).take(self.last + 1 - self.first).collect();
         let text = lines.join("\n");
-        let snippet = text.get(..floor(&text, limits::MEMORY_SNIPPET)).unwrap_or_default().trim();
+        let snippet = text.get(..text.floor_char_boundary(limits::MEMORY_SNIPPET)).unwrap_or_default().trim();
         let score = (score * 1000.0).round() / 1000.0;
         json!({
             "path": self.path, "startLine": self.first, "endLine": self.last, "score": score, "snippet": snippet,

@@ -94,20 +94,10 @@ pub fn head_and_tail(text: &str, max: usize) -> String {
     if text.len() <= max {
         return text.to_string();
     }
-    let head = floor(text, max * 2 / 3);
-    let tail = ceil(text, text.len() - max / 3);
+    let head = text.floor_char_boundary(max * 2 / 3);
+    let tail = text.ceil_char_boundary(text.len() - max / 3);
     let (start, end) = (text.get(..head).unwrap_or_default(), text.get(tail..).unwrap_or_default());
     format!("{start}\n[... {} bytes left out ...]\n{end}", tail - head)
-}
-
-/// The largest character boundary not after `at`.
-pub fn floor(text: &str, at: usize) -> usize {
-    (0..=at.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0)
-}
-
-/// The smallest character boundary not before `at`.
-pub fn ceil(text: &str, at: usize) -> usize {
-    (at..=text.len()).find(|at| text.is_char_boundary(*at)).unwrap_or(text.len())
 }
 
 #[cfg(test)]

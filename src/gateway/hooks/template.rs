@@ -44,8 +44,7 @@ pub fn render(template: &str, source: &Source<'_>) -> String {
 
 fn push(out: &mut String, text: &str) {
     let room = limits::HOOK_TEXT_BYTES.saturating_sub(out.len());
-    let end = if text.len() <= room { text.len() } else { crate::agent::tool::outcome::floor(text, room) };
-    out.push_str(text.get(..end).unwrap_or_default());
+    out.push_str(text.get(..text.floor_char_boundary(room)).unwrap_or_default());
 }
 
 impl Source<'_> {

@@ -315,8 +315,9 @@ fn seconds(number: f64) -> Option<u64> {
     (number > 0.0 && number.is_finite()).then_some(number as u64)
 }
 
-fn bounded(text: String) -> String {
-    text.chars().take(limits::HOOK_TEXT_BYTES).collect()
+fn bounded(mut text: String) -> String {
+    text.truncate(text.floor_char_boundary(limits::HOOK_TEXT_BYTES));
+    text
 }
 
 /// A name in one line of bounded length.

@@ -10,7 +10,7 @@ use std::time::Instant;
 pub use self::address::{check as check_address, host_of};
 pub use self::client::HttpWeb;
 use super::Work;
-use super::outcome::{ToolOutcome, floor};
+use super::outcome::ToolOutcome;
 use super::readable::{self, Form};
 use super::settings::Settings;
 use super::text;
@@ -82,7 +82,7 @@ fn show(url: &str, last: &str, page: &Page, work: &Work<'_>, settings: &Settings
         Err(text) => return ToolOutcome::error(format!("web_fetch: {text}")),
     };
     let most = work.args.count("maxChars").unwrap_or(settings.web_chars).min(settings.web_chars);
-    let end = floor(&shown, most);
+    let end = shown.floor_char_boundary(most);
     let truncated = page.cut || end < shown.len();
     shown.truncate(end);
     let details = json!({
