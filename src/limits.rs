@@ -124,6 +124,9 @@ pub const SYSTEM_EVENT_CHARS: usize = 4096;
 pub const SYSTEM_EVENTS: usize = 20;
 /// Sessions for which system events wait.
 pub const SYSTEM_EVENT_SESSIONS: usize = 256;
+/// Bytes of the texts of all that wait: the file is written as a whole, six times as long where all of it is escaped, and
+/// must be readable at the next start.
+pub const SYSTEM_EVENTS_BYTES: usize = 4 * MIB;
 /// Characters of a text that could not be delivered and is told to the main session.
 pub const UNDELIVERED_CHARS: usize = 2000;
 /// Wishes for a heartbeat within this time make one run (agent.md 25).
@@ -368,6 +371,8 @@ pub const HOOK_TEXT_BYTES: usize = 256 * KIB;
 pub const HOOK_NAME_CHARS: usize = 120;
 /// Items for which one request of a hook starts turns (http.md 10.4).
 pub const HOOK_ITEMS: usize = 200;
+/// Bytes of the texts of all of them: a template may put one long member into each.
+pub const HOOK_ITEMS_BYTES: usize = 2 * MIB;
 /// Longest name a caller gives its request, so that a repeated one is known (http.md 10.3).
 pub const HOOK_KEY_CHARS: usize = 256;
 /// Requests with a name that are remembered.

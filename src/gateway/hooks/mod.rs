@@ -35,6 +35,7 @@ use crate::limits;
 use crate::protocol::errors::{Code, WireError};
 use crate::session::{key, patch};
 use crate::store::session::throwaway::Kind;
+use crate::store::sessions::spelling;
 use crate::sys::clock::Now;
 use crate::sys::id::{self, constant_time_eq};
 use crate::sys::table::Table;
@@ -114,6 +115,11 @@ impl HookBook {
         self.replays.retain(|_, replay| {
             replay.over.as_ref().is_none_or(|(at, _)| now.mono.saturating_sub(*at) < limits::HOOK_REPLAY)
         });
+    }
+
+    /// A caller who waited has gone.
+    pub fn gone(&mut self, ticket: u64) {
+        self.runs.values_mut().for_each(|run| run.waiters.retain(|waits| *waits != ticket));
     }
 
     /// Room for one more request that may be repeated: the one that was over first goes.
@@ -233,7 +239,12 @@ impl State {
         fx: &mut Vec<Effect>,
     ) -> Option<Reply> {
         let wish = match wish {
-            Wish::Wake(wake) => return Some(Reply::json(200, self.hook_wake(&wake, now, fx).to_string())),
+            Wish::Wake(wake) => {
+                return Some(match self.hook_wake(&wake, now, fx) {
+                    Ok(answer) => Reply::json(200, answer.to_string()),
+                    Err((status, text)) => failed(status, &text),
+                });
+            }
             Wish::Turn(turn) => turn,
         };
         let (run_id, no) = match self.hook_turn(*wish, path, key, now, fx) {
@@ -257,15 +268,13 @@ impl State {
         for (at, wish) in all.into_iter().enumerate() {
             // Two items that say the same are two turns.
             let key = key.map(|key| format!("{key}\0{at}"));
-            match wish {
-                Wish::Wake(wake) => drop(self.hook_wake(&wake, now, fx)),
-                Wish::Turn(turn) => match self.hook_turn(*turn, path, key.as_deref(), now, fx) {
-                    Ok((run_id, _)) => run_ids.push(run_id),
-                    Err(refusal) => {
-                        failure.get_or_insert(refusal);
-                    }
-                },
-            }
+            let granted = match wish {
+                Wish::Wake(wake) => self.hook_wake(&wake, now, fx).map(drop),
+                Wish::Turn(turn) => {
+                    self.hook_turn(*turn, path, key.as_deref(), now, fx).map(|(run_id, _)| run_ids.push(run_id))
+                }
+            };
+            failure = failure.or(granted.err());
         }
         let mut body = json!({"ok": failure.is_none(), "runIds": run_ids, "dispatched": run_ids.len()});
         if let Some(members) = body.as_object_mut() {
@@ -274,12 +283,23 @@ impl State {
                 |(_, why): &Failed| format!("hook fan-out incomplete: {}/{count} dispatched: {why}", run_ids.len());
             members.extend(failure.as_ref().map(|failure| ("error".to_string(), text(failure).into())));
         }
-        Reply::json(failure.map_or(200, |(status, _)| status), body.to_string())
+        let reply = Reply::json(failure.as_ref().map_or(200, |(status, _)| *status), body.to_string());
+        later(reply)
     }
 
-    fn hook_wake(&mut self, wish: &WakeWish, now: Now, fx: &mut Vec<Effect>) -> Value {
+    /// The session a hook names, of the agent it is for. What comes out is judged, however it was spelt.
+    fn hook_place(&self, written: &str, agent: &str) -> Result<Place, Failed> {
+        let spelt = spelling(written.trim());
+        let place = session_key::of_key(&self.config, key::rest_of(&spelt), Some(agent));
+        match place.agent == agent && !key::is_reserved(&place.key) {
+            true => Ok(place),
+            false => Err((400, "sessionKey names another agent's session or one of the gateway's own".to_string())),
+        }
+    }
+
+    fn hook_wake(&mut self, wish: &WakeWish, now: Now, fx: &mut Vec<Effect>) -> Result<Value, Failed> {
         let place = match &wish.session_key {
-            Some(written) => session_key::of_key(&self.config, key::rest_of(written), Some(&wish.agent)),
+            Some(written) => self.hook_place(written, &wish.agent)?,
             None => self.main_place(&wish.agent),
         };
         let queued = self.queue_line(&place, &wish.text, Speaker::Channel, now);
@@ -287,11 +307,11 @@ impl State {
             self.wake(&wish.agent, Wake::Now, "hook:wake", now, fx);
         }
         log::info!(target: "gateway/hooks", "wake session={} queued={queued:?}", place.key);
-        json!({
+        Ok(json!({
             "ok": true,
             "mode": if wish.waits { "next-heartbeat" } else { "now" },
             "eventOutcome": if queued == Queued::New { "queued" } else { "coalesced" },
-        })
+        }))
     }
 
     /// Starts a turn, or finds the one that the same request has started before.
@@ -330,10 +350,10 @@ impl State {
 
     fn hook_intake(&mut self, wish: &TurnWish, run_id: &str, now: Now) -> Result<Intake, Failed> {
         let written = match &wish.session_key {
-            Some(written) => key::rest_of(written).to_string(),
+            Some(written) => written.clone(),
             None => format!("hook:{}", self.entropy.uuid()),
         };
-        let place = session_key::of_key(&self.config, &written, Some(&wish.agent));
+        let place = self.hook_place(&written, &wish.agent)?;
         let model = wish.model.as_deref().map(|name| resolve::find(&self.config, name)).transpose();
         let model = model.map_err(|error| (400, error.message))?;
         if let Some(model) = model.as_ref().filter(|model| !resolve::allowed(&self.config, model)) {
@@ -427,8 +447,12 @@ fn accepted(run_id: &str, completion: Option<&Value>) -> Reply {
 }
 
 fn failed(status: u16, text: &str) -> Reply {
-    let reply = refused(status, text);
-    if status == 503 { reply.header("Retry-After", "1") } else { reply }
+    later(refused(status, text))
+}
+
+/// A caller who may come back is told when.
+fn later(reply: Reply) -> Reply {
+    if reply.status() == 503 { reply.header("Retry-After", "1") } else { reply }
 }
 
 fn status_of(error: WireError) -> Failed {

@@ -321,3 +321,52 @@ fn the_session_of_a_turn_is_on_disk_before_its_answer_also_beside_a_line() {
     let reply = effects.iter().position(|effect| matches!(effect, Effect::Disk(_, Then::Reply(..))));
     assert!(index.is_some() && index < reply, "{index:?} {reply:?}");
 }
+
+#[test]
+fn a_session_key_leads_to_no_other_agent_and_to_none_of_the_gateways_own_sessions() {
+    let mut script = script(json!({"allowRequestSessionKey": true}));
+    for key in [
+        "agent:x:agent:ops:main",
+        "agent:x: agent:ops:main",
+        "agent:x:agent:main:cron:1",
+        "agent:x:agent:../../p:k",
+        "agent:x:agent:/tmp/p:k",
+        "Cron:1",
+    ] {
+        let session_key = Some(key.to_string());
+        let turn = TurnWish {
+            message: "m".into(),
+            agent: "main".into(),
+            session_key: session_key.clone(),
+            ..TurnWish::default()
+        };
+        let wake = WakeWish { text: "x".into(), waits: false, agent: "main".into(), session_key };
+        for wish in [Wish::Turn(Box::new(turn)), Wish::Wake(wake)] {
+            let order = order(&script, vec![wish], false, None);
+            let answer = ask(&mut script, 1, order);
+            assert_eq!(answer[0].1, 400, "{key}: {answer:?}");
+        }
+    }
+    assert!(script.state.runs.is_empty() && script.state.sessions.is_empty());
+    for (written, key) in [("Agent:main:CI", "agent:main:ci"), ("AGENT:ops:desk", "agent:main:desk")] {
+        let session_key = Some(written.to_string());
+        let own = TurnWish { message: "m".into(), agent: "main".into(), session_key, ..TurnWish::default() };
+        let order = order(&script, vec![Wish::Turn(Box::new(own))], false, None);
+        assert_eq!(ask(&mut script, 2, order)[0].1, 200);
+        assert!(script.state.runs.all().any(|(_, run)| run.session_key == key), "{written}");
+    }
+}
+
+#[test]
+fn who_waited_and_went_is_forgotten() {
+    let mut script = script(json!({}));
+    for ticket in 1..=5 {
+        let order = order(&script, vec![turn("one")], true, Some("same"));
+        assert!(ask(&mut script, ticket, order).is_empty());
+        if ticket < 5 {
+            script.raw(Input::ProgramGone(ticket));
+        }
+    }
+    let told: Vec<u64> = answers(&end_all(&mut script)).into_iter().map(|(ticket, ..)| ticket).collect();
+    assert_eq!(told, [5]);
+}

@@ -1,5 +1,5 @@
 //! What a hook asks for: the payload of `wake` and `agent` and the mappings, turned into wishes that the state can grant
-//! (http.md 10.2 to 10.4). Pure; texts of refusals are those that callers of the original know.
+//! (http.md 10.2 to 10.4). Texts of refusals are those that callers of the original know.
 
 use serde_json::Value;
 
@@ -17,6 +17,16 @@ pub enum Wish {
     Wake(WakeWish),
     /// A turn.
     Turn(Box<TurnWish>),
+}
+
+impl Wish {
+    /// Of its text, which may be the same long one for each item of a list.
+    fn bytes(&self) -> usize {
+        match self {
+            Wish::Wake(wake) => wake.text.len(),
+            Wish::Turn(turn) => turn.message.len(),
+        }
+    }
 }
 
 /// A line for a session.
@@ -159,12 +169,17 @@ fn mapped(config: &Config, mapping: &Mapping, source: &Source<'_>) -> Refused<Wi
         return Ok(Wishes { all: vec![applied(config, mapping, source)?], fans_out: false, waits: false });
     };
     let items = source.payload.get(key).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    let (mut all, mut payload) = (Vec::new(), source.payload.clone());
+    let (mut all, mut payload, mut bytes) = (Vec::new(), source.payload.clone(), 0);
     for item in items.iter().take(limits::HOOK_ITEMS) {
         if let Some(members) = payload.as_object_mut() {
             members.insert(key.to_string(), Value::Array(vec![item.clone()]));
         }
-        all.push(applied(config, mapping, &Source { payload: &payload, ..source.clone() })?);
+        let wish = applied(config, mapping, &Source { payload: &payload, ..source.clone() })?;
+        bytes += wish.bytes();
+        if bytes > limits::HOOK_ITEMS_BYTES {
+            break;
+        }
+        all.push(wish);
     }
     if items.len() > all.len() {
         log::warn!(target: "gateway/hooks", "a hook has too many items, the rest is left out items={} most={}", items.len(), all.len());

@@ -170,4 +170,9 @@ fn new_mail_makes_a_turn_for_each_message() {
     assert_eq!(second.session_key.as_deref(), Some("hook:gmail:m1"));
     assert!(second.message.contains("a@b") && second.message.contains("Subject: s") && !second.trusted);
     assert!(ask(&mail, "gmail", json!({})).unwrap().all.is_empty());
+    let long = |n: usize| json!({"id": format!("m{n}"), "body": "b".repeat(limits::HOOK_TEXT_BYTES / 2)});
+    let wishes = ask(&mail, "gmail", json!({"messages": (0..40).map(long).collect::<Vec<Value>>()})).unwrap().all;
+    let bytes: usize = wishes.iter().map(Wish::bytes).sum();
+    let all = limits::HOOK_ITEMS_BYTES / (limits::HOOK_TEXT_BYTES / 2);
+    assert!(bytes <= limits::HOOK_ITEMS_BYTES && wishes.len() + 1 == all, "{}", wishes.len());
 }

@@ -130,6 +130,7 @@ impl State {
     /// A program has gone: nobody would read the answer.
     pub fn program_gone(&mut self, ticket: u64, now: Now, fx: &mut Vec<Effect>) {
         self.held_inputs.retain(|held| !matches!(held, Input::Program { ticket: of, .. } if *of == ticket));
+        self.hooks.gone(ticket);
         if self.call_is_over(ticket) {
             return;
         }

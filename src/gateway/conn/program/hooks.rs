@@ -66,6 +66,7 @@ impl Server<'_> {
         let exchange = Exchange { head, grant: &grant, body: &body, hub, socket, date: &date, ahead: Cell::default() };
         let answered = serve(&exchange, config, query);
         self.heads.give_back(&exchange.ahead.take());
+        drop(body);
         match answered {
             Answered::Reply(reply) => self.answer(head, &if stays { reply } else { reply.closing() }),
             Answered::Streamed(After::Keep) if stays => Turn::Again,
