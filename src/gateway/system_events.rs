@@ -62,6 +62,7 @@ impl SystemEvents {
             lines.pop_front();
         }
         lines.push_back(Line { text, ms, speaker });
+        while self.bytes() > limits::SYSTEM_EVENTS_BYTES && self.drop_one(key) {}
         self.unsaved = true;
         Queued::New
     }
@@ -109,15 +110,26 @@ impl SystemEvents {
     }
 
     fn make_room(&mut self, key: &str) {
-        if self.by_session.len() < limits::SYSTEM_EVENT_SESSIONS || self.by_session.contains_key(key) {
-            return;
+        if self.by_session.len() >= limits::SYSTEM_EVENT_SESSIONS && !self.by_session.contains_key(key) {
+            self.drop_one(key);
         }
-        let newest = |lines: &VecDeque<Line>| lines.back().map_or(0, |line| line.ms);
-        let oldest = self.by_session.iter().min_by_key(|(_, lines)| newest(lines)).map(|(key, _)| key.clone());
-        if let Some(key) = oldest {
-            log::warn!(target: "gateway", "lines for too many sessions wait; those of one are dropped session={key}");
-            self.by_session.remove(&key);
-        }
+    }
+
+    fn bytes(&self) -> usize {
+        self.by_session.values().flatten().map(|line| line.text.len()).sum()
+    }
+
+    /// Drops the lines of a session that nobody looks at, but not of this one: where only strangers have spoken first,
+    /// then the one that got a line longest ago. False when there is no other.
+    fn drop_one(&mut self, but: &str) -> bool {
+        let rank = |lines: &VecDeque<Line>| {
+            let own = lines.iter().any(|line| line.speaker == Speaker::Operator);
+            (own, lines.back().map_or(0, |line| line.ms))
+        };
+        let others = self.by_session.iter().filter(|(key, _)| key.as_str() != but);
+        let Some(key) = others.min_by_key(|(_, lines)| rank(lines)).map(|(key, _)| key.clone()) else { return false };
+        log::warn!(target: "gateway", "too many lines wait; those of one session are dropped session={key}");
+        self.by_session.remove(&key).is_some()
     }
 
     /// The lines of a session, oldest first.
@@ -301,5 +313,14 @@ mod tests {
         }
         assert_eq!(events.by_session.len(), limits::SYSTEM_EVENT_SESSIONS);
         assert!(!events.wait_for("k") && events.wait_for("s0"));
+        let mut events = SystemEvents::default();
+        events.add("own", "tea", 1, OPERATOR);
+        for n in 0..limits::SYSTEM_EVENT_SESSIONS * limits::SYSTEM_EVENTS {
+            let key = format!("s{}", n / limits::SYSTEM_EVENTS);
+            let text = "\u{10348}".repeat(limits::SYSTEM_EVENT_CHARS - 4) + &format!("{n:04}");
+            events.add(&key, &text, 2 + n as u64, Speaker::Channel);
+            assert!(events.bytes() <= limits::SYSTEM_EVENTS_BYTES);
+        }
+        assert_eq!(events.texts("own").next(), Some("tea"), "strangers do not push out what the operator waits for");
     }
 }
