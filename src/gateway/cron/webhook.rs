@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::agent::control::Control;
-use crate::agent::http::{Client, Deadlines, Reach, Request, Settings, plain};
+use crate::agent::http::{Client, Deadlines, HttpError, Reach, Request, Settings, plain};
 use crate::agent::tool::web::{check_address, host_of};
 use crate::config::Secret;
 use crate::limits;
@@ -70,13 +70,18 @@ fn refused(why: &str) -> WireError {
 }
 
 fn once(post: &Post, control: &Control) -> Result<u16, String> {
-    let client = Client::new(&post.url, &post.http, post.reach).map_err(|fault| fault.to_string())?;
+    // Its own words would repeat the address.
+    let plainly = |fault: HttpError| match fault {
+        HttpError::BadUrl(_) => "delivery.to is not a valid address".to_string(),
+        other => other.to_string(),
+    };
+    let client = Client::new(&post.url, &post.http, post.reach).map_err(plainly)?;
     let bearer = post.token.as_ref().map(|token| plain("Authorization", &format!("Bearer {}", token.expose())));
     let headers: Vec<(String, Secret)> = bearer.into_iter().collect();
     let deadlines =
         Deadlines { connect: limits::WEB_CONNECT, first: limits::WEB_SILENCE, between: limits::WEB_SILENCE };
     let request = Request { url: &post.url, headers: &headers, body: Some(&post.body), deadlines };
-    client.send(&request, control).map(|answer| answer.status).map_err(|fault| fault.to_string())
+    client.send(&request, control).map(|answer| answer.status).map_err(plainly)
 }
 
 #[cfg(test)]
