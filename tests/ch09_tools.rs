@@ -117,6 +117,9 @@ fn what_policy_or_the_list_for_programs_denies_looks_unknown() {
     assert_eq!(error(&send).1, "tool_error", "allowed again: {}", send.body);
     let plain = Gateway::start();
     assert_eq!(invoke(&plain, json!({"tool": "sessions_send"})).status, 404);
+    let planning = Setup::new().config(r#"{gateway: {tools: {allow: ["cron"]}}}"#).start();
+    let list = invoke(&planning, json!({"tool": "cron", "args": {"action": "list"}}));
+    assert_eq!(list.status, 200, "{}", list.body);
 }
 
 #[test]

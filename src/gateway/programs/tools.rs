@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::agent::model::{ModelRef, resolve};
 use crate::agent::tool::approval::judge::Rules;
-use crate::agent::tool::table::{self, Group, TOOLS};
+use crate::agent::tool::table::{self, Group, TOOLS, Tool};
 use crate::config::{Config, Env, Paths};
 use crate::gateway::session_key::{self, Place};
 use crate::gateway::state::State;
@@ -93,9 +93,10 @@ pub fn denied(config: &Value, owner: bool) -> Vec<String> {
     let allowed = if owner { texts("allow") } else { Vec::new() };
     let coding = |group: Group| matches!(group, Group::Fs | Group::Runtime);
     let local = TOOLS.iter().filter(|tool| coding(tool.group)).map(|tool| tool.name.to_string());
-    let listed = DENIED.iter().filter(|name| table::find(name).is_some()).map(|name| (*name).to_string());
-    let listed = listed.filter(|name| !allowed.contains(name));
-    local.chain(listed).chain(texts("deny")).collect()
+    // By the tool: a name and its other spelling may both stand on the list.
+    let given = |tool: &Tool| allowed.iter().any(|name| table::find(name).is_some_and(|found| found.id == tool.id));
+    let listed = DENIED.iter().filter_map(|name| table::find(name)).filter(|tool| !given(tool));
+    local.chain(listed.map(|tool| tool.name.to_string())).chain(texts("deny")).collect()
 }
 
 /// Agents that an agent may start turns of beside itself (`subagents.allowAgents`); whether it is all of them.
@@ -128,6 +129,11 @@ mod tests {
         assert!(!has(true, "sessions_send") && has(false, "sessions_send"));
         for name in ["read", "write", "edit", "apply_patch", "exec", "process", "web_fetch"] {
             assert!(has(true, name) && has(false, name), "{name}");
+        }
+        assert!(has(true, "cron"), "it was not asked for");
+        for name in ["cron", " Automations"] {
+            let config = json!({"gateway": {"tools": {"allow": [name]}}});
+            assert!(!denied(&config, true).iter().any(|known| known == "cron" || known == "automations"), "{name}");
         }
         assert!(!has(true, "sessions_list") && denied(&Value::Null, true).contains(&"sessions_send".to_string()));
     }
