@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::StartError;
 use super::access::Access;
+use super::cron::files::book_path;
 use super::pairing_devices::DeviceBook;
 use super::pairing_nodes::NodeBook;
 use super::state::{Beginning, Facts, State};
@@ -172,7 +173,7 @@ fn clean(paths: &Paths, config: &Config) {
         .resolved()
         .iter()
         .flat_map(|agent| [config.session_store(paths, &agent.id), paths.auth_profiles(&agent.id)])
-        .chain([paths.state_dir.join("cron/jobs.json")])
+        .chain([book_path(config, paths)])
         .collect();
     for dir in shared.map(PathBuf::as_path).into_iter().chain(files.iter().filter_map(|file| file.parent())) {
         match atomic::clean(dir) {

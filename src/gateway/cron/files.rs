@@ -2,6 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use serde_json::Value;
+
+use crate::config::Config;
+use crate::config::paths::Paths;
 use crate::cron::book::Book;
 use crate::cron::history::{self, Wanted};
 use crate::cron::job::{Ended, Job as CronEntry};
@@ -11,6 +15,15 @@ use crate::limits;
 use crate::protocol::errors::WireError;
 use crate::store::{atomic, run_log};
 use crate::sys::zone::Zone;
+
+/// The book's file (`cron.store`).
+pub fn book_path(config: &Config, paths: &Paths) -> PathBuf {
+    let written = config.raw.pointer("/cron/store").and_then(Value::as_str).map(str::trim);
+    match written.filter(|path| !path.is_empty()) {
+        Some(path) => paths.expand(path, &paths.home),
+        None => paths.state_dir.join("cron").join("jobs.json"),
+    }
+}
 
 /// Something to do with the files of scheduled work.
 pub enum CronJob {

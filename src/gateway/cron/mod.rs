@@ -128,10 +128,7 @@ impl State {
     /// Reads the book; at the start, and when the configuration names another one.
     pub fn load_cron(&mut self, fx: &mut Vec<Effect>) {
         let settings = self.config.raw.get("cron").cloned().unwrap_or_default();
-        let path = match settings.get("store").and_then(Value::as_str).map(str::trim).filter(|path| !path.is_empty()) {
-            Some(path) => self.facts.paths.expand(path, &self.facts.paths.home),
-            None => self.facts.paths.state_dir.join("cron").join("jobs.json"),
-        };
+        let path = files::book_path(&self.config, &self.facts.paths);
         let slots = settings.get("maxConcurrentRuns").and_then(Value::as_u64).unwrap_or(1);
         self.cron.slots = usize::try_from(slots).unwrap_or(1).max(1);
         self.cron.skips_missed = settings.get("skipMissedJobs").and_then(Value::as_bool) == Some(true);

@@ -55,11 +55,13 @@ impl State {
             let shown: String = id.chars().take(limits::FAULT_NAME_CHARS).collect();
             return refused(format!("no job \"{shown}\"; action list shows the ids"));
         };
-        let wish = self.own_wish(&own, args, Some(job.text("sessionTarget")), now);
-        no_webhook(&wish, Some(job))?;
         let (method, params) = match text("action") {
             "get" => ("cron.get", json!({"id": id})),
-            "update" => ("cron.update", json!({"id": id, "patch": wish})),
+            "update" => {
+                let wish = self.own_wish(&own, args, Some(job.text("sessionTarget")), now);
+                no_webhook(&wish, Some(job))?;
+                ("cron.update", json!({"id": id, "patch": wish}))
+            }
             "remove" => ("cron.remove", json!({"id": id})),
             "run" => ("cron.run", json!({"id": id})),
             _ => ("cron.runs", json!({"id": id, "limit": limits::TOOL_SESSION_ROWS})),
