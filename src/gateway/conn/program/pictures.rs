@@ -292,9 +292,9 @@ mod tests {
         assert_eq!((all(each), all(each + 1)), (Ok(limits::PICTURES), Err(Fault::Refused)));
     }
 
-    /// How many are asked for at one moment, and what a server does with each.
+    /// How many are asked for now, at most at one moment, and ever; and what a server does with each.
     struct Crowd {
-        inside: Mutex<(usize, usize)>,
+        inside: Mutex<(usize, usize, usize)>,
         met: Condvar,
         ends: Sender<Option<AbortReason>>,
     }
@@ -314,11 +314,13 @@ mod tests {
             let mut inside = self.inside.lock().unwrap();
             inside.0 += 1;
             inside.1 = inside.1.max(inside.0);
+            inside.2 += 1;
             self.met.notify_all();
             // A round of its own for every so many of them.
             let round = number.parse::<usize>().unwrap() / limits::PICTURES_AT_ONCE + 1;
-            let alone = |inside: &mut (usize, usize)| inside.0 < round * limits::PICTURES_AT_ONCE;
-            let (inside, late) = self.met.wait_timeout_while(inside, patience, alone).unwrap();
+            let alone = |inside: &mut (usize, usize, usize)| inside.2 < round * limits::PICTURES_AT_ONCE;
+            let (mut inside, late) = self.met.wait_timeout_while(inside, patience, alone).unwrap();
+            inside.0 -= 1;
             drop(inside);
             let page = Page { status: 200, content_type: "image/png".into(), body: number.into(), ..Page::default() };
             if late.timed_out() { Err("nobody else came".into()) } else { Ok(page) }
@@ -343,7 +345,8 @@ mod tests {
         let data = |at: usize| BASE64_STANDARD.encode(at.to_string());
         let expected = |at| Picture::Data { mime: "image/png".into(), data: data(at), size: 1 };
         assert_eq!(found.unwrap(), (0..limits::PICTURES).map(expected).collect::<Vec<_>>());
-        assert_eq!(web.inside.lock().unwrap().1, limits::PICTURES, "all were asked for, once");
+        let (_, most, ever) = *web.inside.lock().unwrap();
+        assert_eq!((most, ever), (limits::PICTURES_AT_ONCE, limits::PICTURES), "so many at once, and all of them once");
     }
 
     #[test]
