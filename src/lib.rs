@@ -4,7 +4,7 @@
 //!
 //! | module | owns | must not know |
 //! |---|---|---|
-//! | [`protocol`] | the wire truth as `const` data: shapes, methods, events, errors; validator, frame codec, generators | anything else: it imports nobody but serde |
+//! | [`protocol`] | the wire truth as `const` data: shapes, methods, events, errors; validator, frame codec, generators | anything else: beside serde it imports `limits` and `pack` only |
 //! | [`gateway`] | the daemon: connections, the state thread, handshake, pairing, presence, handlers | the command line |
 //! | [`agent`] | a turn: the loop, models and their wire forms, tools, approvals, HTTP to servers | connections, clients, gateway state |
 //! | [`session`] | what a session is: keys, settings, history, prompts, compaction, usage, heartbeats' rules | models, connections, the gateway |
@@ -26,8 +26,10 @@
 //! `state` (the main thread) owns everything the gateway knows. `accept:<port>` counts and hands over.
 //! `read:<conn>` starts as an HTTP connection, where it serves programs too, and may become a WebSocket, beside which
 //! `write:<conn>` alone writes. `clerk` reads the first message of each, so that the deep stack it takes stays with one
-//! thread. `run:<id>` works on one turn and tells the state thread how it goes. `store` alone touches files below the state directory; `errand`, which starts with its first question,
-//! answers what takes longer than a file's reading. Nothing else lives for long.
+//! thread. `run:<id>` works on one turn and tells the state thread how it goes. `store` alone writes files below the state
+//! directory, and `reader` reads them for clients. `errand` answers what takes longer than a file's reading, and another of
+//! that name calls the webhooks of jobs; both start with their first question. `log` writes the log; `ctrl-c` and `usr1`
+//! wait for signals. Nothing else lives for long.
 //!
 //! # Invariants
 //!
@@ -36,7 +38,7 @@
 //!   its own; the core performs what it asks for.
 //! - The state thread never waits for a socket, a file or another thread. Readers wait for it: its queue
 //!   is bounded, and a full queue is TCP backpressure.
-//! - There is no lock around domain state. Locks exist in [`sys`] only (log, signals), which a test checks.
+//! - There is no lock around domain state. Locks exist in [`sys`] only (log, signals, children, cancelling, results of threads), which a test checks.
 //! - Every request is answered exactly once, also when a handler panics, a file cannot be written, or the
 //!   gateway is stopping. What is acknowledged is on disk.
 //! - An event is encoded once for all receivers; its number per connection is added by the writers.
